@@ -1,0 +1,36 @@
+//! Everything that can go wrong in the engine, told apart by what the caller can do about it.
+
+use thiserror::Error;
+
+/// An engine error. The server maps each kind to one HTTP status.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The prompt alone, or prompt plus requested tokens, can never fit.
+    #[error("{what} needs {needed} tokens, the limit is {limit}")]
+    TooLong {
+        /// What was too long, in the user's words ("the prompt").
+        what: &'static str,
+        /// Tokens asked for.
+        needed: usize,
+        /// Tokens that fit.
+        limit: usize,
+    },
+    /// The waiting queue is full; the caller may try again.
+    #[error("{queued} requests are waiting already, the limit is {limit}")]
+    QueueFull {
+        /// Requests waiting now.
+        queued: usize,
+        /// The queue's bound.
+        limit: usize,
+    },
+    /// A request that no engine could run (empty prompt, token id out of the vocabulary).
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// The runner failed; every sequence of that step ends with this.
+    #[error("the model runner failed: {0}")]
+    Runner(String),
+    /// The engine is shutting down.
+    #[error("the engine is shutting down")]
+    Stopped,
+}

@@ -1,0 +1,64 @@
+//! The boundary the server talks to: submit a sequence, read what comes. Implemented by the local engine thread
+//! and, later, by the client of a remote engine. Dropping the stream aborts the sequence.
+
+use std::pin::Pin;
+
+use futures_core::Stream;
+
+use crate::{
+    error::EngineError,
+    request::{FinishReason, SequenceRequest},
+};
+
+/// One thing an engine says about a sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Generated {
+    /// One sampled token.
+    Token {
+        /// Its id.
+        id: u32,
+        /// Its natural log-probability and the top ones, where asked for.
+        logprobs: Option<TokenLogprobs>,
+    },
+    /// Text of a remote engine that gives no token ids.
+    Text(String),
+    /// The last item of every stream that did not fail.
+    Finished {
+        /// Why it ended.
+        reason: FinishReason,
+        /// Counts for the usage block.
+        usage: SequenceUsage,
+    },
+}
+
+/// Natural log-probabilities under the model's distribution, before temperature and truncation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprobs {
+    /// Of the sampled token.
+    pub sampled: f32,
+    /// The likeliest tokens, best first.
+    pub top: Vec<(u32, f32)>,
+}
+
+/// Token counts of one sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SequenceUsage {
+    /// Prompt tokens.
+    pub prompt_tokens: usize,
+    /// Prompt tokens whose K and V came from the prefix cache.
+    pub cached_tokens: usize,
+    /// Generated tokens, the end token included.
+    pub completion_tokens: usize,
+}
+
+/// What [`Generator::submit`] returns.
+pub type GeneratedStream = Pin<Box<dyn Stream<Item = Result<Generated, EngineError>> + Send>>;
+
+/// Somewhere sequences can be generated.
+pub trait Generator: Send + Sync {
+    /// Queues a sequence. Returns at once; dropping the stream aborts the sequence and frees its blocks in the next step.
+    ///
+    /// # Errors
+    /// [`EngineError::TooLong`], [`EngineError::QueueFull`], [`EngineError::InvalidRequest`] or [`EngineError::Stopped`].
+    fn submit(&self, request: SequenceRequest) -> Result<GeneratedStream, EngineError>;
+}

@@ -1,0 +1,85 @@
+//! What a caller asks of the engine for one sequence, and how a sequence ends.
+//!
+//! Stop *strings* are not here: they are text, and text is matched in `weir-output`.
+
+/// Names one sequence for the engine's life; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SequenceId(pub u64);
+
+/// One sequence to generate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SequenceRequest {
+    /// Token ids of the rendered prompt; at least one.
+    pub prompt: Vec<u32>,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// When the sequence ends by itself.
+    pub stop: StopConditions,
+}
+
+/// How the next token is chosen from the logits. The defaults sample from the plain distribution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplingParams {
+    /// 0 is greedy.
+    pub temperature: f32,
+    /// Keep the k likeliest; 0 keeps all.
+    pub top_k: usize,
+    /// Nucleus mass in (0, 1]; 1 keeps all.
+    pub top_p: f32,
+    /// Drop tokens less likely than this share of the likeliest; 0 keeps all.
+    pub min_p: f32,
+    /// Locally typical mass in (0, 1]; 1 keeps all.
+    pub typical_p: f32,
+    /// Divides (multiplies, if negative) logits of tokens seen in prompt or output; 1 is off.
+    pub repetition_penalty: f32,
+    /// Subtracted once from logits of tokens in the output.
+    pub presence_penalty: f32,
+    /// Subtracted per occurrence in the output.
+    pub frequency_penalty: f32,
+    /// Added to logits, by token id.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Same seed, same prompt, same output, whatever else runs. None draws a fresh one.
+    pub seed: Option<u64>,
+    /// How many top log-probabilities to report beside the sampled token's; None reports nothing.
+    pub logprobs: Option<usize>,
+}
+
+impl Default for SamplingParams {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            typical_p: 1.0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+            seed: None,
+            logprobs: None,
+        }
+    }
+}
+
+/// When a sequence ends by itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StopConditions {
+    /// Generated tokens at most; None means what is left of the context.
+    pub max_tokens: Option<usize>,
+    /// No end-of-sequence or stop token before this many generated tokens.
+    pub min_tokens: usize,
+    /// Tokens that end the sequence beside the model's own end-of-sequence tokens.
+    pub stop_token_ids: Vec<u32>,
+    /// Run on past the model's end-of-sequence tokens.
+    pub ignore_eos: bool,
+}
+
+/// Why the engine ended a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// An end-of-sequence or stop token.
+    Stop,
+    /// `max_tokens`, or the context is full.
+    Length,
+}

@@ -1,0 +1,37 @@
+//! The boundary to whatever computes logits: candle on CPU or CUDA, the quantized CPU kernels, the fake runner.
+
+use crate::{
+    batch::{Batch, Logits},
+    error::EngineError,
+    request::SequenceId,
+};
+
+/// What the scheduler must know of a runner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunnerInfo {
+    /// Logits per row.
+    pub vocab_size: usize,
+    /// Longest context in tokens, prompt and output together.
+    pub max_model_len: usize,
+    /// Tokens per KV block.
+    pub block_size: usize,
+    /// KV blocks there are.
+    pub num_blocks: usize,
+    /// Tokens that end a sequence.
+    pub eos_token_ids: Vec<u32>,
+}
+
+/// Computes one step. Owns weights and KV storage; the block manager alone decides which block belongs to whom.
+pub trait ModelRunner: Send {
+    /// Sizes and end tokens; constant for the runner's life.
+    fn info(&self) -> &RunnerInfo;
+
+    /// Writes K and V of the batch's new tokens into their blocks and returns the wanted logits.
+    ///
+    /// # Errors
+    /// [`EngineError::Runner`] when the step could not be computed; the KV content of its rows is then undefined.
+    fn execute(&mut self, batch: &Batch) -> Result<Logits, EngineError>;
+
+    /// Called once when a sequence is gone, for runners that keep state per sequence.
+    fn release(&mut self, _sequence: SequenceId) {}
+}
