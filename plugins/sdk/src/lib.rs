@@ -1,1 +1,27 @@
-//! weir-plugin-sdk
+//! What a weir plugin is written with: the contract's types and traits, the export macros, and the scanners parsers share.
+//!
+//! A plugin crate is ordinary Rust natively (its tests call the trait) and a component on wasm32, where
+//! [`export_parser!`] or [`export_post_processor!`] writes the exports, the allocator and the panic handler. It imports
+//! no function. Nothing here knows a model family's markers.
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod component;
+pub mod parser;
+pub mod post_processor;
+pub mod types;
+
+pub use parser::Parser;
+pub use post_processor::PostProcessor;
+pub use types::{
+    Action, Event, FinishReason, Fragment, FragmentKind, Interests, ParserInfo, PostProcessorInfo,
+    RequestContext, Roles, Tool, ToolChoice,
+};
+
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub use component::{bindings, guest};
