@@ -45,6 +45,12 @@ pub enum PluginErrorKind {
     /// It refused its configuration.
     #[error("refused its configuration: {0}")]
     Config(String),
+    /// As many sessions as the host allows are live already.
+    #[error("no session is free: {limit} are live")]
+    Sessions {
+        /// The limit.
+        limit: u32,
+    },
     /// An earlier call of this session failed already.
     #[error("failed earlier in this session")]
     Dead,
