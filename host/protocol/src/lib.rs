@@ -1,1 +1,30 @@
-//! weir-protocol
+//! Wire types of the HTTP APIs and their validation: JSON in, typed requests out; typed answers in, JSON out.
+//!
+//! Invariants: any JSON value gives a request or an [`Invalid`], never a panic; a field of ours is read, refused with its
+//! name or refused as not built, never dropped in silence; unknown fields are listed in `ignored_fields`.
+//! It knows no HTTP status, no model and no default that depends on one.
+
+pub mod chat;
+pub mod chat_response;
+pub mod completions;
+pub mod error;
+pub mod invalid;
+pub mod messages;
+pub mod models;
+pub mod sampling;
+pub mod tools;
+pub mod usage;
+
+mod fields;
+mod lenient;
+
+pub use chat::ChatRequest;
+pub use completions::{CompletionRequest, Prompt};
+pub use error::{ErrorBody, ErrorEnvelope};
+pub use invalid::{Invalid, InvalidKind, parse_json};
+pub use sampling::SamplingFields;
+pub use tools::{ToolCallStreaming, ToolChoice, ToolDefinition};
+pub use usage::Usage;
+
+/// Choices one request may ask for: `n` times its prompts.
+pub const MAX_CHOICES: usize = 128;

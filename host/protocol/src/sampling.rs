@@ -1,0 +1,230 @@
+//! The sampling fields that chat and completions share, with their ranges.
+//!
+//! A field that was not given stays None: what it then means depends on the model and is the server's business.
+
+use serde_json::Value;
+
+use crate::{fields::Fields, invalid::Invalid, lenient};
+
+/// How a request wants tokens chosen and when generation ends.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SamplingFields {
+    /// 0 to 2; 0 is greedy.
+    pub temperature: Option<f32>,
+    /// 0 to 1.
+    pub top_p: Option<f32>,
+    /// The k likeliest; `Some(0)` keeps all (the wire's 0 and -1).
+    pub top_k: Option<usize>,
+    /// 0 to 1.
+    pub min_p: Option<f32>,
+    /// Above 0, at most 1.
+    pub typical_p: Option<f32>,
+    /// Above 0, at most 10.
+    pub repetition_penalty: Option<f32>,
+    /// -2 to 2.
+    pub presence_penalty: Option<f32>,
+    /// -2 to 2.
+    pub frequency_penalty: Option<f32>,
+    /// Token id and bias from -100 to 100.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Any 64 bits.
+    pub seed: Option<i64>,
+    /// KsanaLLM's switch: `Some(false)` is greedy whatever else is said.
+    pub do_sample: Option<bool>,
+    /// Stop strings, none empty.
+    pub stop: Vec<String>,
+    /// Tokens that end generation.
+    pub stop_token_ids: Vec<u32>,
+    /// At least 1; `max_completion_tokens` wins over `max_tokens`.
+    pub max_tokens: Option<usize>,
+    /// No end before this many tokens.
+    pub min_tokens: usize,
+    /// Run on past the end token.
+    pub ignore_eos: bool,
+}
+
+/// Stop strings a request may have.
+const MAX_STOP_STRINGS: usize = 128;
+
+impl SamplingFields {
+    /// Takes the sampling fields out of `fields`.
+    pub(crate) fn take(fields: &mut Fields) -> Result<Self, Invalid> {
+        let max_completion_tokens = fields.count("max_completion_tokens", 1, usize::MAX)?;
+        let max_tokens = fields.count("max_tokens", 1, usize::MAX)?;
+        let sampling = Self {
+            temperature: fields.number("temperature", 0.0, 2.0)?,
+            top_p: fields.number("top_p", 0.0, 1.0)?,
+            top_k: take_top_k(fields)?,
+            min_p: fields.number("min_p", 0.0, 1.0)?,
+            typical_p: fields.number_above("typical_p", 0.0, 1.0)?,
+            repetition_penalty: fields.number_above("repetition_penalty", 0.0, 10.0)?,
+            presence_penalty: fields.number("presence_penalty", -2.0, 2.0)?,
+            frequency_penalty: fields.number("frequency_penalty", -2.0, 2.0)?,
+            logit_bias: take_logit_bias(fields)?,
+            seed: fields.integer("seed")?,
+            do_sample: fields.boolean("do_sample")?,
+            stop: take_stop(fields)?,
+            stop_token_ids: take_token_ids(fields, "stop_token_ids")?,
+            max_tokens: max_completion_tokens.or(max_tokens),
+            min_tokens: fields.count("min_tokens", 0, usize::MAX)?.unwrap_or(0),
+            ignore_eos: fields.boolean("ignore_eos")?.unwrap_or(false),
+        };
+        if let Some(max_tokens) = sampling.max_tokens
+            && sampling.min_tokens > max_tokens
+        {
+            let message = format!(
+                "`min_tokens` must be at most `max_tokens`, got {} and {max_tokens}",
+                sampling.min_tokens
+            );
+            return Err(Invalid::bad_value("min_tokens", message));
+        }
+        Ok(sampling)
+    }
+
+    /// Whether the request itself says that the likeliest token is always taken.
+    pub fn is_greedy(&self) -> bool {
+        self.temperature == Some(0.0) || self.top_k == Some(1) || self.do_sample == Some(false)
+    }
+}
+
+/// `n`, checked against the number of prompts and against greedy sampling.
+pub(crate) fn take_n(
+    fields: &mut Fields,
+    sampling: &SamplingFields,
+    prompts: usize,
+) -> Result<usize, Invalid> {
+    let n = fields.count("n", 1, crate::MAX_CHOICES)?.unwrap_or(1);
+    if n > 1 && sampling.temperature == Some(0.0) {
+        return Err(Invalid::bad_value(
+            "n",
+            format!("`n` must be 1 when `temperature` is 0, got {n}"),
+        ));
+    }
+    if n.saturating_mul(prompts) > crate::MAX_CHOICES {
+        let message = format!(
+            "`n` times the number of prompts must be at most {}, got {n} times {prompts}",
+            crate::MAX_CHOICES
+        );
+        return Err(Invalid::bad_value("n", message));
+    }
+    Ok(n)
+}
+
+/// `stream` and whether usage was asked for.
+pub(crate) fn take_stream(fields: &mut Fields) -> Result<(bool, bool), Invalid> {
+    let stream = fields.boolean("stream")?.unwrap_or(false);
+    let Some(mut options) = fields.object("stream_options")? else {
+        return Ok((stream, false));
+    };
+    if !stream {
+        return Err(Invalid::bad_value(
+            "stream_options",
+            "`stream_options` is only allowed when `stream` is true",
+        ));
+    }
+    let include_usage = options.boolean("include_usage")?.unwrap_or(false);
+    options.not_built("continuous_usage_stats", |value| {
+        lenient::boolean(value) == Some(false)
+    })?;
+    Ok((stream, include_usage))
+}
+
+/// A token id, if the value is one.
+pub(crate) fn token_id(value: &Value) -> Option<u32> {
+    lenient::integer(value).and_then(|id| u32::try_from(id).ok())
+}
+
+fn take_top_k(fields: &mut Fields) -> Result<Option<usize>, Invalid> {
+    match fields.integer("top_k")? {
+        Some(-1) => Ok(Some(0)),
+        Some(top_k) => match usize::try_from(top_k) {
+            Ok(top_k) => Ok(Some(top_k)),
+            Err(_) => Err(Invalid::expected(
+                "top_k",
+                "-1 (off) or an integer of at least 0",
+                &top_k.into(),
+            )),
+        },
+        None => Ok(None),
+    }
+}
+
+fn take_logit_bias(fields: &mut Fields) -> Result<Vec<(u32, f32)>, Invalid> {
+    let map = match fields.take("logit_bias") {
+        None => return Ok(Vec::new()),
+        Some(Value::Object(map)) => map,
+        Some(other) => {
+            return Err(Invalid::expected(
+                "logit_bias",
+                "an object from token id to bias",
+                &other,
+            ));
+        }
+    };
+    let mut biases = Vec::with_capacity(map.len());
+    for (token, bias) in map {
+        let id: u32 = token.parse().map_err(|_| {
+            Invalid::expected(
+                "logit_bias",
+                "an object whose keys are token ids",
+                &Value::String(token.clone()),
+            )
+        })?;
+        // Biases are within 100: no loss worth a word.
+        #[allow(clippy::cast_possible_truncation)]
+        let bias = lenient::number(&bias)
+            .filter(|bias| (-100.0..=100.0).contains(bias))
+            .map(|bias| bias as f32)
+            .ok_or_else(|| {
+                Invalid::expected(
+                    format!("logit_bias.{token}"),
+                    "a number between -100 and 100",
+                    &bias,
+                )
+            })?;
+        biases.push((id, bias));
+    }
+    Ok(biases)
+}
+
+fn take_stop(fields: &mut Fields) -> Result<Vec<String>, Invalid> {
+    const EXPECTED: &str = "a string or a list of strings";
+    let stop = match fields.take("stop") {
+        None => return Ok(Vec::new()),
+        Some(Value::String(text)) => vec![text],
+        Some(Value::Array(items)) => items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(text) => Ok(text),
+                other => Err(Invalid::expected("stop", EXPECTED, &other)),
+            })
+            .collect::<Result<Vec<_>, _>>()?,
+        Some(other) => return Err(Invalid::expected("stop", EXPECTED, &other)),
+    };
+    if stop.iter().any(String::is_empty) {
+        return Err(Invalid::bad_value(
+            "stop",
+            "`stop` must not hold an empty string",
+        ));
+    }
+    if stop.len() > MAX_STOP_STRINGS {
+        let message = format!(
+            "`stop` must hold at most {MAX_STOP_STRINGS} strings, got {}",
+            stop.len()
+        );
+        return Err(Invalid::bad_value("stop", message));
+    }
+    Ok(stop)
+}
+
+fn take_token_ids(fields: &mut Fields, name: &str) -> Result<Vec<u32>, Invalid> {
+    const EXPECTED: &str = "a list of token ids";
+    match fields.take(name) {
+        None => Ok(Vec::new()),
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|item| token_id(item).ok_or_else(|| Invalid::expected(name, EXPECTED, item)))
+            .collect(),
+        Some(other) => Err(Invalid::expected(name, EXPECTED, &other)),
+    }
+}

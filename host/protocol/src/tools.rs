@@ -1,0 +1,274 @@
+//! Tools on offer, which may be called, and how calls are streamed.
+
+use serde_json::{Map, Value};
+
+use crate::{fields::Fields, invalid::Invalid, lenient};
+
+/// A function the model may call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolDefinition {
+    /// Its name; never empty.
+    pub name: String,
+    /// What it does.
+    pub description: Option<String>,
+    /// JSON Schema of its arguments; an object.
+    pub parameters: Value,
+    /// Whether arguments must match the schema.
+    pub strict: bool,
+    /// The definition as it came, for the chat template.
+    pub raw: Value,
+}
+
+/// Which tools may be called. Forced choices are refused until constrained decoding can hold them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ToolChoice {
+    /// None.
+    None,
+    /// The model decides.
+    #[default]
+    Auto,
+}
+
+/// When the deltas of a streamed call are sent. Our extension: `tool_call_streaming`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ToolCallStreaming {
+    /// As the model writes them.
+    #[default]
+    Incremental,
+    /// When the call closed and its arguments are a JSON object.
+    Complete,
+}
+
+/// Tools and choice together, because each checks the other.
+pub(crate) struct ToolFields {
+    pub(crate) tools: Vec<ToolDefinition>,
+    pub(crate) choice: ToolChoice,
+    pub(crate) parallel: bool,
+    pub(crate) streaming: Option<ToolCallStreaming>,
+}
+
+impl ToolFields {
+    /// Takes the tool fields out of `fields`.
+    pub(crate) fn take(fields: &mut Fields) -> Result<Self, Invalid> {
+        let mut tools = match fields.take("tools") {
+            None => Vec::new(),
+            Some(Value::Array(items)) => items
+                .into_iter()
+                .enumerate()
+                .map(|(index, item)| read_tool(index, item))
+                .collect::<Result<Vec<_>, _>>()?,
+            Some(other) => return Err(Invalid::expected("tools", "a list of tools", &other)),
+        };
+        let choice = match fields.take("tool_choice") {
+            None => ToolChoice::Auto,
+            Some(choice) => read_choice(&choice, &mut tools)?,
+        };
+        let streaming = match fields.take("tool_call_streaming") {
+            None => None,
+            Some(Value::String(text)) if text == "incremental" => {
+                Some(ToolCallStreaming::Incremental)
+            }
+            Some(Value::String(text)) if text == "complete" => Some(ToolCallStreaming::Complete),
+            Some(other) => {
+                return Err(Invalid::expected(
+                    "tool_call_streaming",
+                    "\"incremental\" or \"complete\"",
+                    &other,
+                ));
+            }
+        };
+        let parallel = fields.boolean("parallel_tool_calls")?.unwrap_or(true);
+        Ok(Self {
+            tools,
+            choice,
+            parallel,
+            streaming,
+        })
+    }
+}
+
+fn read_tool(index: usize, tool: Value) -> Result<ToolDefinition, Invalid> {
+    let path = format!("tools[{index}]");
+    let Value::Object(fields) = &tool else {
+        return Err(Invalid::expected(path, "an object", &tool));
+    };
+    match fields.get("type") {
+        None => {}
+        Some(Value::String(kind)) if kind == "function" => {}
+        Some(Value::String(kind)) if kind == "custom" => {
+            return Err(Invalid::not_implemented(
+                format!("{path}.type"),
+                "a tool of type `custom`",
+            ));
+        }
+        Some(other) => {
+            return Err(Invalid::expected(
+                format!("{path}.type"),
+                "\"function\"",
+                other,
+            ));
+        }
+    }
+    let Some(Value::Object(function)) = fields.get("function") else {
+        let value = fields.get("function").unwrap_or(&Value::Null);
+        return Err(Invalid::expected(
+            format!("{path}.function"),
+            "an object with the function's name",
+            value,
+        ));
+    };
+    let definition = read_function(&format!("{path}.function"), function)?;
+    Ok(ToolDefinition {
+        raw: tool,
+        ..definition
+    })
+}
+
+fn read_function(path: &str, function: &Map<String, Value>) -> Result<ToolDefinition, Invalid> {
+    let name = match function.get("name") {
+        Some(Value::String(name)) if !name.is_empty() => name.clone(),
+        other => {
+            let value = other.unwrap_or(&Value::Null);
+            return Err(Invalid::expected(
+                format!("{path}.name"),
+                "a string that is not empty",
+                value,
+            ));
+        }
+    };
+    let description = match function.get("description") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(other) => {
+            return Err(Invalid::expected(
+                format!("{path}.description"),
+                "a string",
+                other,
+            ));
+        }
+    };
+    let parameters = match function.get("parameters") {
+        None | Some(Value::Null) => Value::Object(Map::new()),
+        Some(Value::Object(schema)) => Value::Object(schema.clone()),
+        Some(other) => {
+            return Err(Invalid::expected(
+                format!("{path}.parameters"),
+                "a JSON Schema object",
+                other,
+            ));
+        }
+    };
+    let strict = match function.get("strict") {
+        None | Some(Value::Null) => false,
+        Some(value) => lenient::boolean(value)
+            .ok_or_else(|| Invalid::expected(format!("{path}.strict"), "true or false", value))?,
+    };
+    Ok(ToolDefinition {
+        name,
+        description,
+        parameters,
+        strict,
+        raw: Value::Null,
+    })
+}
+
+/// Reads `tool_choice`; a list of allowed tools narrows `tools` to them, in the order of `tools`.
+fn read_choice(choice: &Value, tools: &mut Vec<ToolDefinition>) -> Result<ToolChoice, Invalid> {
+    const PARAM: &str = "tool_choice";
+    const EXPECTED: &str = "\"none\", \"auto\", \"required\", a named function or allowed tools";
+    match choice {
+        Value::String(word) => match word.as_str() {
+            "none" => Ok(ToolChoice::None),
+            "auto" => Ok(ToolChoice::Auto),
+            "required" if tools.is_empty() => Err(Invalid::bad_value(
+                PARAM,
+                "`tool_choice` \"required\" needs `tools`",
+            )),
+            "required" => Err(Invalid::not_implemented(
+                PARAM,
+                "the forced choice \"required\"",
+            )),
+            _ => Err(Invalid::expected(PARAM, EXPECTED, choice)),
+        },
+        Value::Object(fields) => match fields.get("type").and_then(Value::as_str) {
+            Some("function") => {
+                let name = function_name(choice).ok_or_else(|| {
+                    Invalid::expected(PARAM, "an object with `function.name`", choice)
+                })?;
+                check_offered(name, tools)?;
+                Err(Invalid::not_implemented(
+                    PARAM,
+                    "the forced choice of a named function",
+                ))
+            }
+            Some("allowed_tools") => read_allowed_tools(choice, tools),
+            Some("custom") => Err(Invalid::not_implemented(PARAM, "a choice of type `custom`")),
+            _ => Err(Invalid::expected(PARAM, EXPECTED, choice)),
+        },
+        _ => Err(Invalid::expected(PARAM, EXPECTED, choice)),
+    }
+}
+
+fn read_allowed_tools(
+    choice: &Value,
+    tools: &mut Vec<ToolDefinition>,
+) -> Result<ToolChoice, Invalid> {
+    // OpenAI's chat API nests the list one level deeper than its responses API does; both come.
+    let allowed = choice.get("allowed_tools").unwrap_or(choice);
+    match allowed.get("mode").and_then(Value::as_str) {
+        Some("auto") => {}
+        Some("required") => {
+            return Err(Invalid::not_implemented(
+                "tool_choice.mode",
+                "the forced choice \"required\"",
+            ));
+        }
+        _ => {
+            let value = allowed.get("mode").unwrap_or(&Value::Null);
+            return Err(Invalid::expected(
+                "tool_choice.mode",
+                "\"auto\" or \"required\"",
+                value,
+            ));
+        }
+    }
+    let Some(Value::Array(items)) = allowed.get("tools") else {
+        let value = allowed.get("tools").unwrap_or(&Value::Null);
+        return Err(Invalid::expected(
+            "tool_choice.tools",
+            "a list of functions",
+            value,
+        ));
+    };
+    let mut names = Vec::with_capacity(items.len());
+    for item in items {
+        let name = function_name(item)
+            .ok_or_else(|| Invalid::expected("tool_choice.tools", "a list of functions", item))?;
+        check_offered(name, tools)?;
+        names.push(name);
+    }
+    tools.retain(|tool| names.contains(&tool.name.as_str()));
+    Ok(if tools.is_empty() {
+        ToolChoice::None
+    } else {
+        ToolChoice::Auto
+    })
+}
+
+fn function_name(value: &Value) -> Option<&str> {
+    value
+        .get("function")
+        .unwrap_or(value)
+        .get("name")
+        .and_then(Value::as_str)
+}
+
+fn check_offered(name: &str, tools: &[ToolDefinition]) -> Result<(), Invalid> {
+    if tools.iter().any(|tool| tool.name == name) {
+        return Ok(());
+    }
+    Err(Invalid::bad_value(
+        "tool_choice",
+        format!("`tool_choice` names the function `{name}`, which is not in `tools`"),
+    ))
+}
