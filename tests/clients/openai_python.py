@@ -1,0 +1,167 @@
+"""openai-python against weir replaying DeepSeek texts. Usage: openai_python.py PATH_OF_WEIR"""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import time
+import traceback
+import urllib.request
+from pathlib import Path
+
+import openai
+
+HERE = Path(__file__).parent
+ARGUMENTS = '{"city": "北京", "unit": "celsius", "big": 12345678901234567890}'
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": "test",
+            "parameters": {"type": "object", "properties": {}},
+        },
+    }
+    for name in ("get_weather", "get_time")
+]
+
+
+@contextlib.contextmanager
+def server(weir, *flags):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    model = f"replay:{HERE / 'deepseek.jsonl'}"
+    command = [weir, "serve", "--model", model, "--port", str(port), "--log-level", "warn", *flags]
+    process = subprocess.Popen(command)
+    try:
+        for _ in range(200):
+            if process.poll() is not None:
+                raise RuntimeError(f"weir ended with {process.returncode}")
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1)
+                break
+            time.sleep(0.1)
+        yield openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any", max_retries=0)
+    finally:
+        process.terminate()
+        code = process.wait(timeout=20)
+    assert code == 0, f"SIGTERM ended weir with {code}"
+
+
+def ask(client, text, **more):
+    messages = [{"role": "user", "content": text}]
+    return client.chat.completions.create(model="deepseek", messages=messages, **more)
+
+
+def plain_answer_with_calls(client):
+    answer = ask(client, "weather?", tools=TOOLS)
+    choice = answer.choices[0]
+    assert choice.finish_reason == "tool_calls", choice
+    assert choice.message.content == "Let me look that up.", choice.message.content
+    assert choice.message.reasoning_content == "The user asks for the weather.", choice.message
+    calls = choice.message.tool_calls
+    assert [call.function.name for call in calls] == ["get_weather", "get_time"]
+    assert calls[0].function.arguments == ARGUMENTS, calls[0].function.arguments
+    assert all(call.type == "function" and call.id.startswith("call_") for call in calls)
+    assert calls[0].id != calls[1].id
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def streamed_answer_with_calls(client):
+    stream = ask(client, "weather?", tools=TOOLS, stream=True, stream_options={"include_usage": True})
+    chunks = list(stream)
+    assert chunks[0].choices[0].delta.role == "assistant"
+    content, reasoning, calls, finish = "", "", {}, []
+    for chunk in chunks[:-1]:
+        choice = chunk.choices[0]
+        content += choice.delta.content or ""
+        reasoning += getattr(choice.delta, "reasoning_content", None) or ""
+        finish.append(choice.finish_reason)
+        for delta in choice.delta.tool_calls or []:
+            if delta.index not in calls:
+                assert delta.id and delta.type == "function" and delta.function.name, delta
+                calls[delta.index] = [delta.function.name, ""]
+            else:
+                assert delta.id is None and delta.function.name is None, delta
+            calls[delta.index][1] += delta.function.arguments or ""
+    assert content == "Let me look that up.", content
+    assert reasoning == "The user asks for the weather.", reasoning
+    assert calls[0] == ["get_weather", ARGUMENTS], calls
+    assert json.loads(calls[1][1]) == {"zone": "Asia/Shanghai"}
+    assert finish[-1] == "tool_calls" and set(finish[:-1]) == {None}, finish
+    assert chunks[-1].choices == [] and chunks[-1].usage.completion_tokens > 0
+    assert sum(1 for chunk in chunks if chunk.choices and chunk.choices[0].delta.tool_calls) > 4, "arguments stream"
+
+
+def the_clients_own_accumulator_agrees(client):
+    messages = [{"role": "user", "content": "weather?"}]
+    with client.chat.completions.stream(model="deepseek", messages=messages, tools=TOOLS) as stream:
+        stream.until_done()
+        message = stream.get_final_completion().choices[0].message
+    assert message.tool_calls[0].function.arguments == ARGUMENTS
+
+
+def without_tools_the_text_stays_text(client):
+    message = ask(client, "weather?").choices[0].message
+    assert message.tool_calls is None and "<｜tool▁calls▁begin｜>" in message.content
+
+
+def a_cut_call_ends_with_length(client):
+    choice = ask(client, "cut me", tools=TOOLS, max_tokens=25).choices[0]
+    assert choice.finish_reason == "length", choice
+    assert choice.message.tool_calls is None, choice
+
+
+def stop_strings_and_several_choices(client):
+    answer = ask(client, "stop here", stop=["three"], n=2)
+    assert [choice.index for choice in answer.choices] == [0, 1]
+    assert {choice.message.content for choice in answer.choices} == {"one two "}
+    assert {choice.finish_reason for choice in answer.choices} == {"stop"}
+
+
+def completions_plain_and_streamed(client):
+    answer = client.completions.create(model="deepseek", prompt="hello", max_tokens=1000)
+    text = "".join(chunk.choices[0].text for chunk in client.completions.create(model="deepseek", prompt="hello", max_tokens=1000, stream=True))
+    assert answer.choices[0].text == text and text.endswith("你好，世界。"), text
+
+
+def errors_are_the_clients_own(client):
+    for wrong, kind in (
+        (dict(temperature=9), openai.BadRequestError),
+        (dict(tools=TOOLS, tool_choice="required"), openai.InternalServerError),
+        (dict(stream_options={"include_usage": True}), openai.BadRequestError),
+    ):
+        try:
+            ask(client, "hi", **wrong)
+        except kind as error:
+            assert error.body["message"], error
+        else:
+            raise AssertionError(f"{wrong} was taken")
+    try:
+        client.chat.completions.create(model="other", messages=[{"role": "user", "content": "hi"}])
+    except openai.NotFoundError:
+        return
+    raise AssertionError("an unknown model was taken")
+
+
+def main():
+    flags = ("--tool-call-parser", "deepseek_v3", "--reasoning_parser", "deepseek_r1")
+    tests = [value for name, value in globals().items() if callable(value) and getattr(value, "__code__", None) and value.__code__.co_varnames[:1] == ("client",) and value is not ask]
+    failed = 0
+    with server(sys.argv[1], *flags) as client:
+        assert client.models.list().data[0].id == "deepseek"
+        for test in tests:
+            try:
+                test(client)
+                print("ok  ", test.__name__)
+            except Exception:
+                failed += 1
+                print("FAIL", test.__name__)
+                traceback.print_exc()
+    print(f"{len(tests) - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+main()
