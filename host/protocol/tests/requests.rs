@@ -68,140 +68,142 @@ fn unknown_fields_are_listed_and_labels_are_not() {
     assert_eq!(request.user.as_deref(), Some("u"));
 }
 
+/// Fields beside one good message, the field at fault and the error's words.
+const BAD_VALUES: &[(&str, &str, &str)] = &[
+    (
+        r#"{"temperature": 2.5}"#,
+        "temperature",
+        r#"`temperature` must be a number between 0 and 2, got 2.5"#,
+    ),
+    (
+        r#"{"temperature": "warm"}"#,
+        "temperature",
+        r#"`temperature` must be a number between 0 and 2, got "warm""#,
+    ),
+    (
+        r#"{"top_p": -0.1}"#,
+        "top_p",
+        r#"`top_p` must be a number between 0 and 1, got -0.1"#,
+    ),
+    (
+        r#"{"typical_p": 0}"#,
+        "typical_p",
+        r#"`typical_p` must be a number above 0 and at most 1, got 0"#,
+    ),
+    (
+        r#"{"top_k": -2}"#,
+        "top_k",
+        r#"`top_k` must be -1 (off) or an integer of at least 0, got -2"#,
+    ),
+    (
+        r#"{"presence_penalty": 3}"#,
+        "presence_penalty",
+        r#"`presence_penalty` must be a number between -2 and 2, got 3"#,
+    ),
+    (
+        r#"{"max_tokens": 0}"#,
+        "max_tokens",
+        r#"`max_tokens` must be an integer of at least 1, got 0"#,
+    ),
+    (
+        r#"{"n": 129}"#,
+        "n",
+        r#"`n` must be an integer between 1 and 128, got 129"#,
+    ),
+    (
+        r#"{"n": 2, "temperature": 0}"#,
+        "n",
+        r#"`n` must be 1 when `temperature` is 0, got 2"#,
+    ),
+    (
+        r#"{"min_tokens": 9, "max_tokens": 3}"#,
+        "min_tokens",
+        r#"`min_tokens` must be at most `max_tokens`, got 9 and 3"#,
+    ),
+    (
+        r#"{"stop": ""}"#,
+        "stop",
+        r#"`stop` must not hold an empty string"#,
+    ),
+    (
+        r#"{"stop": ["a", 1]}"#,
+        "stop",
+        r#"`stop` must be a string or a list of strings, got 1"#,
+    ),
+    (
+        r#"{"stream": "yes"}"#,
+        "stream",
+        r#"`stream` must be true or false, got "yes""#,
+    ),
+    (
+        r#"{"stream_options": {}}"#,
+        "stream_options",
+        r#"`stream_options` is only allowed when `stream` is true"#,
+    ),
+    (
+        r#"{"logit_bias": {"x": 1}}"#,
+        "logit_bias",
+        r#"`logit_bias` must be an object whose keys are token ids, got "x""#,
+    ),
+    (
+        r#"{"logit_bias": {"5": 101}}"#,
+        "logit_bias.5",
+        r#"`logit_bias.5` must be a number between -100 and 100, got 101"#,
+    ),
+    (
+        r#"{"messages": []}"#,
+        "messages",
+        r#"`messages` must hold at least one message"#,
+    ),
+    (
+        r#"{"messages": null}"#,
+        "messages",
+        r#"`messages` is required: a list of at least one message"#,
+    ),
+    (
+        r#"{"messages": [{"role": "robot"}]}"#,
+        "messages[0].role",
+        r#"`messages[0].role` must be one of system, developer, user, assistant, tool, got "robot""#,
+    ),
+    (
+        r#"{"messages": [{"role": "user", "content": 5}]}"#,
+        "messages[0].content",
+        r#"`messages[0].content` must be a string, null or a list of parts, got 5"#,
+    ),
+    (
+        r#"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#,
+        "messages[0].content[0]",
+        r#"`messages[0].content[0]` is a part of type `image_url`, but this model takes text only"#,
+    ),
+    (
+        r#"{"tools": [{"type": "function"}]}"#,
+        "tools[0].function",
+        r#"`tools[0].function` must be an object with the function's name, got null"#,
+    ),
+    (
+        r#"{"tool_choice": "required"}"#,
+        "tool_choice",
+        r#"`tool_choice` "required" needs `tools`"#,
+    ),
+    (
+        r#"{"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": {"type": "function", "function": {"name": "g"}}}"#,
+        "tool_choice",
+        r#"`tool_choice` names the function `g`, which is not in `tools`"#,
+    ),
+    (
+        r#"{"add_generation_prompt": true, "continue_final_message": true}"#,
+        "continue_final_message",
+        r#"`continue_final_message` and `add_generation_prompt` exclude each other"#,
+    ),
+];
+
 #[test]
 fn bad_values_name_field_value_and_range() {
-    let cases = [
-        (
-            json!({"temperature": 2.5}),
-            "temperature",
-            "`temperature` must be a number between 0 and 2, got 2.5",
-        ),
-        (
-            json!({"temperature": "warm"}),
-            "temperature",
-            "`temperature` must be a number between 0 and 2, got \"warm\"",
-        ),
-        (
-            json!({"top_p": -0.1}),
-            "top_p",
-            "`top_p` must be a number between 0 and 1, got -0.1",
-        ),
-        (
-            json!({"typical_p": 0}),
-            "typical_p",
-            "`typical_p` must be a number above 0 and at most 1, got 0",
-        ),
-        (
-            json!({"top_k": -2}),
-            "top_k",
-            "`top_k` must be -1 (off) or an integer of at least 0, got -2",
-        ),
-        (
-            json!({"presence_penalty": 3}),
-            "presence_penalty",
-            "`presence_penalty` must be a number between -2 and 2, got 3",
-        ),
-        (
-            json!({"max_tokens": 0}),
-            "max_tokens",
-            "`max_tokens` must be an integer of at least 1, got 0",
-        ),
-        (
-            json!({"n": 129}),
-            "n",
-            "`n` must be an integer between 1 and 128, got 129",
-        ),
-        (
-            json!({"n": 2, "temperature": 0}),
-            "n",
-            "`n` must be 1 when `temperature` is 0, got 2",
-        ),
-        (
-            json!({"min_tokens": 9, "max_tokens": 3}),
-            "min_tokens",
-            "`min_tokens` must be at most `max_tokens`, got 9 and 3",
-        ),
-        (
-            json!({"stop": ""}),
-            "stop",
-            "`stop` must not hold an empty string",
-        ),
-        (
-            json!({"stop": ["a", 1]}),
-            "stop",
-            "`stop` must be a string or a list of strings, got 1",
-        ),
-        (
-            json!({"stream": "yes"}),
-            "stream",
-            "`stream` must be true or false, got \"yes\"",
-        ),
-        (
-            json!({"stream_options": {}}),
-            "stream_options",
-            "`stream_options` is only allowed when `stream` is true",
-        ),
-        (
-            json!({"logit_bias": {"x": 1}}),
-            "logit_bias",
-            "`logit_bias` must be an object whose keys are token ids, got \"x\"",
-        ),
-        (
-            json!({"logit_bias": {"5": 101}}),
-            "logit_bias.5",
-            "`logit_bias.5` must be a number between -100 and 100, got 101",
-        ),
-        (
-            json!({"messages": []}),
-            "messages",
-            "`messages` must hold at least one message",
-        ),
-        (
-            json!({"messages": null}),
-            "messages",
-            "`messages` is required: a list of at least one message",
-        ),
-        (
-            json!({"messages": [{"role": "robot"}]}),
-            "messages[0].role",
-            "`messages[0].role` must be one of system, developer, user, assistant, tool, got \"robot\"",
-        ),
-        (
-            json!({"messages": [{"role": "user", "content": 5}]}),
-            "messages[0].content",
-            "`messages[0].content` must be a string, null or a list of parts, got 5",
-        ),
-        (
-            json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}),
-            "messages[0].content[0]",
-            "`messages[0].content[0]` is a part of type `image_url`, but this model takes text only",
-        ),
-        (
-            json!({"tools": [{"type": "function"}]}),
-            "tools[0].function",
-            "`tools[0].function` must be an object with the function's name, got null",
-        ),
-        (
-            json!({"tool_choice": "required"}),
-            "tool_choice",
-            "`tool_choice` \"required\" needs `tools`",
-        ),
-        (
-            json!({"tools": [weather()], "tool_choice": {"type": "function", "function": {"name": "other"}}}),
-            "tool_choice",
-            "`tool_choice` names the function `other`, which is not in `tools`",
-        ),
-        (
-            json!({"add_generation_prompt": true, "continue_final_message": true}),
-            "continue_final_message",
-            "`continue_final_message` and `add_generation_prompt` exclude each other",
-        ),
-    ];
-    for (more, param, message) in cases {
-        let error = chat(more.clone()).expect_err(&more.to_string());
+    for (more, param, message) in BAD_VALUES {
+        let error = chat(parse_json(more.as_bytes()).unwrap()).expect_err(more);
         assert_eq!(
             (error.param.as_deref(), error.message.as_str()),
-            (Some(param), message),
+            (Some(*param), *message),
             "{more}"
         );
         assert_eq!(error.kind, InvalidKind::BadValue, "{more}");
