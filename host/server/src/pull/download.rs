@@ -117,3 +117,48 @@ impl Drop for Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        net::TcpListener,
+    };
+
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    const BODY: &[u8] = b"the whole model, byte for byte";
+
+    /// Serves two requests: the first breaks off half way, the second answers the range it is asked for.
+    fn serve_and_break(listener: &TcpListener) {
+        for whole in [false, true] {
+            let (mut connection, _) = listener.accept().expect("a connection");
+            let request: Vec<String> = BufReader::new(&connection).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+            let range = request.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=").map(|r| r.trim_end_matches('-').parse::<usize>().expect("a range")));
+            let start = range.unwrap_or(0);
+            let status = if start > 0 { "206 Partial Content" } else { "200 OK" };
+            let end = if whole { BODY.len() } else { BODY.len() / 2 };
+            write!(connection, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", BODY.len() - start).expect("writes");
+            connection.write_all(&BODY[start..end]).expect("writes");
+        }
+    }
+
+    #[test]
+    fn a_broken_download_goes_on_where_it_stopped() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/model", listener.local_addr().expect("an address"));
+        let server = std::thread::spawn(move || serve_and_break(&listener));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let target = folder.path().join("model.whl");
+        let sha256: String = Sha256::digest(BODY).iter().map(|byte| format!("{byte:02x}")).collect();
+
+        let broken = download(&url, &target, &sha256);
+        assert!(matches!(broken, Err(PullError::Transfer { .. })), "{broken:?}");
+        assert!(!target.exists());
+        download(&url, &target, &sha256).expect("goes on");
+        assert_eq!(fs::read(&target).expect("reads"), BODY);
+        server.join().expect("the server ends");
+    }
+}
