@@ -3,12 +3,29 @@
 //! Invariants: a fold of events is the same under every chunking; non-streaming is push-everything then finish, there is
 //! one code path. It does not know wasm, HTTP or the engine; plugins reach it through [`Parser`] and [`PostProcessor`].
 
+pub mod call_id;
+pub mod calls;
+pub mod chain;
+pub mod detokenizer;
 pub mod error;
 pub mod event;
+pub mod fold;
 pub mod parser;
 pub mod post_processor;
+pub mod stop_strings;
 
+mod parsing;
+mod post;
+
+pub use call_id::CallIds;
+pub use calls::{ToolCallStreaming, is_json_object};
+pub use chain::{Configured, OnError, OutputPipeline, PipelineSpec};
+pub use detokenizer::Detokenizer;
 pub use error::{PluginError, PluginErrorKind};
 pub use event::{Event, FinishReason, Fragment, FragmentKind};
+pub use fold::{ChatFinishReason, FoldedCall, FoldedMessage, MessageFold};
 pub use parser::{Parser, ParserInfo, ParserSession, RequestContext, Roles, Tool, ToolChoice};
-pub use post_processor::{Action, Interests, PostProcessor, PostProcessorInfo, PostProcessorSession};
+pub use post_processor::{
+    Action, Interests, PostProcessor, PostProcessorInfo, PostProcessorSession,
+};
+pub use stop_strings::StopStrings;

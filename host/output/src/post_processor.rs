@@ -46,7 +46,10 @@ pub trait PostProcessor: Send + Sync {
     ///
     /// # Errors
     /// When the plugin's constructor fails.
-    fn session(&self, context: &RequestContext) -> Result<Box<dyn PostProcessorSession>, PluginError>;
+    fn session(
+        &self,
+        context: &RequestContext,
+    ) -> Result<Box<dyn PostProcessorSession>, PluginError>;
 }
 
 /// One choice's post-processing.
@@ -61,5 +64,9 @@ pub trait PostProcessorSession: Send {
     ///
     /// # Errors
     /// When the plugin fails; `actions` then holds nothing of this call.
-    fn finish(&mut self, reason: FinishReason, actions: &mut Vec<Action>) -> Result<(), PluginError>;
+    fn finish(
+        &mut self,
+        reason: FinishReason,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), PluginError>;
 }
