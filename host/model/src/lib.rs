@@ -1,1 +1,23 @@
-//! weir-model
+//! The model: GGUF loading and one decoder described by data, computed with candle.
+//!
+//! [`CandleRunner`] implements [`weir_engine::ModelRunner`]: paged KV blocks, one ragged batch a step, logits only for
+//! the rows that want them. It is the reference that faster runners are measured against, so it prefers plain
+//! tensor operations to speed.
+//! Invariant: whatever a file holds that the decoder does not compute is a one-line [`ModelError`] at load, never a
+//! wrong answer. Tokenizing, sampling and scheduling are elsewhere; [`GgufFile`] hands out the metadata they need.
+
+mod attention;
+mod decoder;
+mod description;
+mod error;
+mod gguf;
+mod kv_slabs;
+mod rope;
+mod runner;
+mod weights;
+
+pub use description::{ModelDescription, RopeDescription, RopeStyle};
+pub use error::ModelError;
+pub use gguf::{GgufFile, TensorEntry};
+pub use runner::{CandleRunner, KvCapacity, RunnerOptions};
+pub use weights::LoadProgress;

@@ -1,0 +1,196 @@
+//! [`CandleRunner`]: the decoder and its KV slabs behind the engine's boundary.
+//!
+//! Invariant: a batch is checked against the slabs and the vocabulary before anything is computed, so that a
+//! scheduling mistake is an error that names the row, not another sequence's KV overwritten.
+
+use candle_core::Device;
+use weir_engine::{Batch, BatchRow, EngineError, Logits, ModelRunner, RunnerInfo};
+
+use crate::{
+    decoder::Decoder,
+    description::ModelDescription,
+    error::ModelError,
+    gguf::GgufFile,
+    kv_slabs::KvSlabs,
+    weights::{LoadProgress, Weights},
+};
+
+/// How much KV storage a runner sets aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvCapacity {
+    /// This many blocks.
+    Blocks(usize),
+    /// As many blocks as fit into this many bytes.
+    Bytes(u64),
+}
+
+/// Sizes a caller chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunnerOptions {
+    /// KV storage.
+    pub kv_capacity: KvCapacity,
+    /// Tokens per KV block.
+    pub block_size: usize,
+    /// Longest context in tokens; None takes the model's own.
+    pub max_model_len: Option<usize>,
+}
+
+/// The reference runner: candle on the CPU.
+#[derive(Debug)]
+pub struct CandleRunner {
+    decoder: Decoder,
+    slabs: KvSlabs,
+    info: RunnerInfo,
+}
+
+impl CandleRunner {
+    /// Loads the model of a GGUF file; `progress` hears of every tensor, first with nothing loaded.
+    ///
+    /// # Errors
+    /// Names what the file lacks or holds that is not supported, or the option that does not fit the model.
+    pub fn load(
+        gguf: &GgufFile,
+        options: RunnerOptions,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self, ModelError> {
+        let device = Device::Cpu;
+        let description = ModelDescription::from_gguf(gguf)?;
+        let info = runner_info(&description, options)?;
+        let decoder = Decoder::load(description, Weights::new(gguf, &device, progress), &device)?;
+        let slabs = KvSlabs::new(
+            decoder.description(),
+            info.num_blocks,
+            info.block_size,
+            &device,
+        )?;
+        tracing::debug!(model = ?decoder.description(), ?info, "model loaded");
+        Ok(Self {
+            decoder,
+            slabs,
+            info,
+        })
+    }
+
+    /// What was loaded.
+    pub fn description(&self) -> &ModelDescription {
+        self.decoder.description()
+    }
+}
+
+impl ModelRunner for CandleRunner {
+    fn info(&self) -> &RunnerInfo {
+        &self.info
+    }
+
+    fn execute(&mut self, batch: &Batch) -> Result<Logits, EngineError> {
+        check_batch(batch, &self.info).map_err(EngineError::Runner)?;
+        let failed = |error: candle_core::Error| EngineError::Runner(error.to_string());
+        let logits = if batch.rows.is_empty() {
+            Vec::new()
+        } else {
+            match self.decoder.forward(batch, &self.slabs).map_err(failed)? {
+                Some(logits) => logits
+                    .flatten_all()
+                    .and_then(|logits| logits.to_vec1())
+                    .map_err(failed)?,
+                None => Vec::new(),
+            }
+        };
+        Ok(Logits::new(logits, self.info.vocab_size))
+    }
+}
+
+fn runner_info(
+    description: &ModelDescription,
+    options: RunnerOptions,
+) -> Result<RunnerInfo, ModelError> {
+    let RunnerOptions {
+        kv_capacity,
+        block_size,
+        max_model_len,
+    } = options;
+    let context = description.context_length;
+    let max_model_len = max_model_len.unwrap_or(context);
+    if max_model_len == 0 || max_model_len > context {
+        let reason = format!(
+            "a context of {max_model_len} tokens is not possible, the model was trained for {context}"
+        );
+        return Err(ModelError::InvalidOptions(reason));
+    }
+    if block_size == 0 {
+        return Err(ModelError::InvalidOptions(
+            "a KV block of 0 tokens is not possible".to_owned(),
+        ));
+    }
+    let block_bytes = KvSlabs::bytes_per_block(description, block_size);
+    let num_blocks = match kv_capacity {
+        KvCapacity::Blocks(blocks) => blocks,
+        KvCapacity::Bytes(bytes) => {
+            usize::try_from(bytes / block_bytes as u64).unwrap_or(usize::MAX)
+        }
+    };
+    // Slots are numbered in u32, two halves a block.
+    if num_blocks == 0 || num_blocks > (u32::MAX / 2) as usize {
+        let reason = format!("{num_blocks} KV blocks of {block_bytes} bytes are not possible");
+        return Err(ModelError::InvalidOptions(reason));
+    }
+    Ok(RunnerInfo {
+        vocab_size: description.vocab,
+        max_model_len,
+        block_size,
+        num_blocks,
+        eos_token_ids: description.eos_token_ids.clone(),
+    })
+}
+
+fn check_batch(batch: &Batch, info: &RunnerInfo) -> Result<(), String> {
+    let len: usize = batch.rows.iter().map(|row| row.len).sum();
+    if len != batch.tokens.len() {
+        return Err(format!(
+            "the rows hold {len} tokens, the batch {}",
+            batch.tokens.len()
+        ));
+    }
+    if let Some(token) = batch
+        .tokens
+        .iter()
+        .find(|&&token| token as usize >= info.vocab_size)
+    {
+        return Err(format!(
+            "token {token} is not in the vocabulary of {}",
+            info.vocab_size
+        ));
+    }
+    batch.rows.iter().try_for_each(|row| check_row(row, info))
+}
+
+fn check_row(row: &BatchRow, info: &RunnerInfo) -> Result<(), String> {
+    let sequence = row.sequence.0;
+    let tokens = row.context_len + row.len;
+    if row.len == 0 {
+        return Err(format!("sequence {sequence} has no new tokens"));
+    }
+    if tokens > info.max_model_len {
+        return Err(format!(
+            "sequence {sequence} has {tokens} tokens, the limit is {}",
+            info.max_model_len
+        ));
+    }
+    if row.block_table.len() * info.block_size < tokens {
+        let blocks = row.block_table.len();
+        return Err(format!(
+            "sequence {sequence} has {blocks} blocks, too few for {tokens} tokens"
+        ));
+    }
+    match row
+        .block_table
+        .iter()
+        .find(|&&block| block as usize >= info.num_blocks)
+    {
+        Some(block) => Err(format!(
+            "sequence {sequence} names block {block} of {}",
+            info.num_blocks
+        )),
+        None => Ok(()),
+    }
+}
