@@ -58,12 +58,25 @@ impl Logits {
     /// # Panics
     /// If `data` is not a whole number of rows.
     pub fn new(data: Vec<f32>, vocab: usize) -> Self {
-        assert!(vocab > 0 && data.len().is_multiple_of(vocab), "{} logits are no rows of {vocab}", data.len());
+        assert!(
+            vocab > 0 && data.len().is_multiple_of(vocab),
+            "{} logits are no rows of {vocab}",
+            data.len()
+        );
         Self { data, vocab }
+    }
+
+    /// (rows, vocabulary).
+    pub fn shape(&self) -> (usize, usize) {
+        (
+            self.data.len().checked_div(self.vocab).unwrap_or(0),
+            self.vocab,
+        )
     }
 
     /// The logits rows, in row order; mutable because penalties and masks are applied in place.
     pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [f32]> {
-        self.data.chunks_exact_mut(self.vocab)
+        // The default value has no vocabulary, and no rows either.
+        self.data.chunks_exact_mut(self.vocab.max(1))
     }
 }

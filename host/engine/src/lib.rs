@@ -5,14 +5,26 @@
 //! It does not load models, does not know text, and starts no threads: `weir-server` drives it.
 
 pub mod batch;
+pub mod block_manager;
+pub mod engine;
+pub mod fake_runner;
 pub mod generator;
+pub mod logits_processor;
 pub mod request;
 pub mod runner;
+pub mod sampler;
 
+mod admission;
 mod error;
+mod scheduler;
+mod sequence;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, BatchRow, Logits};
+pub use engine::{Engine, EngineConfig, EngineCounters, StepOutput};
 pub use error::EngineError;
-pub use generator::{Generated, GeneratedStream, Generator};
+pub use fake_runner::{FakeRunner, FakeScript};
+pub use generator::{Generated, GeneratedStream, Generator, SequenceUsage, TokenLogprobs};
 pub use request::{FinishReason, SamplingParams, SequenceId, SequenceRequest, StopConditions};
 pub use runner::{ModelRunner, RunnerInfo};

@@ -1,0 +1,297 @@
+//! The engine: takes sequences, and with every step computes one ragged batch and says what came of it.
+//!
+//! Invariants: a sequence's tokens depend on its request alone; each sequence ends with exactly one `Finished` or error,
+//! unless it is aborted, and then nothing more is said of it; its blocks are free when that is said, or when `abort` returns.
+//! It never waits: whoever drives it steps while there is work, and pauses sequences whose readers are slow.
+
+use std::hash::{BuildHasher, RandomState};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    admission,
+    batch::{Batch, Logits},
+    block_manager::BlockManager,
+    error::EngineError,
+    generator::Generated,
+    request::{FinishReason, SequenceId, SequenceRequest},
+    runner::{ModelRunner, RunnerInfo},
+    sampler::Sampler,
+    scheduler::Scheduler,
+    sequence::Sequence,
+};
+
+/// The engine's limits. Zeros count as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Tokens computed in one step at most, decode rows and prefill chunks together.
+    pub max_num_batched_tokens: usize,
+    /// Sequences computed in one step at most; never more than `max_num_batched_tokens`.
+    pub max_num_seqs: usize,
+    /// Sequences that may wait to be started.
+    pub max_queue: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            max_num_batched_tokens: 512,
+            max_num_seqs: 64,
+            max_queue: 1024,
+        }
+    }
+}
+
+/// What a step says about one sequence; the result is the next item of its stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepOutput {
+    /// Whose output this is.
+    pub sequence: SequenceId,
+    /// A token, the end, or the error that ended it.
+    pub result: Result<Generated, EngineError>,
+}
+
+/// Gauges and totals, for metrics and tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EngineCounters {
+    /// Sequences that wait to be started, or started again after preemption.
+    pub waiting: usize,
+    /// Sequences that are being computed.
+    pub running: usize,
+    /// Sequences paused for a slow reader.
+    pub paused: usize,
+    /// KV blocks in use.
+    pub blocks_used: usize,
+    /// KV blocks there are.
+    pub blocks_total: usize,
+    /// Steps that ran the model, since the start.
+    pub steps: u64,
+    /// Tokens computed by the model, recomputation included, since the start.
+    pub computed_tokens: u64,
+    /// Tokens sampled, since the start.
+    pub generated_tokens: u64,
+    /// Sequences preempted because blocks ran out, since the start.
+    pub preemptions: u64,
+    /// Steps that failed in the runner, since the start.
+    pub failed_steps: u64,
+}
+
+/// Continuous batching over one model runner.
+pub struct Engine {
+    runner: Box<dyn ModelRunner>,
+    info: RunnerInfo,
+    max_queue: usize,
+    scheduler: Scheduler,
+    sampler: Sampler,
+    batch: Batch,
+    next_id: u64,
+    /// Seeds of requests that name none.
+    seeds: ChaCha8Rng,
+    /// The totals since the start; `counters` adds the gauges.
+    totals: EngineCounters,
+}
+
+impl Engine {
+    /// An idle engine.
+    ///
+    /// # Panics
+    /// If the runner's info names a block size of 0 or more blocks than a `u32` can number.
+    pub fn new(runner: Box<dyn ModelRunner>, config: EngineConfig) -> Self {
+        let info = runner.info().clone();
+        let blocks = BlockManager::new(info.num_blocks, info.block_size);
+        Self {
+            runner,
+            info,
+            max_queue: config.max_queue.max(1),
+            scheduler: Scheduler::new(config.max_num_batched_tokens, config.max_num_seqs, blocks),
+            sampler: Sampler::default(),
+            batch: Batch::default(),
+            next_id: 0,
+            // The standard library's hasher keys come from the operating system's random numbers.
+            seeds: ChaCha8Rng::seed_from_u64(RandomState::new().hash_one(0)),
+            totals: EngineCounters::default(),
+        }
+    }
+
+    /// The runner's sizes and end tokens.
+    pub fn info(&self) -> &RunnerInfo {
+        &self.info
+    }
+
+    /// Queues a sequence.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidRequest`], [`EngineError::TooLong`] or [`EngineError::QueueFull`].
+    pub fn add(&mut self, request: SequenceRequest) -> Result<SequenceId, EngineError> {
+        let max_tokens = admission::check(&request, &self.info)?;
+        let queued = self.scheduler.queued();
+        if queued >= self.max_queue {
+            return Err(EngineError::QueueFull {
+                queued,
+                limit: self.max_queue,
+            });
+        }
+        let id = SequenceId(self.next_id);
+        self.next_id += 1;
+        let fresh_seed = self.seeds.next_u64();
+        self.scheduler.add(Sequence::new(
+            id,
+            request,
+            max_tokens,
+            &self.info.eos_token_ids,
+            fresh_seed,
+        ));
+        Ok(id)
+    }
+
+    /// Forgets a sequence; its blocks are free when this returns. False if it has ended already.
+    pub fn abort(&mut self, id: SequenceId) -> bool {
+        let lived = self.scheduler.remove(id);
+        if lived {
+            self.runner.release(id);
+        }
+        lived
+    }
+
+    /// Stops scheduling a sequence until it is resumed. It keeps its blocks while nobody else needs them. False if it has ended.
+    pub fn pause(&mut self, id: SequenceId) -> bool {
+        self.scheduler.set_paused(id, true)
+    }
+
+    /// Schedules a paused sequence again. False if it has ended.
+    pub fn resume(&mut self, id: SequenceId) -> bool {
+        self.scheduler.set_paused(id, false)
+    }
+
+    /// Whether a step would compute anything: some sequence lives and is not paused.
+    pub fn has_work(&self) -> bool {
+        let (waiting, running, _) = self.scheduler.census();
+        waiting + running > 0
+    }
+
+    /// Computes one batch: schedule, run, postprocess. Outputs stand in batch order; none without work.
+    pub fn step(&mut self) -> Vec<StepOutput> {
+        self.scheduler.schedule(&mut self.batch);
+        if self.batch.rows.is_empty() {
+            return Vec::new();
+        }
+        self.totals.steps += 1;
+        match self.run() {
+            Ok(logits) => self.postprocess(logits),
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn run(&mut self) -> Result<Logits, EngineError> {
+        let logits = self.runner.execute(&self.batch)?;
+        let wanted = self.batch.logit_rows();
+        if wanted > 0 && logits.shape() != (wanted, self.info.vocab_size) {
+            let (shape, vocab) = (logits.shape(), self.info.vocab_size);
+            return Err(EngineError::Runner(format!(
+                "logits are {shape:?}, not {:?}",
+                (wanted, vocab)
+            )));
+        }
+        Ok(logits)
+    }
+
+    /// Counts what was computed and gives every row that wanted logits its next token.
+    fn postprocess(&mut self, mut logits: Logits) -> Vec<StepOutput> {
+        let mut outputs = Vec::with_capacity(self.batch.rows.len());
+        let mut logits = logits.rows_mut();
+        for row in &self.batch.rows {
+            let id = row.sequence;
+            let Some(sequence) = self.scheduler.running_mut(id) else {
+                unreachable!("a sequence left in mid-step");
+            };
+            sequence.computed += row.len;
+            self.totals.computed_tokens += row.len as u64;
+            if !row.wants_logits {
+                continue;
+            }
+            let Some(logits) = logits.next() else {
+                unreachable!("the number of logits rows was checked");
+            };
+            if advance(sequence, &mut self.sampler, logits, &mut outputs) {
+                self.scheduler.remove(id);
+                self.runner.release(id);
+            }
+            self.totals.generated_tokens += 1;
+        }
+        outputs
+    }
+
+    /// Ends every sequence of the batch with the runner's error; the others go on.
+    fn fail(&mut self, error: &EngineError) -> Vec<StepOutput> {
+        self.totals.failed_steps += 1;
+        let mut outputs = Vec::with_capacity(self.batch.rows.len());
+        for row in &self.batch.rows {
+            self.scheduler.remove(row.sequence);
+            self.runner.release(row.sequence);
+            outputs.push(StepOutput {
+                sequence: row.sequence,
+                result: Err(error.clone()),
+            });
+        }
+        outputs
+    }
+
+    /// What the engine is doing and has done.
+    pub fn counters(&self) -> EngineCounters {
+        let (waiting, running, paused) = self.scheduler.census();
+        let blocks = self.scheduler.blocks();
+        EngineCounters {
+            waiting,
+            running,
+            paused,
+            blocks_used: blocks.used(),
+            blocks_total: blocks.total(),
+            preemptions: self.scheduler.preemptions(),
+            ..self.totals
+        }
+    }
+
+    /// Asserts what must hold between any two calls.
+    #[cfg(test)]
+    pub fn check_invariants(&self) {
+        self.scheduler.check_invariants();
+    }
+}
+
+/// Samples a sequence's next token and says so; true if the sequence ended. An end token is counted but not said.
+fn advance(
+    sequence: &mut Sequence,
+    sampler: &mut Sampler,
+    logits: &mut [f32],
+    outputs: &mut Vec<StepOutput>,
+) -> bool {
+    let id = sequence.id;
+    let mut say = |result| {
+        outputs.push(StepOutput {
+            sequence: id,
+            result,
+        })
+    };
+    let sampled = match sequence.sample(sampler, logits) {
+        Ok(sampled) => sampled,
+        Err(error) => {
+            say(Err(error));
+            return true;
+        }
+    };
+    let ended = sequence.accept(sampled.id);
+    if ended != Some(FinishReason::Stop) {
+        say(Ok(Generated::Token {
+            id: sampled.id,
+            logprobs: sampled.logprobs,
+        }));
+    }
+    if let Some(reason) = ended {
+        say(Ok(Generated::Finished {
+            reason,
+            usage: sequence.usage(),
+        }));
+    }
+    ended.is_some()
+}

@@ -1,0 +1,102 @@
+//! A runner whose logits are a hash of the tokens it reads back from its KV blocks: a wrong block table, a missed
+//! position, a stale block or a mixed-up row changes the output.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
+
+use crate::{Batch, BatchRow, EngineError, Logits, ModelRunner, RunnerInfo, SequenceId};
+
+/// What a test can see and set while the engine owns the runner.
+#[derive(Debug, Default)]
+pub struct Probe {
+    /// Every batch there was.
+    pub batches: Vec<Batch>,
+    /// Sequences released, in order.
+    pub released: Vec<SequenceId>,
+    /// The next step fails with this.
+    pub fail_next: Option<EngineError>,
+    /// The next step returns a row too few.
+    pub drop_row: bool,
+    /// The next step's logits are all NaN in the first row.
+    pub spoil_row: bool,
+}
+
+/// The runner; its "K and V" of a position are the token that stands there.
+pub struct ArithmeticRunner {
+    info: RunnerInfo,
+    slots: Vec<Option<u32>>,
+    probe: Arc<Mutex<Probe>>,
+}
+
+impl ArithmeticRunner {
+    pub fn new(info: RunnerInfo) -> (Self, Arc<Mutex<Probe>>) {
+        let probe = Arc::<Mutex<Probe>>::default();
+        let slots = vec![None; info.num_blocks * info.block_size];
+        (
+            Self {
+                info,
+                slots,
+                probe: probe.clone(),
+            },
+            probe,
+        )
+    }
+
+    fn slot(&self, row: &BatchRow, position: usize) -> usize {
+        let block = row.block_table[position / self.info.block_size] as usize;
+        block * self.info.block_size + position % self.info.block_size
+    }
+
+    /// Logits in [-4, 4), hashed from all tokens up to the row's last (FNV-1a over the tokens, then a finaliser per id).
+    fn logits(&self, row: &BatchRow) -> impl Iterator<Item = f32> {
+        let context =
+            (0..row.context_len + row.len).fold(0xcbf2_9ce4_8422_2325_u64, |hash, position| {
+                let token =
+                    self.slots[self.slot(row, position)].expect("every position has been written");
+                (hash ^ u64::from(token)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+        (0..self.info.vocab_size as u64).map(move |id| {
+            let mixed = (context ^ id.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+                .wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            ((mixed ^ (mixed >> 31)) >> 40) as f32 / (1u64 << 21) as f32 - 4.0
+        })
+    }
+}
+
+impl ModelRunner for ArithmeticRunner {
+    fn info(&self) -> &RunnerInfo {
+        &self.info
+    }
+
+    fn execute(&mut self, batch: &Batch) -> Result<Logits, EngineError> {
+        let probe = self.probe.clone();
+        let mut probe = probe.lock().unwrap();
+        probe.batches.push(batch.clone());
+        if let Some(error) = probe.fail_next.take() {
+            return Err(error);
+        }
+        let mut written = HashSet::new();
+        for (row, tokens) in batch.rows_with_tokens() {
+            for (position, &token) in (row.context_len..).zip(tokens) {
+                let slot = self.slot(row, position);
+                assert!(written.insert(slot), "two rows write slot {slot}");
+                self.slots[slot] = Some(token);
+            }
+        }
+        let wanting = batch.rows.iter().filter(|row| row.wants_logits);
+        let mut data: Vec<f32> = wanting.flat_map(|row| self.logits(row)).collect();
+        if std::mem::take(&mut probe.drop_row) {
+            data.truncate(data.len() - self.info.vocab_size);
+        }
+        if std::mem::take(&mut probe.spoil_row) {
+            data[..self.info.vocab_size].fill(f32::NAN);
+        }
+        Ok(Logits::new(data, self.info.vocab_size))
+    }
+
+    fn release(&mut self, sequence: SequenceId) {
+        self.probe.lock().unwrap().released.push(sequence);
+    }
+}

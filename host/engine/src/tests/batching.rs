@@ -1,0 +1,157 @@
+//! The engine's main promise, over random requests, limits, aborts and pauses: whatever runs beside it, a sequence's
+//! output is the one it gets alone, and no block is ever lost.
+
+use proptest::prelude::*;
+
+use super::{Transcript, Transcripts, arithmetic_runner::ArithmeticRunner, run_dry};
+use crate::{
+    Engine, EngineConfig, RunnerInfo, SamplingParams, SequenceId, SequenceRequest, StopConditions,
+};
+
+const VOCAB: u32 = 24;
+
+#[derive(Debug, Clone)]
+enum Action {
+    Add,
+    Step,
+    Abort(prop::sample::Index),
+    Pause(prop::sample::Index),
+    Resume(prop::sample::Index),
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        3 => Just(Action::Add),
+        6 => Just(Action::Step),
+        1 => any::<prop::sample::Index>().prop_map(Action::Abort),
+        2 => any::<prop::sample::Index>().prop_map(Action::Pause),
+        2 => any::<prop::sample::Index>().prop_map(Action::Resume),
+    ]
+}
+
+fn sampling() -> impl Strategy<Value = SamplingParams> {
+    let truncation = (0usize..8, 0.3f32..=1.0, 0.0f32..0.2, 0.5f32..=1.0);
+    let penalties = (0.8f32..1.5, -1.0f32..1.0, -1.0f32..1.0);
+    let bias = prop::collection::vec((0..VOCAB, -2.0f32..2.0), 0..2);
+    let temperature = prop_oneof![Just(0.0f32), 0.2f32..2.0];
+    (
+        temperature,
+        truncation,
+        penalties,
+        bias,
+        any::<u64>(),
+        prop::option::of(0usize..3),
+    )
+        .prop_map(
+            |(temperature, truncation, penalties, logit_bias, seed, logprobs)| SamplingParams {
+                temperature,
+                top_k: truncation.0,
+                top_p: truncation.1,
+                min_p: truncation.2,
+                typical_p: truncation.3,
+                repetition_penalty: penalties.0,
+                presence_penalty: penalties.1,
+                frequency_penalty: penalties.2,
+                logit_bias,
+                seed: Some(seed),
+                logprobs,
+            },
+        )
+}
+
+fn request() -> impl Strategy<Value = SequenceRequest> {
+    let stop = (
+        1usize..14,
+        0usize..6,
+        prop::collection::vec(0..VOCAB, 0..2),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(max_tokens, min_tokens, stop_token_ids, ignore_eos)| StopConditions {
+                max_tokens: Some(max_tokens),
+                min_tokens,
+                stop_token_ids,
+                ignore_eos,
+            },
+        );
+    (prop::collection::vec(0..VOCAB, 1..20), sampling(), stop).prop_map(
+        |(prompt, sampling, stop)| SequenceRequest {
+            prompt,
+            sampling,
+            stop,
+        },
+    )
+}
+
+fn engine(num_blocks: usize, block_size: usize, config: EngineConfig) -> Engine {
+    let info = RunnerInfo {
+        vocab_size: VOCAB as usize,
+        max_model_len: 64,
+        block_size,
+        num_blocks,
+        eos_token_ids: vec![0],
+    };
+    Engine::new(Box::new(ArithmeticRunner::new(info).0), config)
+}
+
+/// What the request gets from an engine of its own.
+fn alone(request: &SequenceRequest) -> Transcript {
+    let mut engine = engine(64, 64, EngineConfig::default());
+    let id = engine.add(request.clone()).unwrap();
+    let mut transcripts = Transcripts::default();
+    run_dry(&mut engine, &mut transcripts);
+    transcripts.of(id)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn neighbours_never_matter(
+        requests in prop::collection::vec(request(), 1..8),
+        actions in prop::collection::vec(action(), 0..60),
+        block_size in 1usize..6,
+        // 32 tokens are the most a request above can have; with so few blocks preemption is the rule.
+        spare_blocks in 0usize..8,
+        (max_num_batched_tokens, max_num_seqs) in (1usize..24, 1usize..6),
+    ) {
+        let num_blocks = 33usize.div_ceil(block_size) + spare_blocks;
+        let mut engine = engine(num_blocks, block_size, EngineConfig { max_num_batched_tokens, max_num_seqs, max_queue: 99 });
+        let mut transcripts = Transcripts::default();
+        let mut ids: Vec<SequenceId> = Vec::new();
+        let mut aborted = Vec::new();
+        let mut upcoming = requests.iter();
+        let pick = |ids: &[SequenceId], index: prop::sample::Index| (!ids.is_empty()).then(|| ids[index.index(ids.len())]);
+        for action in actions {
+            match action {
+                Action::Add => ids.extend(upcoming.next().map(|request| engine.add(request.clone()).unwrap())),
+                Action::Step => transcripts.record(engine.step()),
+                Action::Abort(index) => if let Some(id) = pick(&ids, index) {
+                    let ended = transcripts.of(id).end.is_some();
+                    let lived = engine.abort(id);
+                    prop_assert_eq!(lived, !ended && !aborted.contains(&id));
+                    if lived { aborted.push(id); }
+                },
+                Action::Pause(index) => { pick(&ids, index).map(|id| engine.pause(id)); }
+                Action::Resume(index) => { pick(&ids, index).map(|id| engine.resume(id)); }
+            }
+            engine.check_invariants();
+        }
+        ids.extend(upcoming.map(|request| engine.add(request.clone()).unwrap()));
+        ids.iter().for_each(|&id| { engine.resume(id); });
+        run_dry(&mut engine, &mut transcripts);
+
+        for (&id, request) in ids.iter().zip(&requests) {
+            let (got, expected) = (transcripts.of(id), alone(request));
+            if aborted.contains(&id) {
+                prop_assert!(expected.tokens.starts_with(&got.tokens), "{:?} is no prefix of {:?}", got, expected);
+                prop_assert_eq!(got.end, None);
+            } else {
+                prop_assert_eq!(got, expected);
+            }
+        }
+        let counters = engine.counters();
+        prop_assert_eq!((counters.blocks_used, counters.blocks_total), (0, num_blocks));
+        prop_assert_eq!((counters.waiting, counters.running, counters.paused), (0, 0, 0));
+    }
+}

@@ -1,0 +1,135 @@
+//! The replaying runner under the real engine: which script a prompt gets, and that batching never shows.
+
+use std::time::{Duration, Instant};
+
+use super::{Transcripts, greedy, run_dry};
+use crate::{
+    Batch, BatchRow, Engine, EngineConfig, EngineError, FakeRunner, FakeScript, ModelRunner,
+    RunnerInfo, SequenceId,
+};
+
+fn info(num_blocks: usize) -> RunnerInfo {
+    RunnerInfo {
+        vocab_size: 100,
+        max_model_len: 64,
+        block_size: 4,
+        num_blocks,
+        eos_token_ids: vec![99, 98],
+    }
+}
+
+fn script(matches: Option<&[u32]>, tokens: &[u32]) -> FakeScript {
+    FakeScript {
+        matches: matches.map(<[u32]>::to_vec),
+        tokens: tokens.to_vec(),
+    }
+}
+
+/// The answers to the prompts, all asked at once.
+fn answers(runner: FakeRunner, config: EngineConfig, prompts: &[&[u32]]) -> Vec<Vec<u32>> {
+    let mut engine = Engine::new(Box::new(runner), config);
+    let ids: Vec<SequenceId> = prompts
+        .iter()
+        .map(|prompt| engine.add(greedy(prompt.to_vec(), None)).unwrap())
+        .collect();
+    let mut transcripts = Transcripts::default();
+    run_dry(&mut engine, &mut transcripts);
+    ids.into_iter().map(|id| transcripts.of(id).ids()).collect()
+}
+
+#[test]
+fn the_first_match_wins_and_the_rest_take_turns() {
+    let scripts = vec![
+        script(None, &[10, 11]),
+        script(Some(&[5, 6]), &[20, 21, 22]),
+        script(Some(&[6]), &[30]),
+        script(None, &[40]),
+    ];
+    let prompts: [&[u32]; 6] = [&[1], &[4, 5, 6, 7], &[5, 7, 6], &[2], &[3], &[6, 5]];
+    let expected = [
+        vec![10, 11],
+        vec![20, 21, 22],
+        vec![30],
+        vec![40],
+        vec![10, 11],
+        vec![30],
+    ];
+    for max_num_batched_tokens in [1, 3, 64] {
+        let config = EngineConfig {
+            max_num_batched_tokens,
+            ..EngineConfig::default()
+        };
+        assert_eq!(
+            answers(
+                FakeRunner::new(info(64), scripts.clone(), None),
+                config,
+                &prompts
+            ),
+            expected
+        );
+    }
+    let none = FakeRunner::new(info(64), vec![script(Some(&[5]), &[1])], None);
+    assert_eq!(
+        answers(none, EngineConfig::default(), &[&[1]]),
+        [vec![]],
+        "no script fits: the answer is empty"
+    );
+}
+
+#[test]
+fn replays_survive_preemption() {
+    let answer: Vec<u32> = (1..=30).collect();
+    let other: Vec<u32> = (41..=70).collect();
+    let scripts = vec![script(None, &answer), script(None, &other)];
+    let mut engine = Engine::new(
+        Box::new(FakeRunner::new(info(12), scripts, None)),
+        EngineConfig::default(),
+    );
+    let ids = [7, 8].map(|token| engine.add(greedy(vec![token; 5], None)).unwrap());
+    let mut transcripts = Transcripts::default();
+    run_dry(&mut engine, &mut transcripts);
+    assert!(engine.counters().preemptions > 0);
+    assert_eq!(ids.map(|id| transcripts.of(id).ids()), [answer, other]);
+}
+
+#[test]
+fn the_rate_spaces_the_tokens_of_each_sequence() {
+    let scripts = vec![script(None, &[1, 2, 3, 4])];
+    let runner = FakeRunner::new(info(64), scripts, Some(100.0));
+    let start = Instant::now();
+    answers(runner, EngineConfig::default(), &[&[1], &[2], &[3]]);
+    // Five steps of 10 ms, the first at once; sleeping longer than asked is the machine's business.
+    assert!(start.elapsed() >= Duration::from_millis(40));
+    for no_rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let runner = FakeRunner::new(info(64), vec![script(None, &[1])], Some(no_rate));
+        assert_eq!(answers(runner, EngineConfig::default(), &[&[1]]), [vec![1]]);
+    }
+}
+
+#[test]
+fn what_cannot_be_replayed_is_an_error() {
+    let mut cached = FakeRunner::new(info(8), vec![], None);
+    let row = BatchRow {
+        sequence: SequenceId(1),
+        context_len: 4,
+        len: 1,
+        block_table: vec![0, 1],
+        wants_logits: true,
+    };
+    let batch = Batch {
+        tokens: vec![1],
+        rows: vec![row],
+    };
+    assert!(matches!(
+        cached.execute(&batch),
+        Err(EngineError::Runner(_))
+    ));
+
+    let outside = FakeRunner::new(info(8), vec![script(None, &[100])], None);
+    let mut engine = Engine::new(Box::new(outside), EngineConfig::default());
+    engine.add(greedy(vec![1], None)).unwrap();
+    assert!(matches!(
+        engine.step()[0].result,
+        Err(EngineError::Runner(_))
+    ));
+}

@@ -1,0 +1,93 @@
+//! Tests of the engine as a whole, over runners whose logits give every mistake away. Parts are tested beside their code.
+
+mod arithmetic_runner;
+mod batching;
+mod fake_runner;
+mod steps;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Engine, EngineError, FinishReason, Generated, SequenceId, SequenceRequest, StepOutput,
+    StopConditions,
+};
+
+/// What a stream's reader would have seen of one sequence.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Transcript {
+    tokens: Vec<Generated>,
+    end: Option<Result<Generated, EngineError>>,
+}
+
+impl Transcript {
+    fn ids(&self) -> Vec<u32> {
+        let id = |generated: &Generated| match generated {
+            Generated::Token { id, .. } => *id,
+            other => panic!("not a token: {other:?}"),
+        };
+        self.tokens.iter().map(id).collect()
+    }
+
+    fn reason(&self) -> FinishReason {
+        match &self.end {
+            Some(Ok(Generated::Finished { reason, .. })) => *reason,
+            other => panic!("not finished: {other:?}"),
+        }
+    }
+}
+
+/// Everything an engine has said, by sequence.
+#[derive(Default)]
+struct Transcripts(BTreeMap<SequenceId, Transcript>);
+
+impl Transcripts {
+    fn record(&mut self, outputs: Vec<StepOutput>) {
+        for StepOutput { sequence, result } in outputs {
+            let transcript = self.0.entry(sequence).or_default();
+            assert_eq!(transcript.end, None, "{sequence:?} spoke after its end");
+            match result {
+                Ok(token @ Generated::Token { .. }) => transcript.tokens.push(token),
+                end => transcript.end = Some(end),
+            }
+        }
+    }
+
+    fn of(&self, id: SequenceId) -> Transcript {
+        self.0.get(&id).cloned().unwrap_or_default()
+    }
+}
+
+/// Steps until nothing is left to do.
+fn run_dry(engine: &mut Engine, transcripts: &mut Transcripts) {
+    let mut idle_steps = 0;
+    while engine.has_work() {
+        let before = engine.counters().computed_tokens;
+        transcripts.record(engine.step());
+        engine.check_invariants();
+        idle_steps = if engine.counters().computed_tokens > before {
+            0
+        } else {
+            idle_steps + 1
+        };
+        assert!(
+            idle_steps < 3,
+            "the engine has work and does nothing: {:?}",
+            engine.counters()
+        );
+    }
+}
+
+/// A greedy request.
+fn greedy(prompt: Vec<u32>, max_tokens: Option<usize>) -> SequenceRequest {
+    SequenceRequest {
+        prompt,
+        sampling: crate::SamplingParams {
+            temperature: 0.0,
+            ..Default::default()
+        },
+        stop: StopConditions {
+            max_tokens,
+            ..StopConditions::default()
+        },
+    }
+}
