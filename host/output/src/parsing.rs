@@ -1,8 +1,8 @@
-//! The rooms "reasoning" and "tools": parser sessions, the contract's order of call events, and what follows an error.
+//! The rooms "reasoning" and "tools": which parsers run, their sessions, and what follows an error.
 //!
-//! Invariants: behind a stage the call events are in the contract's order; when a session fails, nothing that the failing
-//! push said is passed on and its open calls are abandoned; with [`OnError::Passthrough`] the fragment it failed on and
-//! all later ones are content. What it held back until then is lost.
+//! Invariants: when a session fails, nothing that the failing push said is passed on and its open call is abandoned; with
+//! [`OnError::Passthrough`] the fragment it failed on and all later ones are content. What it held back until then is
+//! lost. The order of a session's call events is the plugin host's to check, not checked again here.
 
 use crate::{
     chain::{Configured, OnError},
@@ -125,7 +125,9 @@ pub(crate) struct ParserStage {
     session: Option<Box<dyn ParserSession>>,
     name: String,
     on_error: OnError,
-    order: CallOrder,
+    /// Whether calls may come from it: not in front of a tool parser, whose indices they would meet.
+    calls_allowed: bool,
+    open_call: Option<u32>,
     error: Option<PluginError>,
 }
 
@@ -133,19 +135,19 @@ impl ParserStage {
     fn new(
         parser: &Configured<dyn Parser>,
         context: &RequestContext,
-        calls: bool,
+        calls_allowed: bool,
     ) -> Result<Self, PluginError> {
         let (session, error) = match (parser.plugin.session(context), parser.on_error) {
             (Ok(session), _) => (Some(session), None),
             (Err(error), OnError::Passthrough) => (None, Some(error)),
             (Err(error), OnError::Fail) => return Err(error),
         };
-        let name = parser.plugin.info().name.clone();
         Ok(Self {
             session,
-            name,
+            name: parser.plugin.info().name.clone(),
             on_error: parser.on_error,
-            order: CallOrder::new(calls),
+            calls_allowed,
+            open_call: None,
             error,
         })
     }
@@ -157,7 +159,7 @@ impl ParserStage {
         };
         let before = events.len();
         let result = session.push(&fragment, events);
-        self.check(result, "push", before, events)?;
+        self.settle(result, "push", before, events)?;
         if self.session.is_none() {
             events.push(Event::Content(fragment));
         }
@@ -170,38 +172,35 @@ impl ParserStage {
         };
         let before = events.len();
         let result = session.finish(reason, events);
-        let result = self.check(result, "finish", before, events);
+        let result = self.settle(result, "finish", before, events);
         self.session = None;
-        self.abandon_open_calls(events);
+        self.abandon_open_call(events);
         result
     }
 
-    /// Takes back what a failed call appended from `before` on; a call that broke the contract failed too.
-    fn check(
+    /// Looks at what a session appended from `before` on, and takes it back if the session failed.
+    fn settle(
         &mut self,
         result: Result<(), PluginError>,
         call: &'static str,
         before: usize,
         events: &mut Vec<Event>,
     ) -> Result<(), PluginError> {
-        let mut order = self.order.clone();
         let result = result.and_then(|()| {
-            events[before..]
-                .iter()
-                .try_for_each(|event| order.check(event))
-                .map_err(|broken| PluginError {
+            self.refuse_calls(&events[before..])
+                .map_err(|kind| PluginError {
                     plugin: self.name.clone(),
                     call,
-                    kind: PluginErrorKind::Contract(broken),
+                    kind,
                 })
         });
         let Err(error) = result else {
-            self.order = order;
+            self.follow_calls(&events[before..]);
             return Ok(());
         };
         events.truncate(before);
         self.session = None;
-        self.abandon_open_calls(events);
+        self.abandon_open_call(events);
         self.error = Some(error.clone());
         match self.on_error {
             OnError::Fail => Err(error),
@@ -209,59 +208,31 @@ impl ParserStage {
         }
     }
 
-    fn abandon_open_calls(&mut self, events: &mut Vec<Event>) {
-        let open = self.order.open.drain(..);
+    fn refuse_calls(&self, events: &[Event]) -> Result<(), PluginErrorKind> {
+        let is_text = |event: &Event| matches!(event, Event::Content(_) | Event::Reasoning { .. });
+        if self.calls_allowed || events.iter().all(is_text) {
+            return Ok(());
+        }
+        Err(PluginErrorKind::Contract(
+            "a call from the reasoning parser in front of a tool parser".to_owned(),
+        ))
+    }
+
+    fn follow_calls(&mut self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::CallBegin { index, .. } => self.open_call = Some(*index),
+                Event::CallEnd { .. } | Event::CallAbandoned { .. } => self.open_call = None,
+                Event::CallArguments { .. } | Event::Content(_) | Event::Reasoning { .. } => {}
+            }
+        }
+    }
+
+    fn abandon_open_call(&mut self, events: &mut Vec<Event>) {
+        let open = self.open_call.take();
         events.extend(open.map(|index| Event::CallAbandoned {
             index,
             raw: String::new(),
         }));
-    }
-}
-
-/// The contract's order of call events: indices from 0 without gaps; begin, arguments, then end or abandoned. The index
-/// of a call that was abandoned before it began is free for the next.
-#[derive(Debug, Clone)]
-struct CallOrder {
-    allowed: bool,
-    next: u32,
-    open: Vec<u32>,
-}
-
-impl CallOrder {
-    fn new(allowed: bool) -> Self {
-        Self {
-            allowed,
-            next: 0,
-            open: Vec::new(),
-        }
-    }
-
-    fn check(&mut self, event: &Event) -> Result<(), String> {
-        let (index, what) = match event {
-            Event::Content(_) | Event::Reasoning { .. } => return Ok(()),
-            Event::CallBegin { index, .. } => (*index, "call-begin"),
-            Event::CallArguments { index, .. } => (*index, "call-arguments"),
-            Event::CallEnd { index } => (*index, "call-end"),
-            Event::CallAbandoned { index, .. } => (*index, "call-abandoned"),
-        };
-        if !self.allowed {
-            return Err(format!(
-                "{what} from the reasoning parser in front of a tool parser"
-            ));
-        }
-        let open = self.open.iter().position(|open| *open == index);
-        match (event, open) {
-            (Event::CallBegin { .. }, None) if index == self.next => {
-                self.open.push(index);
-                self.next += 1;
-            }
-            (Event::CallAbandoned { .. }, None) if index == self.next => {}
-            (Event::CallArguments { .. }, Some(_)) => {}
-            (Event::CallEnd { .. } | Event::CallAbandoned { .. }, Some(position)) => {
-                self.open.remove(position);
-            }
-            _ => return Err(format!("{what} with index {index} out of order")),
-        }
-        Ok(())
     }
 }

@@ -29,7 +29,8 @@ pub fn trap(plugin: &str, call: &'static str) -> PluginError {
 }
 
 /// Reasoning stands between `(` and `)`; calls are `name{...}` between `[` and `]`, ended as abandoned by `!` in place of
-/// `]`; an empty name is abandoned before it begins. `#` traps in push, `@` breaks the contract.
+/// `]`; an empty name is abandoned before it begins. `#` traps in push, `@` ends a call
+/// that never began.
 pub struct FakeParser {
     info: ParserInfo,
     constructor_fails: bool,
