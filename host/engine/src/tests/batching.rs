@@ -21,8 +21,8 @@ enum Action {
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        3 => Just(Action::Add),
-        6 => Just(Action::Step),
+        2 => Just(Action::Add),
+        9 => Just(Action::Step),
         1 => any::<prop::sample::Index>().prop_map(Action::Abort),
         2 => any::<prop::sample::Index>().prop_map(Action::Pause),
         2 => any::<prop::sample::Index>().prop_map(Action::Resume),
@@ -61,7 +61,7 @@ fn sampling() -> impl Strategy<Value = SamplingParams> {
 
 fn request() -> impl Strategy<Value = SequenceRequest> {
     let stop = (
-        1usize..14,
+        1usize..22,
         0usize..6,
         prop::collection::vec(0..VOCAB, 0..2),
         any::<bool>(),
@@ -74,7 +74,7 @@ fn request() -> impl Strategy<Value = SequenceRequest> {
                 ignore_eos,
             },
         );
-    (prop::collection::vec(0..VOCAB, 1..20), sampling(), stop).prop_map(
+    (prop::collection::vec(0..VOCAB, 1..12), sampling(), stop).prop_map(
         |(prompt, sampling, stop)| SequenceRequest {
             prompt,
             sampling,
@@ -109,10 +109,10 @@ proptest! {
     #[test]
     fn neighbours_never_matter(
         requests in prop::collection::vec(request(), 1..8),
-        actions in prop::collection::vec(action(), 0..60),
+        actions in prop::collection::vec(action(), 0..120),
         block_size in 1usize..6,
         // 32 tokens are the most a request above can have; with so few blocks preemption is the rule.
-        spare_blocks in 0usize..8,
+        spare_blocks in 0usize..5,
         (max_num_batched_tokens, max_num_seqs) in (1usize..24, 1usize..6),
     ) {
         let num_blocks = 33usize.div_ceil(block_size) + spare_blocks;

@@ -8,8 +8,8 @@ use super::{
     greedy, run_dry,
 };
 use crate::{
-    Engine, EngineConfig, EngineError, FakeRunner, FakeScript, FinishReason, Generated, RunnerInfo,
-    SamplingParams, SequenceId, SequenceRequest, SequenceUsage, StopConditions,
+    Batch, Engine, EngineConfig, EngineError, FakeRunner, FakeScript, FinishReason, Generated,
+    RunnerInfo, SamplingParams, SequenceId, SequenceRequest, SequenceUsage, StopConditions,
 };
 
 const EOS: u32 = 0;
@@ -229,6 +229,50 @@ fn a_paused_sequence_keeps_its_blocks_until_others_need_them() {
     assert_eq!(transcripts.of(slow).tokens.len(), 6);
     assert!(!engine.resume(slow) && !engine.pause(slow));
     assert_eq!(probe.lock().unwrap().released, [quick, large, slow]);
+}
+
+#[test]
+fn a_paused_sequence_gives_its_blocks_before_a_running_one_does() {
+    let (mut engine, probe) = engine(4, 4, EngineConfig::default());
+    let slow = engine.add(endless(vec![1; 6], 6)).unwrap();
+    let mut transcripts = Transcripts::default();
+    transcripts.record(engine.step());
+    engine.pause(slow);
+    // Fits beside the paused one at first, and needs a third block in mid-run.
+    let quick = engine.add(endless(vec![2; 5], 8)).unwrap();
+    run_dry(&mut engine, &mut transcripts);
+    let counters = engine.counters();
+    assert_eq!((counters.preemptions, counters.paused), (1, 1));
+    assert_eq!(transcripts.of(quick).tokens.len(), 8);
+    let begun = |batch: &Batch| batch.rows.iter().any(|row| row.context_len == 0);
+    let begun = probe
+        .lock()
+        .unwrap()
+        .batches
+        .iter()
+        .filter(|batch| begun(batch))
+        .count();
+    assert_eq!(begun, 2, "neither has been computed twice");
+    engine.resume(slow);
+    run_dry(&mut engine, &mut transcripts);
+    assert_eq!(transcripts.of(slow).tokens.len(), 6);
+}
+
+#[test]
+fn a_newcomer_waits_rather_than_take_the_block_a_stream_needs_next() {
+    let (mut engine, _) = engine(4, 4, EngineConfig::default());
+    let mut transcripts = Transcripts::default();
+    let first = engine.add(endless(vec![1; 4], 8)).unwrap();
+    transcripts.record(engine.step());
+    let second = engine.add(endless(vec![2; 8], 3)).unwrap();
+    transcripts.record(engine.step());
+    assert_eq!(engine.counters().waiting, 1);
+    run_dry(&mut engine, &mut transcripts);
+    assert_eq!(engine.counters().preemptions, 0);
+    assert_eq!(
+        transcripts.of(first).tokens.len() + transcripts.of(second).tokens.len(),
+        11
+    );
 }
 
 /// An engine that replays one script.
