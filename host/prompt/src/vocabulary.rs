@@ -27,12 +27,17 @@ impl Vocabulary {
 
     /// The token's raw bytes, decoded from whatever spelling the tokenizer file uses; None for an unknown id.
     pub fn bytes(&self, id: u32) -> Option<&[u8]> {
-        self.tokens.get(usize::try_from(id).ok()?).map(|(bytes, _)| bytes.as_ref())
+        self.tokens
+            .get(usize::try_from(id).ok()?)
+            .map(|(bytes, _)| bytes.as_ref())
     }
 
     /// The token's kind; unknown ids are `Normal`.
     pub fn kind(&self, id: u32) -> TokenKind {
-        usize::try_from(id).ok().and_then(|id| self.tokens.get(id)).map_or(TokenKind::Normal, |(_, kind)| *kind)
+        usize::try_from(id)
+            .ok()
+            .and_then(|id| self.tokens.get(id))
+            .map_or(TokenKind::Normal, |(_, kind)| *kind)
     }
 
     /// How many ids there are.
