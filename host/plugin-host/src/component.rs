@@ -1,0 +1,149 @@
+//! From a file's bytes to a component that can be instantiated: verified, compiled or taken from the cache, and linked
+//! against nothing.
+//!
+//! Every reason to refuse it has its own error. It runs no guest code.
+
+use sha2::{Digest, Sha256};
+use wasmtime::{
+    Engine,
+    component::{Component, InstancePre, Linker, types::ComponentItem},
+};
+
+use crate::{
+    cache::hex,
+    engine::PluginHost,
+    error::PluginHostError,
+    limits::{MemoryLimiter, short},
+};
+
+/// The largest component taken; compiling time grows with it, and ours are a few hundred KiB.
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
+
+/// The first eight bytes of a core module and of a component: the magic number, then version and layer.
+const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
+const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// Verifies and compiles a component, and links it against the empty linker.
+pub(crate) fn prepare(
+    host: &PluginHost,
+    plugin: &str,
+    pin: Option<&str>,
+    bytes: &[u8],
+) -> Result<InstancePre<MemoryLimiter>, PluginHostError> {
+    check_size(plugin, bytes.len() as u64)?;
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    check_pin(plugin, pin, &digest)?;
+    check_header(plugin, bytes)?;
+    let component = compiled(host, plugin, &digest, bytes)?;
+    check_imports(plugin, &host.engine, &component)?;
+    let linker: Linker<MemoryLimiter> = Linker::new(&host.engine);
+    linker
+        .instantiate_pre(&component)
+        .map_err(|error| invalid(plugin, &error))
+}
+
+/// The names of what a component exports, sorted.
+pub(crate) fn exports(component: &Component) -> Vec<String> {
+    let mut names: Vec<_> = component
+        .component_type()
+        .exports(component.engine())
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Refuses a file by its size alone, before it is read.
+pub(crate) fn check_size(plugin: &str, size: u64) -> Result<(), PluginHostError> {
+    if size <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(PluginHostError::TooLarge {
+        plugin: plugin.to_owned(),
+        size,
+        limit: MAX_BYTES,
+    })
+}
+
+fn check_pin(plugin: &str, pin: Option<&str>, digest: &[u8]) -> Result<(), PluginHostError> {
+    let found = hex(digest);
+    match pin {
+        Some(pinned) if !pinned.eq_ignore_ascii_case(&found) => {
+            Err(PluginHostError::Sha256Mismatch {
+                plugin: plugin.to_owned(),
+                pinned: pinned.to_owned(),
+                found,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_header(plugin: &str, bytes: &[u8]) -> Result<(), PluginHostError> {
+    let what = if bytes.starts_with(COMPONENT_HEADER) {
+        return Ok(());
+    } else if bytes.starts_with(MODULE_HEADER) {
+        "a core module; a plugin is a component (wrap it with `wasm-tools component new`)"
+    } else {
+        "not WebAssembly"
+    };
+    Err(PluginHostError::NotAComponent {
+        plugin: plugin.to_owned(),
+        what,
+    })
+}
+
+fn compiled(
+    host: &PluginHost,
+    plugin: &str,
+    digest: &[u8; 32],
+    bytes: &[u8],
+) -> Result<Component, PluginHostError> {
+    if let Some(component) = host
+        .cache
+        .as_ref()
+        .and_then(|cache| cache.load(&host.engine, digest))
+    {
+        return Ok(component);
+    }
+    let component =
+        Component::from_binary(&host.engine, bytes).map_err(|error| invalid(plugin, &error))?;
+    if let Some(cache) = &host.cache {
+        cache.store(digest, &component);
+    }
+    Ok(component)
+}
+
+/// Lists what the component wants beyond types, and refuses it when that is anything at all.
+fn check_imports(
+    plugin: &str,
+    engine: &Engine,
+    component: &Component,
+) -> Result<(), PluginHostError> {
+    let mut wanted = Vec::new();
+    for (name, import) in component.component_type().imports(engine) {
+        match import.ty {
+            ComponentItem::Type(_) => {}
+            ComponentItem::ComponentInstance(interface) => {
+                let items = interface.exports(engine);
+                let things = items.filter(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)));
+                wanted.extend(things.map(|(item, _)| format!("{name} {item}")));
+            }
+            _ => wanted.push(name.to_owned()),
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    Err(PluginHostError::Imports {
+        plugin: plugin.to_owned(),
+        imports: wanted,
+    })
+}
+
+fn invalid(plugin: &str, error: &wasmtime::Error) -> PluginHostError {
+    PluginHostError::Invalid {
+        plugin: plugin.to_owned(),
+        message: short(error),
+    }
+}

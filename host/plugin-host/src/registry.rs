@@ -1,0 +1,490 @@
+//! Which plugin answers to which name: the first-party manifest in the binary, a user's manifest, and single files.
+//!
+//! Invariants: a name or alias stands for one plugin, never silently for another; a plugin is compiled when first asked for
+//! and kept; a registry never changes, so a reload makes a new one and running sessions finish on the old.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use weir_output::{Parser, PostProcessor};
+
+use crate::{
+    component,
+    counters::{CounterSnapshot, PluginCounters},
+    engine::PluginHost,
+    error::PluginHostError,
+    limits::Limits,
+    manifest::{self, ManifestEntry, ModelPattern, OnError, PluginKind},
+    session::LinkedPlugin,
+    v0_1,
+};
+
+/// How first-party components are found: their path in the embedded manifest to their bytes.
+pub type EmbeddedLookup = fn(&str) -> Option<&'static [u8]>;
+
+/// What a parser is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Split reasoning from content.
+    Reasoning,
+    /// Find tool calls.
+    Tools,
+}
+
+/// A plugin from the command line, written `NAME=FILE.wasm`: no pin, default limits, no configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdHocPlugin {
+    /// The name it answers to.
+    pub name: String,
+    /// The component.
+    pub wasm: PathBuf,
+}
+
+impl FromStr for AdHocPlugin {
+    type Err = PluginHostError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((name, wasm)) if manifest::check_name(name).is_ok() && !wasm.is_empty() => {
+                Ok(Self {
+                    name: name.to_owned(),
+                    wasm: PathBuf::from(wasm),
+                })
+            }
+            _ => Err(PluginHostError::AdHoc(text.to_owned())),
+        }
+    }
+}
+
+/// Where a component's bytes come from.
+#[derive(Clone)]
+enum Source {
+    Embedded {
+        path: String,
+        lookup: EmbeddedLookup,
+    },
+    File(PathBuf),
+}
+
+/// A plugin that runs.
+#[derive(Clone)]
+enum Loaded {
+    Parser(Arc<dyn Parser>),
+    PostProcessor(Arc<dyn PostProcessor>),
+}
+
+impl Loaded {
+    fn kind(&self) -> PluginKind {
+        match self {
+            Self::Parser(_) => PluginKind::Parser,
+            Self::PostProcessor(_) => PluginKind::PostProcessor,
+        }
+    }
+}
+
+/// One plugin, loaded or not.
+struct Entry {
+    name: String,
+    kind: PluginKind,
+    /// The manifest it stands in, for errors.
+    origin: String,
+    first_party: bool,
+    source: Source,
+    pin: Option<String>,
+    aliases: Vec<String>,
+    models: Vec<ModelPattern>,
+    on_error: OnError,
+    limits: Limits,
+    config: String,
+    counters: Arc<PluginCounters>,
+    loaded: Mutex<Option<Loaded>>,
+}
+
+impl Entry {
+    fn of(entry: ManifestEntry, origin: &str, first_party: bool, source: Source) -> Self {
+        Self {
+            name: entry.name,
+            kind: entry.kind,
+            origin: origin.to_owned(),
+            first_party,
+            source,
+            pin: entry.pin,
+            aliases: entry.aliases,
+            models: entry.models,
+            on_error: entry.on_error,
+            limits: entry.limits,
+            config: entry.config,
+            counters: Arc::default(),
+            loaded: Mutex::new(None),
+        }
+    }
+
+    /// The plugin, compiled by the first who asks; others wait for that. A failure is tried again next time.
+    fn load(&self, host: &Arc<PluginHost>) -> Result<Loaded, PluginHostError> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = &*loaded {
+            return Ok(loaded.clone());
+        }
+        let linked = link(host, self)?;
+        let plugin = adapt(linked, Some(self.kind))?;
+        *loaded = Some(plugin.clone());
+        Ok(plugin)
+    }
+}
+
+fn link(host: &Arc<PluginHost>, entry: &Entry) -> Result<LinkedPlugin, PluginHostError> {
+    let pin = entry.pin.as_deref();
+    let pre = match &entry.source {
+        Source::File(path) => {
+            component::prepare(host, &entry.name, pin, &read(&entry.name, path)?)?
+        }
+        Source::Embedded { path, lookup } => {
+            let bytes = lookup(path).ok_or_else(|| PluginHostError::NotEmbedded {
+                plugin: entry.name.clone(),
+                path: path.clone(),
+            })?;
+            component::prepare(host, &entry.name, pin, bytes)?
+        }
+    };
+    Ok(LinkedPlugin {
+        name: entry.name.clone(),
+        config: entry.config.clone(),
+        limits: entry.limits,
+        counters: Arc::clone(&entry.counters),
+        host: Arc::clone(host),
+        pre,
+    })
+}
+
+fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, PluginHostError> {
+    let failed = |source| PluginHostError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    component::check_size(plugin, fs::metadata(path).map_err(failed)?.len())?;
+    fs::read(path).map_err(failed)
+}
+
+/// Chooses the adapter of the contract's version by what the component exports: once, here, and never per call.
+fn adapt(plugin: LinkedPlugin, kind: Option<PluginKind>) -> Result<Loaded, PluginHostError> {
+    let exports = component::exports(plugin.pre.component());
+    let has = |interface: &str| exports.iter().any(|export| export == interface);
+    let parser = kind != Some(PluginKind::PostProcessor);
+    let post_processor = kind != Some(PluginKind::Parser);
+    if parser && has(v0_1::PARSER) {
+        v0_1::load_parser(plugin).map(Loaded::Parser)
+    } else if post_processor && has(v0_1::POST_PROCESSOR) {
+        v0_1::load_post_processor(plugin).map(Loaded::PostProcessor)
+    } else {
+        let wanted = match kind {
+            Some(PluginKind::Parser) => v0_1::PARSER.to_owned(),
+            Some(PluginKind::PostProcessor) => v0_1::POST_PROCESSOR.to_owned(),
+            None => format!("{} or {}", v0_1::PARSER, v0_1::POST_PROCESSOR),
+        };
+        Err(PluginHostError::WrongWorld {
+            plugin: plugin.name,
+            wanted,
+            exports,
+        })
+    }
+}
+
+/// Gathers plugins; see [`Registry::builder`].
+pub struct RegistryBuilder {
+    host: Arc<PluginHost>,
+    first_party: Vec<Entry>,
+    users: Vec<(Entry, bool)>,
+}
+
+impl RegistryBuilder {
+    /// Adds the plugins that are part of the binary: the manifest's text and its components by path.
+    ///
+    /// # Errors
+    /// [`PluginHostError::Manifest`].
+    pub fn embedded(
+        mut self,
+        manifest: &str,
+        lookup: EmbeddedLookup,
+    ) -> Result<Self, PluginHostError> {
+        const LABEL: &str = "the built-in plugins.toml";
+        for entry in manifest::parse(LABEL, manifest)? {
+            let source = Source::Embedded {
+                path: entry.wasm.clone(),
+                lookup,
+            };
+            self.first_party.push(Entry::of(entry, LABEL, true, source));
+        }
+        Ok(self)
+    }
+
+    /// Adds a user's manifest; its wasm paths are relative to it.
+    ///
+    /// # Errors
+    /// [`PluginHostError::Read`], [`PluginHostError::Manifest`].
+    pub fn manifest_file(mut self, path: &Path) -> Result<Self, PluginHostError> {
+        let text = fs::read_to_string(path).map_err(|source| PluginHostError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let label = path.display().to_string();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for entry in manifest::parse(&label, &text)? {
+            let source = Source::File(folder.join(&entry.wasm));
+            let replace = entry.replace;
+            self.users
+                .push((Entry::of(entry, &label, false, source), replace));
+        }
+        Ok(self)
+    }
+
+    /// Adds one component file. It is loaded here, since only its exports tell what it is.
+    ///
+    /// # Errors
+    /// Every error of loading a plugin.
+    pub fn ad_hoc(mut self, plugin: &AdHocPlugin) -> Result<Self, PluginHostError> {
+        let mut entry = Entry {
+            name: plugin.name.clone(),
+            kind: PluginKind::Parser,
+            origin: "the command line".to_owned(),
+            first_party: false,
+            source: Source::File(plugin.wasm.clone()),
+            pin: None,
+            aliases: Vec::new(),
+            models: Vec::new(),
+            on_error: OnError::default(),
+            limits: Limits::default(),
+            config: "{}".to_owned(),
+            counters: Arc::default(),
+            loaded: Mutex::new(None),
+        };
+        let loaded = adapt(link(&self.host, &entry)?, None)?;
+        entry.kind = loaded.kind();
+        entry.loaded = Mutex::new(Some(loaded));
+        self.users.push((entry, false));
+        Ok(self)
+    }
+
+    /// Checks that every name stands for one plugin.
+    ///
+    /// # Errors
+    /// [`PluginHostError::Duplicate`].
+    pub fn build(self) -> Result<Registry, PluginHostError> {
+        let replaced = |name: &str| {
+            self.users
+                .iter()
+                .any(|(user, replace)| *replace && user.name == name)
+        };
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
+        let first_party = self
+            .first_party
+            .into_iter()
+            .filter(|entry| !replaced(&entry.name))
+            .collect::<Vec<_>>();
+        for entry in first_party
+            .into_iter()
+            .chain(self.users.into_iter().map(|(entry, _)| entry))
+        {
+            for name in std::iter::once(&entry.name).chain(&entry.aliases) {
+                if let Some(first) = by_name.insert(name.clone(), entries.len()) {
+                    let first = entries.get(first).unwrap_or(&entry);
+                    return Err(PluginHostError::Duplicate {
+                        name: name.clone(),
+                        first: format!("`{}` in {}", first.name, first.origin),
+                        second: format!("`{}` in {}", entry.name, entry.origin),
+                    });
+                }
+            }
+            entries.push(entry);
+        }
+        Ok(Registry {
+            host: self.host,
+            entries,
+            by_name,
+        })
+    }
+}
+
+/// Every plugin of a process, by name.
+pub struct Registry {
+    host: Arc<PluginHost>,
+    entries: Vec<Entry>,
+    /// Names and aliases.
+    by_name: BTreeMap<String, usize>,
+}
+
+impl Registry {
+    /// An empty registry to add plugins to.
+    #[must_use]
+    pub fn builder(host: &Arc<PluginHost>) -> RegistryBuilder {
+        RegistryBuilder {
+            host: Arc::clone(host),
+            first_party: Vec::new(),
+            users: Vec::new(),
+        }
+    }
+
+    /// The parser with this name or alias, loaded when it is not yet. The same plugin is always the same `Arc`.
+    ///
+    /// # Errors
+    /// [`PluginHostError::Unknown`], [`PluginHostError::WrongKind`], and every error of loading a plugin.
+    pub fn parser(&self, name: &str) -> Result<Arc<dyn Parser>, PluginHostError> {
+        match self.of_kind(name, PluginKind::Parser)?.load(&self.host)? {
+            Loaded::Parser(parser) => Ok(parser),
+            Loaded::PostProcessor(_) => unreachable!("an entry loads as its own kind"),
+        }
+    }
+
+    /// The post-processor with this name or alias, loaded when it is not yet.
+    ///
+    /// # Errors
+    /// As [`Registry::parser`].
+    pub fn post_processor(&self, name: &str) -> Result<Arc<dyn PostProcessor>, PluginHostError> {
+        match self
+            .of_kind(name, PluginKind::PostProcessor)?
+            .load(&self.host)?
+        {
+            Loaded::PostProcessor(post_processor) => Ok(post_processor),
+            Loaded::Parser(_) => unreachable!("an entry loads as its own kind"),
+        }
+    }
+
+    /// The names of this kind, sorted, without aliases.
+    #[must_use]
+    pub fn names(&self, kind: PluginKind) -> Vec<&str> {
+        let of_kind = self.entries.iter().filter(|entry| entry.kind == kind);
+        let mut names: Vec<_> = of_kind.map(|entry| entry.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The plugin's own name behind a name or alias.
+    ///
+    /// # Errors
+    /// [`PluginHostError::Unknown`].
+    pub fn canonical_name(&self, name: &str) -> Result<&str, PluginHostError> {
+        self.any_kind(name).map(|entry| entry.name.as_str())
+    }
+
+    /// What becomes of a response when this plugin fails.
+    ///
+    /// # Errors
+    /// [`PluginHostError::Unknown`].
+    pub fn on_error(&self, name: &str) -> Result<OnError, PluginHostError> {
+        self.any_kind(name).map(|entry| entry.on_error)
+    }
+
+    /// The name of the parser with this role whose model patterns match; matching parsers are loaded, for only they know
+    /// their roles. A user's parser goes before a first-party one, then the longer pattern wins, then the first name.
+    ///
+    /// # Errors
+    /// Every error of loading a plugin.
+    pub fn for_model(&self, model: &str, role: Role) -> Result<Option<&str>, PluginHostError> {
+        let mut matches: Vec<_> = self
+            .entries
+            .iter()
+            .filter_map(|entry| {
+                let longest = entry
+                    .models
+                    .iter()
+                    .filter_map(|pattern| pattern.weight(model))
+                    .max()?;
+                Some((
+                    entry.first_party,
+                    std::cmp::Reverse(longest),
+                    entry.name.as_str(),
+                    entry,
+                ))
+            })
+            .collect();
+        matches
+            .sort_unstable_by_key(|&(first_party, longest, name, _)| (first_party, longest, name));
+        for (_, _, name, entry) in matches {
+            if let Loaded::Parser(parser) = entry.load(&self.host)? {
+                let roles = parser.info().roles;
+                let fits = match role {
+                    Role::Reasoning => roles.reasoning,
+                    Role::Tools => roles.tools,
+                };
+                if fits {
+                    return Ok(Some(name));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What every plugin did so far, by name.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(&str, CounterSnapshot)> {
+        let snapshot = |entry: &'_ Entry| entry.counters.snapshot();
+        self.entries
+            .iter()
+            .map(|entry| (entry.name.as_str(), snapshot(entry)))
+            .collect()
+    }
+
+    fn of_kind(&self, name: &str, kind: PluginKind) -> Result<&Entry, PluginHostError> {
+        match self.entry(name) {
+            Some(entry) if entry.kind == kind => Ok(entry),
+            Some(entry) => Err(PluginHostError::WrongKind {
+                plugin: entry.name.clone(),
+                kind: entry.kind,
+                wanted: kind,
+            }),
+            None => Err(self.unknown(name, Some(kind))),
+        }
+    }
+
+    fn any_kind(&self, name: &str) -> Result<&Entry, PluginHostError> {
+        self.entry(name).ok_or_else(|| self.unknown(name, None))
+    }
+
+    fn entry(&self, name: &str) -> Option<&Entry> {
+        self.by_name
+            .get(name)
+            .and_then(|&index| self.entries.get(index))
+    }
+
+    fn unknown(&self, name: &str, kind: Option<PluginKind>) -> PluginHostError {
+        let wanted = |entry: &&Entry| kind.is_none_or(|kind| entry.kind == kind);
+        let mut known: Vec<_> = self
+            .entries
+            .iter()
+            .filter(wanted)
+            .map(|entry| entry.name.clone())
+            .collect();
+        known.sort_unstable();
+        let answers = self
+            .entries
+            .iter()
+            .filter(wanted)
+            .flat_map(|entry| std::iter::once(&entry.name).chain(&entry.aliases));
+        PluginHostError::Unknown {
+            wanted: kind.map_or("plugin", PluginKind::as_str),
+            name: name.to_owned(),
+            nearest: nearest(name, answers).cloned(),
+            known,
+        }
+    }
+}
+
+/// The known name a typing slip away: at most one edit in three letters.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let lower = name.to_lowercase();
+    known
+        .map(|known| {
+            (
+                strsim::damerau_levenshtein(&lower, &known.to_lowercase()),
+                known,
+            )
+        })
+        .filter(|(edits, known)| edits * 3 <= known.len())
+        .min()
+        .map(|(_, known)| known)
+}

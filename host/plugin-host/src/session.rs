@@ -1,0 +1,152 @@
+//! One live instance of a plugin and what every call into it has in common, whatever the contract's version.
+//!
+//! Invariants: a call runs with a fresh deadline; after a failed call the instance is gone at once, its output is gone, and
+//! every further call answers `Dead`. No guest code runs when an instance is dropped.
+
+use std::{sync::Arc, time::Instant};
+
+use wasmtime::{Store, component::InstancePre};
+use weir_output::{PluginError, PluginErrorKind};
+
+use crate::{
+    contract::EventOrder,
+    counters::{PluginCounters, Tally},
+    engine::{PluginHost, SessionPermit, ticks},
+    limits::{Limits, MemoryLimiter},
+};
+
+/// A plugin that is verified and linked: everything its sessions share.
+pub(crate) struct LinkedPlugin {
+    pub(crate) name: String,
+    /// JSON text.
+    pub(crate) config: String,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Arc<PluginCounters>,
+    pub(crate) host: Arc<PluginHost>,
+    pub(crate) pre: InstancePre<MemoryLimiter>,
+}
+
+impl LinkedPlugin {
+    /// An empty store under this plugin's limits.
+    pub(crate) fn store(&self) -> Result<GuestStore, PluginErrorKind> {
+        let permit = self.host.gate.enter()?;
+        let mut store = Store::new(&self.host.engine, MemoryLimiter::new(&self.limits));
+        store.limiter(|limiter| limiter);
+        store.set_hostcall_fuel(self.limits.output_bytes);
+        Ok(GuestStore {
+            store,
+            deadline: ticks(self.limits.call_time()),
+            limits: self.limits,
+            tally: Tally::new(&self.counters),
+            _permit: permit,
+        })
+    }
+
+    /// A failure of this plugin under the user's name for it; counts it.
+    pub(crate) fn error(&self, call: &'static str, kind: PluginErrorKind) -> PluginError {
+        if !matches!(
+            kind,
+            PluginErrorKind::Dead | PluginErrorKind::Sessions { .. }
+        ) {
+            self.counters.count_failure();
+        }
+        PluginError {
+            plugin: self.name.clone(),
+            call,
+            kind,
+        }
+    }
+}
+
+/// A guest's store with its limits and its count. The store goes before the permit: a place is free when it is empty.
+pub(crate) struct GuestStore {
+    store: Store<MemoryLimiter>,
+    deadline: u64,
+    limits: Limits,
+    pub(crate) tally: Tally,
+    _permit: SessionPermit,
+}
+
+impl GuestStore {
+    /// Looks functions up and checks their types: no guest code runs.
+    pub(crate) fn typed<R>(
+        &mut self,
+        load: impl FnOnce(&mut Store<MemoryLimiter>) -> wasmtime::Result<R>,
+    ) -> wasmtime::Result<R> {
+        load(&mut self.store)
+    }
+
+    /// Runs guest code once, in bounded time.
+    pub(crate) fn call<R>(
+        &mut self,
+        run: impl FnOnce(&mut Store<MemoryLimiter>) -> wasmtime::Result<R>,
+    ) -> Result<R, PluginErrorKind> {
+        self.store.set_epoch_deadline(self.deadline);
+        let start = Instant::now();
+        let result = run(&mut self.store);
+        let spent = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.tally.count.nanoseconds = self.tally.count.nanoseconds.saturating_add(spent);
+        result.map_err(|error| self.limits.kind_of(&error))
+    }
+}
+
+/// One choice's session; `G` is the contract version's handle on the guest's functions.
+pub(crate) struct Session<G> {
+    plugin: Arc<LinkedPlugin>,
+    live: Option<Live<G>>,
+}
+
+/// What a session has while it works.
+pub(crate) struct Live<G> {
+    pub(crate) guest: G,
+    pub(crate) order: EventOrder,
+    pub(crate) store: GuestStore,
+}
+
+impl<G> Session<G> {
+    pub(crate) fn new(
+        plugin: &Arc<LinkedPlugin>,
+        guest: G,
+        order: EventOrder,
+        mut store: GuestStore,
+    ) -> Self {
+        store.tally.count.sessions = 1;
+        Self {
+            plugin: Arc::clone(plugin),
+            live: Some(Live {
+                guest,
+                order,
+                store,
+            }),
+        }
+    }
+
+    /// Makes one call, which appends to `out` or leaves it as it was.
+    pub(crate) fn step<T>(
+        &mut self,
+        call: &'static str,
+        out: &mut Vec<T>,
+        run: impl FnOnce(&mut Live<G>, &mut Vec<T>) -> Result<(), PluginErrorKind>,
+    ) -> Result<(), PluginError> {
+        let Some(live) = &mut self.live else {
+            return Err(self.plugin.error(call, PluginErrorKind::Dead));
+        };
+        let before = out.len();
+        match run(live, out) {
+            Ok(()) => {
+                live.store.tally.count.events += (out.len() - before) as u64;
+                Ok(())
+            }
+            Err(kind) => {
+                out.truncate(before);
+                self.live = None;
+                Err(self.plugin.error(call, kind))
+            }
+        }
+    }
+
+    /// Gives the instance up after `finish`: its place is another's.
+    pub(crate) fn close(&mut self) {
+        self.live = None;
+    }
+}

@@ -1,0 +1,162 @@
+//! A version 0.1 post-processor component as a [`PostProcessor`].
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceAny;
+use weir_output::{
+    Action, Event, FinishReason, Interests, PluginError, PluginErrorKind, PostProcessor,
+    PostProcessorInfo, PostProcessorSession, RequestContext,
+};
+
+use super::{
+    POST_PROCESSOR,
+    bindings::exports::weir::plugin::post_processor::{
+        Action as GuestAction, Guest, GuestIndices, Info, Interests as GuestInterests,
+    },
+    convert::{self, ContextLists},
+};
+use crate::{
+    contract::EventOrder,
+    error::PluginHostError,
+    limits::{short, shortened},
+    session::{GuestStore, LinkedPlugin, Session},
+};
+
+/// Asks the component what it is.
+pub(crate) fn load_post_processor(
+    plugin: LinkedPlugin,
+) -> Result<Arc<dyn PostProcessor>, PluginHostError> {
+    let wrong_types = |error: &wasmtime::Error| PluginHostError::WrongTypes {
+        plugin: plugin.name.clone(),
+        interface: POST_PROCESSOR,
+        message: short(error),
+    };
+    let indices = GuestIndices::new(&plugin.pre).map_err(|error| wrong_types(&error))?;
+    let failed = |kind| plugin.error("describe", kind);
+    let mut store = plugin.store().map_err(failed)?;
+    let instance = store
+        .call(|store| plugin.pre.instantiate(store))
+        .map_err(failed)?;
+    let guest = store
+        .typed(|store| indices.load(store, &instance))
+        .map_err(|error| wrong_types(&error))?;
+    let described = store
+        .call(|store| guest.call_describe(store, &plugin.config))
+        .map_err(failed)?;
+    let info = described.map_err(|refusal| failed(PluginErrorKind::Config(shortened(&refusal))))?;
+    drop(store);
+    Ok(Arc::new(WasmPostProcessor {
+        info: info_out(info),
+        indices,
+        plugin: Arc::new(plugin),
+    }))
+}
+
+struct WasmPostProcessor {
+    plugin: Arc<LinkedPlugin>,
+    indices: GuestIndices,
+    info: PostProcessorInfo,
+}
+
+/// The guest's functions and its session.
+struct PostProcessorGuest {
+    functions: Guest,
+    session: ResourceAny,
+}
+
+impl WasmPostProcessor {
+    fn open(
+        &self,
+        context: &RequestContext,
+    ) -> Result<(PostProcessorGuest, GuestStore), PluginErrorKind> {
+        let lists = ContextLists::of(context);
+        let mut store = self.plugin.store()?;
+        let guest = store.call(|store| {
+            let instance = self.plugin.pre.instantiate(&mut *store)?;
+            let functions = self.indices.load(&mut *store, &instance)?;
+            let session = functions.session().call_constructor(
+                store,
+                &self.plugin.config,
+                lists.context(context),
+            )?;
+            Ok(PostProcessorGuest { functions, session })
+        })?;
+        Ok((guest, store))
+    }
+}
+
+impl PostProcessor for WasmPostProcessor {
+    fn info(&self) -> &PostProcessorInfo {
+        &self.info
+    }
+
+    fn session(
+        &self,
+        context: &RequestContext,
+    ) -> Result<Box<dyn PostProcessorSession>, PluginError> {
+        let (guest, store) = self
+            .open(context)
+            .map_err(|kind| self.plugin.error("constructor", kind))?;
+        Ok(Box::new(Session::new(
+            &self.plugin,
+            guest,
+            EventOrder::of_post_processor(),
+            store,
+        )))
+    }
+}
+
+impl PostProcessorSession for Session<PostProcessorGuest> {
+    fn push(&mut self, event: &Event, actions: &mut Vec<Action>) -> Result<(), PluginError> {
+        self.step("push", actions, |live, actions| {
+            live.store.tally.count.pushes += 1;
+            let PostProcessorGuest { functions, session } = &live.guest;
+            let event = convert::event(event);
+            let said = live
+                .store
+                .call(|store| functions.session().call_push(store, *session, event))?;
+            let before = actions.len();
+            actions.extend(said.into_iter().map(action_out));
+            live.order.check_actions(&actions[before..])
+        })
+    }
+
+    fn finish(
+        &mut self,
+        reason: FinishReason,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), PluginError> {
+        self.step("finish", actions, |live, actions| {
+            let PostProcessorGuest { functions, session } = &live.guest;
+            let reason = convert::finish_reason(reason);
+            let said = live
+                .store
+                .call(|store| functions.session().call_finish(store, *session, reason))?;
+            let before = actions.len();
+            actions.extend(said.into_iter().map(action_out));
+            live.order.check_actions(&actions[before..])?;
+            live.order.check_end()
+        })?;
+        self.close();
+        Ok(())
+    }
+}
+
+fn action_out(action: GuestAction) -> Action {
+    match action {
+        GuestAction::Emit(event) => Action::Emit(convert::event_out(event)),
+        GuestAction::Stop(reason) => Action::Stop(reason),
+    }
+}
+
+fn info_out(info: Info) -> PostProcessorInfo {
+    PostProcessorInfo {
+        name: info.name,
+        version: info.version,
+        interests: Interests {
+            content: info.interests.contains(GuestInterests::CONTENT),
+            reasoning: info.interests.contains(GuestInterests::REASONING),
+            calls: info.interests.contains(GuestInterests::CALLS),
+        },
+    }
+}
