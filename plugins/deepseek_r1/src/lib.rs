@@ -1,1 +1,61 @@
-//! weir-plugin-deepseek-r1
+//! Reasoning parser for DeepSeek R1: `<think>`, the reasoning, `</think>`, the answer. The start marker usually stands in
+//! the prompt or is left out, so an output starts inside reasoning unless the prompt says otherwise.
+//!
+//! Only the markers are this crate's; how they are read is the SDK's [`reasoning`].
+//!
+//! [`reasoning`]: weir_plugin_sdk::reasoning
+
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+extern crate alloc;
+
+use alloc::{string::String, vec::Vec};
+
+use weir_plugin_sdk::{
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles,
+    reasoning::{MarkedReasoning, ReasoningFormat},
+};
+
+static FORMAT: ReasoningFormat = ReasoningFormat {
+    markers: &["<think>", "</think>"],
+    starts_inside: true,
+};
+
+/// One choice's parsing.
+#[derive(Debug)]
+pub struct DeepseekR1(MarkedReasoning);
+
+impl Parser for DeepseekR1 {
+    fn describe(_: &str) -> Result<ParserInfo, String> {
+        let [start, end] = FORMAT.markers.map(String::from);
+        Ok(ParserInfo {
+            name: "deepseek_r1".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            roles: Roles {
+                reasoning: true,
+                ..Roles::default()
+            },
+            markers: [start.clone()].into(),
+            special_tokens: [start, end].into(),
+            ..ParserInfo::default()
+        })
+    }
+
+    fn new(_: &str, context: &RequestContext) -> Self {
+        Self(MarkedReasoning::new(
+            &FORMAT,
+            &context.prompt_tail,
+            context.strict_markers,
+        ))
+    }
+
+    fn push(&mut self, fragment: Fragment, events: &mut Vec<Event>) {
+        self.0.push(fragment, events);
+    }
+
+    fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        self.0.finish(reason, events);
+    }
+}
+
+weir_plugin_sdk::export_parser!(DeepseekR1);

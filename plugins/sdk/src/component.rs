@@ -15,6 +15,7 @@ pub mod guest;
 macro_rules! export_parser {
     ($parser:ty) => {
         #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code)] // the exports are what bindings.rs generates
         const _: () = {
             type WeirGuest = $crate::guest::ParserGuest<$parser>;
             $crate::bindings::parser_world::export!(
@@ -32,6 +33,7 @@ macro_rules! export_parser {
 macro_rules! export_post_processor {
     ($post_processor:ty) => {
         #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code)] // the exports are what bindings.rs generates
         const _: () = {
             type WeirGuest = $crate::guest::PostProcessorGuest<$post_processor>;
             $crate::bindings::post_processor_world::export!(

@@ -11,8 +11,14 @@ extern crate alloc;
 extern crate std;
 
 mod component;
+pub mod fragment_buffer;
+pub mod json_call;
+pub mod json_scanner;
+pub mod marked_calls;
+pub mod marker_scanner;
 pub mod parser;
 pub mod post_processor;
+pub mod reasoning;
 pub mod types;
 
 pub use parser::Parser;

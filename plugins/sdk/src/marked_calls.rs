@@ -1,0 +1,375 @@
+//! The tool parser of every family that writes calls as JSON between markers; a family is a [`CallFormat`].
+//!
+//! Invariants: text outside calls is content, verbatim; a stretch of it between markers that is white space alone is the
+//! format's own and dropped; no marker is ever content; a broken call costs its neighbours nothing, even when it is a
+//! forgotten quote that swallowed an end marker. A Markdown fence around a call's JSON is markup.
+
+use alloc::{borrow::ToOwned, vec::Vec};
+
+use crate::{
+    fragment_buffer::FragmentBuffer,
+    json_call::{JsonCall, Progress},
+    marker_scanner::{MarkerReader, MarkerScanner},
+    types::{Event, FinishReason, Fragment, FragmentKind},
+};
+
+/// How a family marks its calls.
+#[derive(Debug)]
+pub struct CallFormat {
+    /// Every marker; none begins another one.
+    pub markers: &'static [&'static str],
+    /// What the marker of the same index does.
+    pub roles: &'static [MarkerRole],
+    /// Where the name stands.
+    pub name: NamePlace,
+}
+
+/// What a marker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkerRole {
+    /// Starts a call.
+    CallStart,
+    /// Ends a call.
+    CallEnd,
+    /// Stands between the call's type and its name.
+    Separator,
+    /// Stands around all calls; ends a call that has no end marker.
+    Block,
+}
+
+/// Where a call's name stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamePlace {
+    /// In the JSON: `{"name": ..., "arguments": {...}}`.
+    Body,
+    /// After the separator, on the line before the JSON, which is the arguments alone.
+    AfterSeparator,
+}
+
+/// One choice's parsing.
+#[derive(Debug)]
+pub struct MarkedCalls {
+    scanner: MarkerScanner,
+    calls: Calls,
+}
+
+#[derive(Debug)]
+struct Calls {
+    format: &'static CallFormat,
+    state: State,
+    next_index: u32,
+    /// Whether any marker came: white space at the end is content otherwise.
+    marked: bool,
+    /// White space outside calls since the last marker.
+    blank: FragmentBuffer,
+    /// What the model wrote of the open call, without markers.
+    raw: FragmentBuffer,
+    again: Vec<Fragment>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Outside calls, white space alone since the last marker. So many backticks may still close a fence.
+    Blank { fence: u8 },
+    /// Outside calls, after text.
+    Content,
+    /// In a call before the separator.
+    Type,
+    /// In the name, which starts at this byte of `raw`.
+    Name { start: usize },
+    /// Between name or start marker, and the JSON. The call has begun if its name is known.
+    Opening { fence: Fence, call: JsonCall },
+    /// In the JSON, where markers are data.
+    Json { fenced: bool, call: JsonCall },
+    /// In a call that failed; `begun` if its `CallBegin` is out.
+    Failed { begun: bool },
+}
+
+/// How much of an opening fence came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fence {
+    Absent,
+    Backticks,
+    Language,
+    Complete,
+}
+
+const FENCE_BACKTICKS: u8 = 3;
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+impl MarkedCalls {
+    /// A parser of this format.
+    pub fn new(format: &'static CallFormat, strict_markers: bool) -> Self {
+        assert_eq!(format.markers.len(), format.roles.len(), "a role a marker");
+        Self {
+            scanner: MarkerScanner::new(format.markers, strict_markers),
+            calls: Calls {
+                format,
+                state: State::Blank { fence: 0 },
+                next_index: 0,
+                marked: false,
+                blank: FragmentBuffer::default(),
+                raw: FragmentBuffer::default(),
+                again: Vec::new(),
+            },
+        }
+    }
+
+    /// See [`crate::Parser::push`].
+    pub fn push(&mut self, fragment: Fragment, events: &mut Vec<Event>) {
+        self.scanner.push(fragment, &mut self.calls, events);
+    }
+
+    /// See [`crate::Parser::finish`].
+    pub fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        self.scanner.finish(&mut self.calls, events);
+        // A model that stopped inside a string forgot the quote; one that was cut off may be quoting a marker.
+        if reason != FinishReason::Length {
+            self.calls.distrust_open_string();
+            self.scanner.finish(&mut self.calls, events);
+        }
+        self.calls.finish(events);
+    }
+}
+
+impl MarkerReader for Calls {
+    fn literal(&self) -> bool {
+        matches!(self.state, State::Json { .. })
+    }
+
+    fn text(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
+        match &self.state {
+            State::Blank { fence } => self.blank(text, kind, *fence, events),
+            State::Content => {
+                events.push(Event::Content(Fragment::new(text, kind)));
+                text.len()
+            }
+            State::Type | State::Failed { .. } => {
+                self.raw.push(text, kind);
+                text.len()
+            }
+            State::Name { start } => self.name(text, kind, *start, events),
+            State::Opening { .. } => self.opening(text, kind, events),
+            State::Json { .. } => self.json(text, kind, events),
+        }
+    }
+
+    fn marker(&mut self, marker: usize, _: FragmentKind, events: &mut Vec<Event>) {
+        self.marked = true;
+        self.blank.clear();
+        match self.format.roles[marker] {
+            MarkerRole::CallStart => {
+                self.abandon(true, events);
+                self.state = match self.format.name {
+                    NamePlace::Body => State::Opening {
+                        fence: Fence::Absent,
+                        call: JsonCall::object(self.next_index),
+                    },
+                    NamePlace::AfterSeparator => State::Type,
+                };
+            }
+            MarkerRole::Separator => match self.state {
+                State::Type => {
+                    self.state = State::Name {
+                        start: self.raw.text().len(),
+                    }
+                }
+                State::Content => self.state = State::Blank { fence: 0 },
+                _ => {}
+            },
+            MarkerRole::CallEnd | MarkerRole::Block => self.close(events),
+        }
+    }
+
+    fn again(&mut self) -> Vec<Fragment> {
+        core::mem::take(&mut self.again)
+    }
+}
+
+impl Calls {
+    /// Text outside calls, where only white space came since the last marker.
+    fn blank(
+        &mut self,
+        text: &str,
+        kind: FragmentKind,
+        fence: u8,
+        events: &mut Vec<Event>,
+    ) -> usize {
+        let space = leading_space(text);
+        if space > 0 {
+            self.blank.push(&text[..space], kind);
+            return space;
+        }
+        if fence > 0 && text.starts_with('`') {
+            self.state = State::Blank { fence: fence - 1 };
+            return 1;
+        }
+        events.extend(self.blank.take().into_iter().map(Event::Content));
+        self.state = State::Content;
+        0
+    }
+
+    /// The name ends with its line, or where a fence or the JSON starts.
+    fn name(
+        &mut self,
+        text: &str,
+        kind: FragmentKind,
+        start: usize,
+        events: &mut Vec<Event>,
+    ) -> usize {
+        if start == self.raw.text().len() {
+            let space = leading_space(text);
+            if space > 0 {
+                self.raw.push(&text[..space], kind);
+                self.state = State::Name {
+                    start: start + space,
+                };
+                return space;
+            }
+        }
+        let length = text.find(['\n', '`', '{']).unwrap_or(text.len());
+        self.raw.push(&text[..length], kind);
+        if length < text.len() && !self.begin(start, events) {
+            self.state = State::Failed { begun: false };
+        }
+        length
+    }
+
+    /// Begins the call whose name stands in `raw` from `start` on, unless it is empty.
+    fn begin(&mut self, start: usize, events: &mut Vec<Event>) -> bool {
+        let name = self.raw.text()[start..].trim_end_matches(WHITE_SPACE);
+        if name.is_empty() {
+            return false;
+        }
+        self.state = State::Opening {
+            fence: Fence::Absent,
+            call: JsonCall::named(self.next_index, name, events),
+        };
+        self.next_index += 1;
+        true
+    }
+
+    /// White space and the opening fence.
+    fn opening(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
+        let State::Opening { fence, .. } = &mut self.state else {
+            return text.len();
+        };
+        for (at, character) in text.char_indices() {
+            *fence = match (character, *fence) {
+                (' ' | '\t' | '\r' | '\n', Fence::Absent) => Fence::Absent,
+                (' ' | '\t' | '\r' | '\n', _) => Fence::Complete,
+                ('`', Fence::Absent | Fence::Backticks) => Fence::Backticks,
+                ('a'..='z' | 'A'..='Z', Fence::Backticks | Fence::Language) => Fence::Language,
+                _ => {
+                    self.raw.push(&text[..at], kind);
+                    self.opened(character, events);
+                    return at;
+                }
+            };
+        }
+        self.raw.push(text, kind);
+        text.len()
+    }
+
+    /// The first character that is neither white space nor of the opening fence.
+    fn opened(&mut self, first: char, events: &mut Vec<Event>) {
+        let blank = State::Blank { fence: 0 };
+        if let State::Opening { fence, mut call } = core::mem::replace(&mut self.state, blank) {
+            if first == '`' && call.begun() {
+                // The fence closes at once.
+                call.end_without_arguments(events);
+                self.raw.clear();
+                self.state = State::Blank {
+                    fence: FENCE_BACKTICKS,
+                };
+            } else if first == '{' || call.begun() {
+                self.state = State::Json {
+                    fenced: fence != Fence::Absent,
+                    call,
+                };
+            } else {
+                self.state = State::Failed { begun: false };
+            }
+        }
+    }
+
+    fn json(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
+        let State::Json { fenced, call } = &mut self.state else {
+            return text.len();
+        };
+        let fence = if *fenced { FENCE_BACKTICKS } else { 0 };
+        let had_begun = call.begun();
+        let (used, progress) = call.push(text, kind, &mut self.raw, events);
+        let begun = call.begun();
+        if begun && !had_begun {
+            self.next_index += 1;
+        }
+        match progress {
+            Progress::Open => {}
+            Progress::Complete => {
+                self.raw.clear();
+                self.state = State::Blank { fence };
+            }
+            Progress::Failed { unproven } => {
+                self.state = State::Failed { begun };
+                self.again = self.raw.split_off(self.raw.text().len() - unproven);
+            }
+        }
+        used
+    }
+
+    /// The model stopped: if a string is open, it may hold the end of the call.
+    fn distrust_open_string(&mut self) {
+        if let State::Json { call, .. } = &self.state {
+            let (begun, unproven) = (call.begun(), call.unproven_string());
+            self.state = State::Failed { begun };
+            self.again = self.raw.split_off(self.raw.text().len() - unproven);
+        }
+    }
+
+    /// The marker that ends a call came.
+    fn close(&mut self, events: &mut Vec<Event>) {
+        if let State::Name { start } = self.state {
+            self.begin(start, events);
+        }
+        match &mut self.state {
+            State::Opening { call, .. } if call.begun() => {
+                call.end_without_arguments(events);
+                self.raw.clear();
+            }
+            _ => self.abandon(true, events),
+        }
+        self.state = State::Blank { fence: 0 };
+    }
+
+    /// Abandons the open call if there is one; `closed` when a marker says so, which makes white space before it markup.
+    fn abandon(&mut self, closed: bool, events: &mut Vec<Event>) {
+        let begun = match &self.state {
+            State::Blank { .. } | State::Content => return,
+            State::Type | State::Name { .. } => false,
+            State::Opening { call, .. } | State::Json { call, .. } => call.begun(),
+            State::Failed { begun } => *begun,
+        };
+        let mut raw = self.raw.text().trim_start_matches(WHITE_SPACE);
+        if closed {
+            raw = raw.trim_end_matches(WHITE_SPACE);
+        }
+        if begun || !raw.is_empty() {
+            let index = self.next_index - u32::from(begun);
+            let raw = raw.to_owned();
+            events.push(Event::CallAbandoned { index, raw });
+        }
+        self.raw.clear();
+    }
+
+    fn finish(&mut self, events: &mut Vec<Event>) {
+        if !self.marked {
+            events.extend(self.blank.take().into_iter().map(Event::Content));
+        }
+        self.abandon(false, events);
+    }
+}
+
+fn leading_space(text: &str) -> usize {
+    text.len() - text.trim_start_matches(WHITE_SPACE).len()
+}

@@ -1,0 +1,207 @@
+//! Finds a family's markers in a stream of fragments and hands the pieces to a [`MarkerReader`].
+//!
+//! Invariants: what could still become a marker is withheld, nothing else is; the pieces depend on the text and its
+//! kinds, never on how the text was cut; the work is linear in the text. A control fragment is atomic: it is a marker or
+//! it is text of kind control, and no marker spans it. With strict markers nothing but a control fragment is a marker.
+
+use alloc::vec::Vec;
+
+use crate::types::{Event, Fragment, FragmentKind};
+
+/// Takes the pieces a [`MarkerScanner`] finds.
+pub trait MarkerReader {
+    /// Whether markers are data at this point (inside a JSON value, say); the reader then gets all text as it is.
+    fn literal(&self) -> bool {
+        false
+    }
+
+    /// Takes some of `text` and returns how many bytes; what it left comes again. Only a reader that changed its state,
+    /// so that it reads the same text differently, may take none. To stay linear it takes as much as it can.
+    fn text(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize;
+
+    /// Takes the marker of this index, written as a fragment of this kind.
+    fn marker(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>);
+
+    /// What the reader wants to read again before anything else, because it took it for something it was not. Asked
+    /// after each piece. No marker goes on past the end of such a fragment.
+    fn again(&mut self) -> Vec<Fragment> {
+        Vec::new()
+    }
+}
+
+/// Streaming scanner for a set of markers.
+#[derive(Debug)]
+pub struct MarkerScanner {
+    markers: &'static [&'static str],
+    strict: bool,
+    /// Text or unknown that begins a marker and ends in the middle of it.
+    held: Option<Fragment>,
+}
+
+/// A fragment that is being read.
+struct Input {
+    fragment: Fragment,
+    /// How far it was read.
+    at: usize,
+    /// Whether no marker can go on past its end.
+    last: bool,
+}
+
+impl Input {
+    fn new(fragment: Fragment) -> Self {
+        Self {
+            fragment,
+            at: 0,
+            last: false,
+        }
+    }
+
+    fn last(fragment: Fragment) -> Self {
+        Self {
+            last: true,
+            ..Self::new(fragment)
+        }
+    }
+}
+
+/// What stands at the start of a text.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// So many bytes of text without any marker.
+    Text(usize),
+    /// The marker of this index.
+    Marker(usize),
+    /// All of the text begins a marker.
+    Prefix,
+}
+
+impl MarkerScanner {
+    /// A scanner for `markers`, none of which is empty or begins another one.
+    ///
+    /// # Panics
+    /// When a marker is empty or begins another one.
+    pub fn new(markers: &'static [&'static str], strict: bool) -> Self {
+        for (index, marker) in markers.iter().enumerate() {
+            assert!(
+                !markers
+                    .iter()
+                    .enumerate()
+                    .any(|(other, text)| other != index && text.starts_with(marker)),
+                "a marker is empty or begins another one"
+            );
+        }
+        Self {
+            markers,
+            strict,
+            held: None,
+        }
+    }
+
+    /// Reads the next fragment.
+    pub fn push<R: MarkerReader>(
+        &mut self,
+        fragment: Fragment,
+        reader: &mut R,
+        events: &mut Vec<Event>,
+    ) {
+        let mut input = Input::new(fragment);
+        if let Some(mut held) = self.held.take() {
+            // Only text is withheld, so the same kind is text too.
+            if held.kind == input.fragment.kind {
+                held.text.push_str(&input.fragment.text);
+                input = Input::new(held);
+            } else {
+                self.read_all(Input::last(held), reader, events);
+            }
+        }
+        self.read_all(input, reader, events);
+    }
+
+    /// Reads what is withheld, and what the reader wants to read again, as all there will ever be.
+    pub fn finish<R: MarkerReader>(&mut self, reader: &mut R, events: &mut Vec<Event>) {
+        if let Some(held) = self.held.take() {
+            self.read_all(Input::last(held), reader, events);
+        }
+        for fragment in reader.again() {
+            self.read_all(Input::last(fragment), reader, events);
+        }
+    }
+
+    /// Reads a fragment and all that the reader wants to read again on the way.
+    fn read_all<R: MarkerReader>(&mut self, input: Input, reader: &mut R, events: &mut Vec<Event>) {
+        // The next input is the last one; an empty stack allocates nothing.
+        let mut stack = Vec::new();
+        let mut next = Some(input);
+        while let Some(mut input) = next {
+            let again = self.read(&mut input, reader, events);
+            if !again.is_empty() {
+                stack.push(input);
+                stack.extend(again.into_iter().rev().map(Input::last));
+            }
+            next = stack.pop();
+        }
+    }
+
+    /// Reads a fragment to its end, or until the reader wants something again.
+    fn read<R: MarkerReader>(
+        &mut self,
+        input: &mut Input,
+        reader: &mut R,
+        events: &mut Vec<Event>,
+    ) -> Vec<Fragment> {
+        let kind = input.fragment.kind;
+        while input.at < input.fragment.text.len() {
+            let rest = &input.fragment.text[input.at..];
+            input.at += if reader.literal() {
+                reader.text(rest, kind, events)
+            } else {
+                match self.find(rest, kind, input.last) {
+                    Found::Text(length) => reader.text(&rest[..length], kind, events),
+                    Found::Marker(marker) => {
+                        reader.marker(marker, kind, events);
+                        self.markers[marker].len()
+                    }
+                    Found::Prefix => {
+                        self.held = Some(Fragment::new(rest, kind));
+                        rest.len()
+                    }
+                }
+            };
+            let again = reader.again();
+            if !again.is_empty() {
+                return again;
+            }
+        }
+        Vec::new()
+    }
+
+    /// What stands at the start of `text`, which is not empty.
+    fn find(&self, text: &str, kind: FragmentKind, last: bool) -> Found {
+        if kind == FragmentKind::Control {
+            return self
+                .markers
+                .iter()
+                .position(|marker| *marker == text)
+                .map_or(Found::Text(text.len()), Found::Marker);
+        }
+        if self.strict {
+            return Found::Text(text.len());
+        }
+        for (at, byte) in text.bytes().enumerate() {
+            if !self.markers.iter().any(|m| m.as_bytes()[0] == byte) {
+                continue;
+            }
+            // The first byte of a marker is the first of a character, so this is a border.
+            let rest = &text[at..];
+            let found = self.markers.iter().position(|m| rest.starts_with(m));
+            let prefix = !last && self.markers.iter().any(|m| m.starts_with(rest));
+            return match (at, found, prefix) {
+                (0, Some(marker), _) => Found::Marker(marker),
+                (0, None, true) => Found::Prefix,
+                (_, None, false) => continue,
+                (_, _, _) => Found::Text(at),
+            };
+        }
+        Found::Text(text.len())
+    }
+}

@@ -1,0 +1,201 @@
+//! The reasoning parser of every family that writes its reasoning between two markers, before the answer.
+//!
+//! Invariants: the first end marker ends the reasoning, later ones are content; line breaks next to the markers are
+//! markup; everything else is verbatim. Whether the output starts inside reasoning is read from the prompt, and only
+//! where the prompt says nothing from the family. Tool markers mean nothing here.
+
+use alloc::{string::String, vec::Vec};
+
+use crate::{
+    fragment_buffer::FragmentBuffer,
+    marker_scanner::{MarkerReader, MarkerScanner},
+    types::{Event, FinishReason, Fragment, FragmentKind},
+};
+
+/// How a family marks its reasoning.
+#[derive(Debug)]
+pub struct ReasoningFormat {
+    /// The start marker and the end marker.
+    pub markers: &'static [&'static str; 2],
+    /// Whether the output starts inside reasoning when the prompt holds neither marker.
+    pub starts_inside: bool,
+}
+
+const START: usize = 0;
+
+/// One choice's parsing.
+#[derive(Debug)]
+pub struct MarkedReasoning {
+    scanner: MarkerScanner,
+    splitter: Splitter,
+}
+
+#[derive(Debug)]
+struct Splitter {
+    markers: &'static [&'static str; 2],
+    state: State,
+    /// White space that becomes markup if a marker follows.
+    blank: FragmentBuffer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// White space alone so far, in an output that starts outside.
+    LeadingContent,
+    /// White space alone so far, in an output that starts inside, or after the start marker.
+    LeadingReasoning,
+    /// After some reasoning.
+    Reasoning,
+    /// Line breaks alone since the end marker.
+    AfterEnd,
+    /// In the answer.
+    Content,
+}
+
+impl MarkedReasoning {
+    /// A parser of this format for an output that follows this prompt.
+    pub fn new(format: &'static ReasoningFormat, prompt_tail: &str, strict_markers: bool) -> Self {
+        let [start, end] = format.markers;
+        let inside = match (prompt_tail.rfind(start), prompt_tail.rfind(end)) {
+            (None, None) => format.starts_inside,
+            (started, ended) => started > ended,
+        };
+        Self {
+            scanner: MarkerScanner::new(format.markers, strict_markers),
+            splitter: Splitter {
+                markers: format.markers,
+                state: if inside {
+                    State::LeadingReasoning
+                } else {
+                    State::LeadingContent
+                },
+                blank: FragmentBuffer::default(),
+            },
+        }
+    }
+
+    /// See [`crate::Parser::push`].
+    pub fn push(&mut self, fragment: Fragment, events: &mut Vec<Event>) {
+        self.scanner.push(fragment, &mut self.splitter, events);
+    }
+
+    /// See [`crate::Parser::finish`].
+    pub fn finish(&mut self, _: FinishReason, events: &mut Vec<Event>) {
+        self.scanner.finish(&mut self.splitter, events);
+        self.splitter.release(events);
+    }
+}
+
+impl MarkerReader for Splitter {
+    fn text(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
+        match self.state {
+            State::LeadingContent | State::LeadingReasoning => {
+                let space = prefix(text, &[' ', '\t', '\r', '\n']);
+                self.blank.push(&text[..space], kind);
+                if space < text.len() {
+                    self.lead_out(events);
+                }
+                space
+            }
+            State::Reasoning => self.reasoning(text, kind, events),
+            State::AfterEnd => {
+                let breaks = prefix(text, LINE_BREAKS);
+                if breaks < text.len() {
+                    self.state = State::Content;
+                }
+                breaks
+            }
+            State::Content => {
+                events.push(Event::Content(Fragment::new(text, kind)));
+                text.len()
+            }
+        }
+    }
+
+    fn marker(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>) {
+        match (self.state, marker == START) {
+            (State::LeadingContent | State::LeadingReasoning, true) => {
+                self.blank.clear();
+                self.state = State::LeadingReasoning;
+            }
+            (State::LeadingReasoning | State::Reasoning, false) => {
+                self.before_end(events);
+                self.state = State::AfterEnd;
+            }
+            // Any other marker is text where it stands.
+            _ => {
+                let text = self.markers[marker];
+                let mut taken = 0;
+                while taken < text.len() {
+                    taken += self.text(&text[taken..], kind, events);
+                }
+            }
+        }
+    }
+}
+
+const LINE_BREAKS: &[char] = &['\r', '\n'];
+
+impl Splitter {
+    /// The first character that is not white space came, and no marker before it.
+    fn lead_out(&mut self, events: &mut Vec<Event>) {
+        if self.state == State::LeadingContent {
+            self.release(events);
+            self.state = State::Content;
+        } else {
+            // Line breaks after the start marker are markup, wherever that stood.
+            let text = join(self.blank.take());
+            push_reasoning(text.trim_start_matches(LINE_BREAKS), events);
+            self.state = State::Reasoning;
+        }
+    }
+
+    /// Holds back line breaks: an end marker may follow.
+    fn reasoning(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
+        let kept = text.trim_end_matches(LINE_BREAKS);
+        if !kept.is_empty() {
+            let mut reasoning = join(self.blank.take());
+            reasoning.push_str(kept);
+            push_reasoning(&reasoning, events);
+        }
+        self.blank.push(&text[kept.len()..], kind);
+        text.len()
+    }
+
+    /// The end marker came: line breaks before it are markup, and so are those at the very start.
+    fn before_end(&mut self, events: &mut Vec<Event>) {
+        let text = join(self.blank.take());
+        push_reasoning(text.trim_matches(LINE_BREAKS), events);
+    }
+
+    /// Hands out what is held back, as nothing more comes.
+    fn release(&mut self, events: &mut Vec<Event>) {
+        let held = self.blank.take();
+        match self.state {
+            State::LeadingContent => events.extend(held.into_iter().map(Event::Content)),
+            State::LeadingReasoning => {
+                push_reasoning(join(held).trim_start_matches(LINE_BREAKS), events);
+            }
+            State::Reasoning => push_reasoning(&join(held), events),
+            State::AfterEnd | State::Content => {}
+        }
+    }
+}
+
+/// How many bytes of these characters `text` starts with.
+fn prefix(text: &str, characters: &[char]) -> usize {
+    text.len() - text.trim_start_matches(characters).len()
+}
+
+fn join(fragments: Vec<Fragment>) -> String {
+    fragments
+        .into_iter()
+        .map(|fragment| fragment.text)
+        .collect()
+}
+
+fn push_reasoning(text: &str, events: &mut Vec<Event>) {
+    if !text.is_empty() {
+        events.push(Event::Reasoning { text: text.into() });
+    }
+}
