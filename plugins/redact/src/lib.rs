@@ -13,7 +13,7 @@ pub mod pattern;
 pub mod program;
 pub mod search;
 
-use alloc::{rc::Rc, string::String, vec::Vec};
+use alloc::{sync::Arc, string::String, vec::Vec};
 
 use weir_plugin_sdk::{
     Action, Event, FinishReason, Fragment, FragmentKind, Interests, PostProcessor,
@@ -46,11 +46,11 @@ impl PostProcessor for Redact {
 
     fn new(config: &str, _context: &RequestContext) -> Self {
         let rules = match Config::read(config) {
-            Ok(config) => Rc::new(config.rules),
+            Ok(config) => Arc::new(config.rules),
             Err(message) => unreachable!("describe took this configuration: {message}"),
         };
         Self {
-            content: Search::new(Rc::clone(&rules)),
+            content: Search::new(Arc::clone(&rules)),
             reasoning: Search::new(rules),
         }
     }

@@ -6,7 +6,7 @@
 //! it does match, what is left of it is replaced. Per character the work is at most the number of states; text behind a
 //! match that a longer candidate ran over and failed on is read again, once a match, so at most `MAX_MATCH` of it.
 
-use alloc::{rc::Rc, string::String, vec, vec::Vec};
+use alloc::{sync::Arc, string::String, vec, vec::Vec};
 
 use crate::program::{Program, Rules, State, StateId};
 
@@ -15,7 +15,7 @@ pub const MAX_MATCH: usize = 4096;
 
 /// One text's search. Positions are byte offsets into the whole text.
 pub struct Search {
-    rules: Rc<Rules>,
+    rules: Arc<Rules>,
     /// The text that was not emitted.
     held: String,
     /// Where `held` begins.
@@ -98,7 +98,7 @@ impl Threads {
 
 impl Search {
     /// The search of a new text.
-    pub fn new(rules: Rc<Rules>) -> Self {
+    pub fn new(rules: Arc<Rules>) -> Self {
         let states = rules.program.len();
         Self {
             rules,

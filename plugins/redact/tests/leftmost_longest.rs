@@ -1,6 +1,6 @@
 //! What `redact` replaces, against the regex crate asked about every substring, and under every cut.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use regex::Regex;
@@ -9,7 +9,7 @@ use weir_plugin_redact::{
     search::{MAX_MATCH, Search},
 };
 
-fn rules(patterns: &[String]) -> Option<Rc<Rules>> {
+fn rules(patterns: &[String]) -> Option<Arc<Rules>> {
     let mut program = Program::new();
     for pattern in patterns {
         program.add(pattern).ok()?;
@@ -17,14 +17,14 @@ fn rules(patterns: &[String]) -> Option<Rc<Rules>> {
     let replacements = (0..patterns.len())
         .map(|index| format!("<{index}>"))
         .collect();
-    Some(Rc::new(Rules {
+    Some(Arc::new(Rules {
         program,
         replacements,
     }))
 }
 
-fn replace(rules: &Rc<Rules>, pieces: &[&str]) -> String {
-    let mut search = Search::new(Rc::clone(rules));
+fn replace(rules: &Arc<Rules>, pieces: &[&str]) -> String {
+    let mut search = Search::new(Arc::clone(rules));
     let mut out = String::new();
     for piece in pieces {
         search.push(piece, &mut out);

@@ -1,0 +1,202 @@
+//! The format of a corpus case: one TOML file, written by hand.
+//!
+//! `shows` says what the case is about; `points` names the policy points and the peers' bugs it stands for. The input is
+//! `text`, or `chunks` where some of it comes as control tokens or reasoning parsers need company. `[expect]` is the
+//! message with streamed calls; `[expect.complete]` is the message with whole calls, where that is another one. Expected
+//! values are judged from the policy, never taken from a run. Unknown keys are refused.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use serde::Deserialize;
+use weir_output::{ChatFinishReason, FinishReason, Fragment, FragmentKind, Tool};
+
+/// One case.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// Where it was read from.
+    #[serde(skip)]
+    pub path: PathBuf,
+    /// A sentence that says what it shows.
+    pub shows: String,
+    /// Policy points (`"4"`) and bugs of other servers (`"vllm 48020"`) it stands for.
+    #[serde(default)]
+    pub points: Vec<String>,
+    /// Another parser of the chain beside the one whose folder the case is in.
+    pub with: Option<String>,
+    /// The end of the rendered prompt.
+    #[serde(default)]
+    pub prompt: String,
+    /// How generation ended.
+    #[serde(default = "stop")]
+    pub finish_reason: FinishReason,
+    /// Whether markers count as control fragments only.
+    #[serde(default)]
+    pub strict_markers: bool,
+    /// What the model wrote.
+    pub text: Option<String>,
+    /// What the model wrote, control tokens told from text.
+    #[serde(default)]
+    pub chunks: Vec<Chunk>,
+    /// The tools on offer.
+    #[serde(default)]
+    pub tools: Vec<OfferedTool>,
+    /// The configuration of a post-processor.
+    #[serde(default)]
+    pub config: toml::Table,
+    /// The message.
+    pub expect: Expected,
+}
+
+/// A piece of the model's output.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Chunk {
+    /// Text, which may be cut anywhere.
+    Text(String),
+    /// One control token.
+    Control {
+        /// Its text.
+        control: String,
+    },
+}
+
+/// A tool on offer.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfferedTool {
+    /// Its name.
+    pub name: String,
+    /// JSON Schema of its arguments, as text.
+    pub parameters: String,
+}
+
+/// What is expected.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// Text for the user.
+    #[serde(default)]
+    pub content: String,
+    /// Reasoning.
+    #[serde(default)]
+    pub reasoning: String,
+    /// Calls, those that were streamed and then abandoned too.
+    #[serde(default)]
+    pub calls: Vec<ExpectedCall>,
+    /// As OpenAI's answers spell it.
+    #[serde(default = "chat_stop")]
+    pub finish_reason: ChatFinishReason,
+    /// What is otherwise with whole calls; reasoning is as above.
+    pub complete: Option<ExpectedComplete>,
+}
+
+/// What is expected with whole calls.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedComplete {
+    /// Text for the user.
+    #[serde(default)]
+    pub content: String,
+    /// Whole calls.
+    #[serde(default)]
+    pub calls: Vec<ExpectedCall>,
+}
+
+/// A call that is expected.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedCall {
+    /// The tool's name.
+    pub name: String,
+    /// The bytes of the arguments.
+    pub arguments: String,
+    /// Whether it closed.
+    #[serde(default = "yes")]
+    pub complete: bool,
+}
+
+fn stop() -> FinishReason {
+    FinishReason::Stop
+}
+
+fn chat_stop() -> ChatFinishReason {
+    ChatFinishReason::Stop
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Case {
+    /// Reads a case.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no case.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let mut case: Case = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        let inputs = usize::from(case.text.is_some()) + usize::from(!case.chunks.is_empty());
+        anyhow::ensure!(inputs == 1, "{}: either text or chunks", path.display());
+        case.path = path.to_owned();
+        Ok(case)
+    }
+
+    /// What the model wrote: text in one piece, each control token for itself.
+    pub fn fragments(&self) -> Vec<Fragment> {
+        let text = self.text.iter().map(|text| (text, FragmentKind::Text));
+        let chunks = self.chunks.iter().map(|chunk| match chunk {
+            Chunk::Text(text) => (text, FragmentKind::Text),
+            Chunk::Control { control } => (control, FragmentKind::Control),
+        });
+        text.chain(chunks)
+            .filter(|(text, _)| !text.is_empty())
+            .map(|(text, kind)| Fragment {
+                text: text.clone(),
+                kind,
+            })
+            .collect()
+    }
+
+    /// The tools on offer, as a request gives them.
+    pub fn offered(&self) -> Vec<Tool> {
+        let offer = |tool: &OfferedTool| Tool {
+            name: tool.name.clone(),
+            description: None,
+            parameters: tool.parameters.clone(),
+            strict: false,
+        };
+        self.tools.iter().map(offer).collect()
+    }
+
+    /// The folder it is in: the plugin it is for.
+    pub fn plugin(&self) -> &str {
+        let folder = self.path.parent().and_then(Path::file_name);
+        folder.and_then(|name| name.to_str()).unwrap_or_default()
+    }
+}
+
+/// The repository's `tests/corpora`.
+pub fn corpora() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpora")
+}
+
+/// The cases of all plugins under `folder` of the corpora, sorted.
+///
+/// # Errors
+/// When a folder or a case cannot be read.
+pub fn read_all(folder: &str) -> anyhow::Result<Vec<Case>> {
+    let mut paths = Vec::new();
+    let folder = corpora().join(folder);
+    for plugin in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        for file in fs::read_dir(plugin?.path())? {
+            paths.push(file?.path());
+        }
+    }
+    paths.sort();
+    paths.iter().map(|path| Case::read(path)).collect()
+}

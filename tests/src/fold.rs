@@ -1,0 +1,171 @@
+//! Runs a case through the output pipeline and folds the events into what a client would have.
+
+use std::{fmt, sync::Arc};
+
+use anyhow::Context;
+use weir_output::{
+    CallIds, ChatFinishReason, Configured, FinishReason, Fragment, MessageFold, OnError,
+    OutputPipeline, Parser, PipelineSpec, PostProcessor, RequestContext, ToolCallStreaming,
+    ToolChoice,
+};
+
+use crate::{
+    Plugins,
+    case::{Case, ExpectedCall},
+};
+
+/// What a client would have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folded {
+    /// Text for the user.
+    pub content: String,
+    /// Reasoning.
+    pub reasoning: String,
+    /// Calls.
+    pub calls: Vec<ExpectedCall>,
+    /// As OpenAI's answers spell it.
+    pub finish_reason: ChatFinishReason,
+}
+
+impl Folded {
+    /// What the case expects in this mode.
+    pub fn expected(case: &Case, mode: ToolCallStreaming) -> Self {
+        let expect = &case.expect;
+        let (content, calls) = match (&expect.complete, mode) {
+            (Some(complete), ToolCallStreaming::Complete) => (&complete.content, &complete.calls),
+            _ => (&expect.content, &expect.calls),
+        };
+        Self {
+            content: content.clone(),
+            reasoning: expect.reasoning.clone(),
+            calls: calls.clone(),
+            finish_reason: expect.finish_reason,
+        }
+    }
+}
+
+impl fmt::Display for Folded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  finish_reason  {}", self.finish_reason.as_str())?;
+        writeln!(f, "  reasoning      {:?}", self.reasoning)?;
+        writeln!(f, "  content        {:?}", self.content)?;
+        for call in &self.calls {
+            let state = if call.complete {
+                "call          "
+            } else {
+                "abandoned call"
+            };
+            writeln!(f, "  {state} {:?} {:?}", call.name, call.arguments)?;
+        }
+        Ok(())
+    }
+}
+
+/// A case with its plugins loaded.
+pub struct Runner {
+    reasoning: Option<Arc<dyn Parser>>,
+    tools: Option<Arc<dyn Parser>>,
+    post: Vec<Arc<dyn PostProcessor>>,
+    context: RequestContext,
+    ended: FinishReason,
+}
+
+impl Runner {
+    /// Loads the plugins of a case: that of its folder, a parser or a post-processor, and the parser of `with`.
+    ///
+    /// # Errors
+    /// When one cannot be loaded.
+    pub fn new(plugins: &dyn Plugins, case: &Case, post_processor: bool) -> anyhow::Result<Self> {
+        let mut runner = Self {
+            reasoning: None,
+            tools: None,
+            post: Vec::new(),
+            context: RequestContext {
+                tools: case.offered(),
+                parallel_tool_calls: true,
+                prompt_tail: case.prompt.clone(),
+                strict_markers: case.strict_markers,
+                ..RequestContext::default()
+            },
+            ended: case.finish_reason,
+        };
+        let mut parsers: Vec<&str> = case.with.iter().map(String::as_str).collect();
+        if post_processor {
+            runner
+                .post
+                .push(plugins.post_processor(case.plugin(), &case.config)?);
+        } else {
+            parsers.push(case.plugin());
+        }
+        for name in parsers {
+            runner.take_parser(plugins.parser(name)?);
+        }
+        Ok(runner)
+    }
+
+    /// The pipeline of one parser alone.
+    pub fn of_parser(
+        parser: Arc<dyn Parser>,
+        context: RequestContext,
+        ended: FinishReason,
+    ) -> Self {
+        let mut runner = Self {
+            reasoning: None,
+            tools: None,
+            post: Vec::new(),
+            context,
+            ended,
+        };
+        runner.take_parser(parser);
+        runner
+    }
+
+    fn take_parser(&mut self, parser: Arc<dyn Parser>) {
+        if parser.info().roles.reasoning {
+            self.reasoning = Some(Arc::clone(&parser));
+        }
+        if parser.info().roles.tools {
+            self.tools = Some(parser);
+        }
+    }
+
+    /// The fold of these fragments.
+    ///
+    /// # Errors
+    /// When a plugin fails.
+    pub fn run(&self, fragments: Vec<Fragment>, mode: ToolCallStreaming) -> anyhow::Result<Folded> {
+        let parser = |parser: &Arc<dyn Parser>| Configured::new(Arc::clone(parser), OnError::Fail);
+        let post = |post: &Arc<dyn PostProcessor>| Configured::new(Arc::clone(post), OnError::Fail);
+        let mut pipeline = OutputPipeline::new(PipelineSpec {
+            reasoning: self.reasoning.as_ref().map(parser),
+            tools: self.tools.as_ref().map(parser),
+            parse_without_tools: true,
+            post: self.post.iter().map(post).collect(),
+            context: self.context.clone(),
+            tool_call_streaming: mode,
+            call_ids: CallIds::Counting(0),
+            ..PipelineSpec::default()
+        })
+        .context("making the sessions")?;
+        let mut events = Vec::new();
+        for fragment in fragments {
+            pipeline.push_fragment(fragment, &mut events)?;
+        }
+        let ended = pipeline.finish(self.ended, &mut events)?;
+        let mut fold = MessageFold::new();
+        fold.extend(&events);
+        let finish_reason = fold.finish_reason(ended, &ToolChoice::Auto);
+        let message = fold.into_message();
+        let call = |call: weir_output::FoldedCall| ExpectedCall {
+            name: call.name,
+            arguments: call.arguments,
+            complete: call.complete,
+        };
+        Ok(Folded {
+            content: message.content.unwrap_or_default(),
+            reasoning: message.reasoning.unwrap_or_default(),
+            calls: message.tool_calls.into_iter().map(call).collect(),
+            finish_reason,
+        })
+    }
+}

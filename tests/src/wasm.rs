@@ -1,0 +1,106 @@
+//! First-party plugins as the components the project ships: those of `plugins.toml`, or of the folder `WEIR_DIST`.
+//!
+//! With `WEIR_DIST` the pins are left out, because what is there is about to be compared.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use tempfile::TempDir;
+use weir_output::{Parser, PostProcessor};
+use weir_plugin_host::{PluginHost, PluginHostConfig, Registry};
+
+use crate::Plugins;
+
+/// First-party components by name.
+pub struct WasmPlugins {
+    host: Arc<PluginHost>,
+    manifest: toml::Table,
+    parsers: Registry,
+    /// Holds manifests and compiled components.
+    folder: TempDir,
+}
+
+impl WasmPlugins {
+    /// Reads the manifest and starts the plugin host.
+    ///
+    /// # Errors
+    /// When the manifest cannot be read or this machine cannot run the host.
+    pub fn new() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let host = PluginHost::new(&PluginHostConfig {
+            max_sessions: 8,
+            cache_dir: Some(folder.path().join("cache")),
+        })?;
+        let manifest = manifest()?;
+        let parsers = registry(&host, folder.path(), &manifest)?;
+        Ok(Self {
+            host,
+            manifest,
+            parsers,
+            folder,
+        })
+    }
+}
+
+impl Plugins for WasmPlugins {
+    fn label(&self) -> &'static str {
+        "wasm"
+    }
+
+    fn parser(&self, name: &str) -> anyhow::Result<Arc<dyn Parser>> {
+        Ok(self.parsers.parser(name)?)
+    }
+
+    fn post_processor(
+        &self,
+        name: &str,
+        config: &toml::Table,
+    ) -> anyhow::Result<Arc<dyn PostProcessor>> {
+        let mut manifest = self.manifest.clone();
+        let entry = manifest.get_mut(name).and_then(toml::Value::as_table_mut);
+        entry
+            .with_context(|| format!("no `{name}` in plugins.toml"))?
+            .insert("config".to_owned(), config.clone().into());
+        Ok(registry(&self.host, self.folder.path(), &manifest)?.post_processor(name)?)
+    }
+}
+
+/// The project's manifest with paths that hold from anywhere.
+fn manifest() -> anyhow::Result<toml::Table> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut manifest: toml::Table =
+        toml::from_str(&fs::read_to_string(root.join("plugins.toml"))?)?;
+    let dist = env::var_os("WEIR_DIST").map(PathBuf::from);
+    for (name, entry) in &mut manifest {
+        let entry = entry
+            .as_table_mut()
+            .with_context(|| format!("`{name}` is no table"))?;
+        let wasm = entry
+            .get("wasm")
+            .and_then(toml::Value::as_str)
+            .unwrap_or_default();
+        let path = match &dist {
+            Some(dist) => env::current_dir()?.join(dist).join(format!("{name}.wasm")),
+            None => root.join(wasm),
+        };
+        entry.insert("wasm".to_owned(), path.display().to_string().into());
+        if dist.is_some() {
+            entry.remove("sha256");
+        }
+    }
+    Ok(manifest)
+}
+
+fn registry(
+    host: &Arc<PluginHost>,
+    folder: &Path,
+    manifest: &toml::Table,
+) -> anyhow::Result<Registry> {
+    let path = folder.join("plugins.toml");
+    fs::write(&path, toml::to_string(manifest)?)?;
+    Ok(Registry::builder(host).manifest_file(&path)?.build()?)
+}
