@@ -148,15 +148,19 @@ fn usable(logit: f32) -> Option<f32> {
 
 /// The largest usable logit and its token, the lowest id among equals.
 fn likeliest(logits: &[f32]) -> Option<(u32, f32)> {
-    let mut best: Option<(u32, f32)> = None;
-    for (id, &logit) in (0..).zip(logits) {
-        if let Some(logit) = usable(logit)
-            && best.is_none_or(|(_, max)| logit > max)
-        {
-            best = Some((id, logit));
+    // Lanes that do not depend on each other become vector instructions; NaN is never larger.
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let (chunks, rest) = logits.as_chunks();
+    for chunk in chunks {
+        for (lane, &logit) in lanes.iter_mut().zip(chunk as &[f32; 16]) {
+            *lane = larger(*lane, logit);
         }
     }
-    best
+    let lanes_and_rest = lanes.iter().chain(rest).copied();
+    let max = lanes_and_rest.fold(f32::NEG_INFINITY, larger);
+    let (id, _) = (0..).zip(logits).find(|&(_, &logit)| logit == max)?;
+    Some((id, usable(max)?))
 }
 
 /// Falling weight, then rising id: a total order, so that every sort has one outcome.

@@ -194,6 +194,15 @@ proptest! {
     }
 
     #[test]
+    fn the_likeliest_is_the_first_of_the_largest(
+        row in prop::collection::vec(prop_oneof![Just(f32::NAN), Just(f32::NEG_INFINITY), (-3i8..3).prop_map(f32::from)], 0..80),
+    ) {
+        let usable_logits = (0u32..).zip(&row).filter_map(|(id, &logit)| Some((id, usable(logit)?)));
+        let expected = usable_logits.reduce(|best, next| if next.1 > best.1 { next } else { best });
+        prop_assert_eq!(likeliest(&row), expected);
+    }
+
+    #[test]
     fn any_row_gives_a_usable_token_or_an_error(
         logits in prop::collection::vec(prop::num::f32::ANY, 1..40),
         (temperature, top_k, top_p, min_p, typical_p) in (0.0f32..3.0, 0usize..6, 0.01f32..=1.0, 0.0f32..=1.0, 0.01f32..=1.0),
