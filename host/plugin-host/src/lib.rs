@@ -21,5 +21,5 @@ pub use counters::CounterSnapshot;
 pub use engine::{PluginHost, PluginHostConfig};
 pub use error::PluginHostError;
 pub use limits::Limits;
-pub use manifest::{OnError, PluginKind};
+pub use manifest::PluginKind;
 pub use registry::{AdHocPlugin, EmbeddedLookup, Registry, RegistryBuilder, Role};

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
+use weir_output::OnError;
 
 use crate::{error::PluginHostError, limits::Limits};
 
@@ -33,17 +34,6 @@ impl fmt::Display for PluginKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// What becomes of a response whose plugin failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnError {
-    /// It fails too.
-    #[default]
-    Fail,
-    /// The rest of the model's text passes as content.
-    Passthrough,
 }
 
 /// One plugin of a manifest.

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use weir_output::{Parser, PostProcessor};
+use weir_output::{OnError, Parser, PostProcessor};
 
 use crate::{
     component,
@@ -19,7 +19,7 @@ use crate::{
     engine::PluginHost,
     error::PluginHostError,
     limits::Limits,
-    manifest::{self, ManifestEntry, ModelPattern, OnError, PluginKind},
+    manifest::{self, ManifestEntry, ModelPattern, PluginKind},
     session::LinkedPlugin,
     v0_1,
 };
@@ -361,6 +361,14 @@ impl Registry {
         let mut names: Vec<_> = of_kind.map(|entry| entry.name.as_str()).collect();
         names.sort_unstable();
         names
+    }
+
+    /// The other names this plugin answers to, sorted.
+    #[must_use]
+    pub fn aliases(&self, name: &str) -> Vec<&str> {
+        let wanted = self.by_name.get(name);
+        let all = self.by_name.iter().filter(|(other, index)| *other != name && Some(*index) == wanted);
+        all.map(|(other, _)| other.as_str()).collect()
     }
 
     /// The plugin's own name behind a name or alias.

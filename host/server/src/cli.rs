@@ -59,6 +59,14 @@ pub enum PluginCommand {
         /// The `.wasm` file.
         file: PathBuf,
     },
+    /// Make a component of the core module that rustc built for wasm32-unknown-unknown
+    Pack {
+        /// The core module.
+        module: PathBuf,
+        /// Where the component goes.
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
 }
 
 /// Where plugins come from beside the built-in ones.

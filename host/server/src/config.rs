@@ -12,6 +12,8 @@ use figment::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use weir_output::ToolCallStreaming;
+
 use crate::cli::ServeFlags;
 
 /// A configuration that cannot be used.
@@ -111,16 +113,6 @@ impl Default for Config {
             log_level: "info".to_owned(),
         }
     }
-}
-
-/// When a streamed call's arguments are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ToolCallStreaming {
-    /// As the model writes them.
-    Incremental,
-    /// Once the call is complete.
-    Complete,
 }
 
 /// Where to compute.

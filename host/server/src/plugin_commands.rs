@@ -1,0 +1,132 @@
+//! `weir plugin list | inspect | check | pack`: what plugin users and authors ask from a shell.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+use weir_output::{ParserInfo, PostProcessorInfo};
+use weir_plugin_host::{PluginHostError, PluginKind, Registry};
+use wit_component::ComponentEncoder;
+
+use crate::{
+    cli::{PluginCommand, PluginFlags},
+    wiring::{self, WiringError},
+};
+
+/// Why a plugin command failed.
+#[derive(Debug, Error)]
+pub enum PluginCommandError {
+    /// The plugins could not be gathered.
+    #[error(transparent)]
+    Wiring(#[from] WiringError),
+    /// The plugin itself.
+    #[error(transparent)]
+    Plugin(#[from] PluginHostError),
+    /// A file.
+    #[error("{path}: {reason}", path = path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Does what was asked and returns what to print.
+///
+/// # Errors
+/// See [`PluginCommandError`].
+pub fn run(command: &PluginCommand, sources: &PluginFlags) -> Result<String, PluginCommandError> {
+    let mut files = sources.plugin.clone();
+    if let PluginCommand::Check { file } = command {
+        files.push(format!("{CHECKED}={}", file.display()));
+    }
+    if let PluginCommand::Pack { module, output } = command {
+        return pack(module, output);
+    }
+    let registry = wiring::registry(sources.plugins.as_deref(), &files)?;
+    match command {
+        PluginCommand::List => Ok(list(&registry)),
+        PluginCommand::Inspect { name } => inspect(&registry, name),
+        PluginCommand::Check { file } => {
+            Ok(format!("{} keeps the contract\n{}", file.display(), inspect(&registry, CHECKED)?))
+        }
+        PluginCommand::Pack { module, output } => pack(module, output),
+    }
+}
+
+/// The name under which a file is loaded to be checked.
+const CHECKED: &str = "checked";
+
+fn list(registry: &Registry) -> String {
+    let mut text = String::new();
+    for kind in [PluginKind::Parser, PluginKind::PostProcessor] {
+        for name in registry.names(kind) {
+            let _ = write!(text, "{name:<20} {kind}");
+            let aliases = registry.aliases(name);
+            if !aliases.is_empty() {
+                let _ = write!(text, " (also {})", aliases.join(", "));
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn inspect(registry: &Registry, name: &str) -> Result<String, PluginCommandError> {
+    match registry.parser(name) {
+        Ok(parser) => Ok(describe_parser(parser.info())),
+        Err(PluginHostError::WrongKind { .. }) => {
+            Ok(describe_post_processor(registry.post_processor(name)?.info()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn describe_parser(info: &ParserInfo) -> String {
+    let roles: Vec<&str> = [(info.roles.reasoning, "reasoning"), (info.roles.tools, "tools")]
+        .into_iter()
+        .filter_map(|(has, name)| has.then_some(name))
+        .collect();
+    let mut text = format!("name: {} {}\nroles: {}\n", info.name, info.version, roles.join(", "));
+    let lists = [
+        ("aliases", &info.aliases),
+        ("markers", &info.markers),
+        ("special tokens", &info.special_tokens),
+        ("stop tokens", &info.stop_tokens),
+    ];
+    for (label, values) in lists.into_iter().filter(|(_, values)| !values.is_empty()) {
+        let _ = writeln!(text, "{label}: {}", values.join(" "));
+    }
+    let template = info.chat_template.as_ref().map_or("none", |_| "recommended");
+    let _ = writeln!(text, "chat template: {template}");
+    text
+}
+
+fn describe_post_processor(info: &PostProcessorInfo) -> String {
+    let interests = &info.interests;
+    let wanted: Vec<&str> = [
+        (interests.content, "content"),
+        (interests.reasoning, "reasoning"),
+        (interests.calls, "calls"),
+    ]
+    .into_iter()
+    .filter_map(|(has, name)| has.then_some(name))
+    .collect();
+    format!("name: {} {}\ninterests: {}\n", info.name, info.version, wanted.join(", "))
+}
+
+/// The component of a core module. The SDK's macro has put the contract's types into the module.
+fn pack(module: &Path, output: &Path) -> Result<String, PluginCommandError> {
+    let at = |path: &Path, reason: String| PluginCommandError::File { path: path.to_owned(), reason };
+    let bytes = std::fs::read(module).map_err(|error| at(module, error.to_string()))?;
+    let component = ComponentEncoder::default()
+        .validate(true)
+        .module(&bytes)
+        .and_then(|encoder| encoder.encode())
+        .map_err(|error| at(module, format!("{error:#}")))?;
+    std::fs::write(output, &component).map_err(|error| at(output, error.to_string()))?;
+    Ok(format!("{}: {} bytes\n", output.display(), component.len()))
+}
