@@ -9,11 +9,49 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 /// What a crate must not depend on. A plugin is every crate whose folder lies under `plugins/`.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("weir-protocol", &["weir-*"]),
-    ("weir-engine", &["tokio", "axum", "candle-*", "wasmtime", "weir-*"]),
-    ("weir-model", &["axum", "tokio", "wasmtime", "weir-protocol", "weir-output", "weir-server", "weir-prompt"]),
-    ("weir-prompt", &["axum", "tokio", "wasmtime", "candle-*", "weir-*"]),
-    ("weir-output", &["axum", "tokio", "wasmtime", "candle-*", "weir-engine", "weir-protocol", "weir-server"]),
-    ("weir-plugin-host", &["axum", "tokio", "candle-*", "weir-engine", "weir-protocol", "weir-server"]),
+    (
+        "weir-engine",
+        &["tokio", "axum", "candle-*", "wasmtime", "weir-*"],
+    ),
+    (
+        "weir-model",
+        &[
+            "axum",
+            "tokio",
+            "wasmtime",
+            "weir-protocol",
+            "weir-output",
+            "weir-server",
+            "weir-prompt",
+        ],
+    ),
+    (
+        "weir-prompt",
+        &["axum", "tokio", "wasmtime", "candle-*", "weir-*"],
+    ),
+    (
+        "weir-output",
+        &[
+            "axum",
+            "tokio",
+            "wasmtime",
+            "candle-*",
+            "weir-engine",
+            "weir-protocol",
+            "weir-server",
+        ],
+    ),
+    (
+        "weir-plugin-host",
+        &[
+            "axum",
+            "tokio",
+            "candle-*",
+            "weir-engine",
+            "weir-protocol",
+            "weir-server",
+        ],
+    ),
 ];
 
 /// Checks every crate of the workspace against the table.
@@ -23,19 +61,30 @@ pub fn run() -> Result<()> {
     for package in &metadata.packages {
         for dependency in direct_dependencies(package) {
             if let Some(rule) = forbidden_by(package, &dependency) {
-                broken.push(format!("{} depends on {dependency}, which {rule} forbids", package.name));
+                broken.push(format!(
+                    "{} depends on {dependency}, which {rule} forbids",
+                    package.name
+                ));
             }
         }
     }
     if !broken.is_empty() {
         bail!("{}", broken.join("\n"));
     }
-    println!("deps: {} crates keep to their rooms", metadata.packages.len());
+    println!(
+        "deps: {} crates keep to their rooms",
+        metadata.packages.len()
+    );
     Ok(())
 }
 
 fn direct_dependencies(package: &Package) -> Vec<String> {
-    package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal).map(|d| d.name.clone()).collect()
+    package
+        .dependencies
+        .iter()
+        .filter(|d| d.kind == DependencyKind::Normal)
+        .map(|d| d.name.clone())
+        .collect()
 }
 
 /// The rule that forbids it, in words.
@@ -44,16 +93,25 @@ fn forbidden_by(package: &Package, dependency: &str) -> Option<String> {
     if is_plugin && dependency.starts_with("weir-") && dependency != "weir-plugin-sdk" {
         return Some("the rule that plugins know only the SDK".to_owned());
     }
-    let (_, patterns) = FORBIDDEN.iter().find(|(name, _)| *name == package.name.as_str())?;
-    let hit = patterns.iter().find(|pattern| matches(pattern, dependency) && !allowed(package, dependency))?;
+    let (_, patterns) = FORBIDDEN
+        .iter()
+        .find(|(name, _)| *name == package.name.as_str())?;
+    let hit = patterns
+        .iter()
+        .find(|pattern| matches(pattern, dependency) && !allowed(package, dependency))?;
     Some(format!("`{hit}`"))
 }
 
 fn matches(pattern: &str, name: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
+    pattern
+        .strip_suffix('*')
+        .map_or(pattern == name, |prefix| name.starts_with(prefix))
 }
 
 /// The one edge a pattern would catch by mistake: output reads prompt's vocabulary, and model implements engine's trait.
 fn allowed(package: &Package, dependency: &str) -> bool {
-    matches!((package.name.as_str(), dependency), ("weir-output", "weir-prompt") | ("weir-model", "weir-engine"))
+    matches!(
+        (package.name.as_str(), dependency),
+        ("weir-output", "weir-prompt") | ("weir-model", "weir-engine")
+    )
 }

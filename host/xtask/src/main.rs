@@ -1,1 +1,42 @@
-fn main(){}
+//! The project's own commands: `cargo xtask COMMAND`. Each stands in its own file.
+
+use std::path::Path;
+
+use clap::{Parser, Subcommand};
+
+mod deps;
+mod plugins;
+mod tidy;
+mod wit;
+
+/// The root of the checkout this program was built in.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the plugins into components under plugins/dist and pin them in plugins.toml
+    Plugins(plugins::Arguments),
+    /// Check the house rules that neither rustfmt nor clippy knows
+    Tidy,
+    /// Check which crate depends on which
+    Deps,
+    /// Check that frozen contract versions did not change
+    Wit,
+}
+
+fn main() -> anyhow::Result<()> {
+    let root = Path::new(ROOT).canonicalize()?;
+    match Arguments::parse().command {
+        Command::Plugins(arguments) => plugins::run(&root, &arguments),
+        Command::Tidy => tidy::run(&root),
+        Command::Deps => deps::run(),
+        Command::Wit => wit::run(&root),
+    }
+}

@@ -19,15 +19,25 @@ pub fn run(root: &Path) -> Result<()> {
         if !folder.is_dir() {
             continue;
         }
-        let version = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let version = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         check_no_imports(&folder).with_context(|| version.clone())?;
         match frozen.get(&version) {
-            Some(pin) => ensure!(*pin == digest(&folder)?, "wit/{version} is frozen and has changed: a change is a new folder"),
+            Some(pin) => ensure!(
+                *pin == digest(&folder)?,
+                "wit/{version} is frozen and has changed: a change is a new folder"
+            ),
             None => println!("wit: {version} is a draft"),
         }
     }
     for version in frozen.keys() {
-        ensure!(root.join("wit").join(version).is_dir(), "wit/{version} is frozen and gone");
+        ensure!(
+            root.join("wit").join(version).is_dir(),
+            "wit/{version} is frozen and gone"
+        );
     }
     Ok(())
 }
@@ -57,5 +67,9 @@ fn digest(folder: &Path) -> Result<String> {
     for file in files {
         hash.update(fs::read(file.path())?);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }

@@ -51,7 +51,7 @@ impl Parser for DeepseekV3 {
             markers: [CALLS_BEGIN, CALL_BEGIN].map(Into::into).into(),
             special_tokens: FORMAT.markers.iter().map(|m| (*m).into()).collect(),
             stop_tokens: Vec::new(),
-            chat_template: None,
+            chat_template: Some(include_str!("../../../chat_templates/deepseek_v3.jinja").into()),
         })
     }
 

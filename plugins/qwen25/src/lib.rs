@@ -42,7 +42,7 @@ impl Parser for Qwen25 {
             markers: [START].map(Into::into).into(),
             special_tokens: [START, END].map(Into::into).into(),
             stop_tokens: Vec::new(),
-            chat_template: None,
+            chat_template: Some(include_str!("../../../chat_templates/hermes.jinja").into()),
         })
     }
 

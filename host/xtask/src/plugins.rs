@@ -1,0 +1,186 @@
+//! `cargo xtask plugins`: builds every first-party plugin into a component and pins it; `--check` proves that what is
+//! checked in is what the source makes.
+//!
+//! The same compiler makes the same bytes from any folder, so the check compares bytes; with another compiler it compares
+//! behaviour over the corpora, and says so. Plugins of third parties are not its business.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use toml_edit::{DocumentMut, value};
+
+mod component;
+mod toolchain;
+
+use toolchain::Toolchain;
+
+const MANIFEST: &str = "plugins.toml";
+const DIST: &str = "plugins/dist";
+const RECORD: &str = "plugins/dist/toolchain.json";
+
+/// Plugins that no user gets: crate and component.
+const TEST_PLUGINS: &[(&str, &str)] = &[("weir-plugin-hostile", "tests/hostile/dist/hostile.wasm")];
+
+/// What `cargo xtask plugins` takes.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Change nothing; fail unless the checked-in components are what the source makes
+    #[arg(long)]
+    check: bool,
+}
+
+/// What made the components of the dist folder.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    rustc: String,
+    route: String,
+}
+
+/// A plugin to build.
+struct Plugin {
+    crate_name: String,
+    /// The component's path in the checkout.
+    wasm: PathBuf,
+    /// Its table in `plugins.toml`, for plugins that are pinned there.
+    entry: Option<String>,
+}
+
+/// Builds and pins, or checks.
+pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    let manifest = fs::read_to_string(root.join(MANIFEST)).context(MANIFEST)?;
+    let mut manifest: DocumentMut = manifest.parse().context(MANIFEST)?;
+    let plugins = list(&manifest);
+    if arguments.check {
+        check_pins(root, &manifest, &plugins)?;
+    }
+    let toolchain = Toolchain::find(root)?;
+    let record = Record {
+        rustc: toolchain.version()?,
+        route: toolchain.name().to_owned(),
+    };
+    println!("{} by {}", record.rustc, record.route);
+    let crates = plugins.iter().map(|plugin| plugin.crate_name.as_str());
+    let modules = toolchain.build(root, crates)?;
+    let mut components = Vec::new();
+    for plugin in &plugins {
+        let module = modules.join(format!("{}.wasm", plugin.crate_name.replace('-', "_")));
+        let module = fs::read(&module).with_context(|| module.display().to_string())?;
+        let component = component::encode(&module).context(plugin.crate_name.clone())?;
+        println!("{:>8} bytes  {}", component.len(), plugin.wasm.display());
+        components.push((plugin, component));
+    }
+    if arguments.check {
+        let text = fs::read_to_string(root.join(RECORD)).context(RECORD)?;
+        return check(root, &record, &serde_json::from_str(&text)?, &components);
+    }
+    for (plugin, component) in &components {
+        write(&root.join(&plugin.wasm), component)?;
+        if let Some(entry) = &plugin.entry {
+            manifest[entry]["sha256"] = value(sha256(component));
+        }
+    }
+    fs::write(root.join(MANIFEST), manifest.to_string())?;
+    let record = serde_json::to_string_pretty(&record)? + "\n";
+    write(&root.join(RECORD), record.as_bytes())
+}
+
+/// The entries of the manifest whose component is in the dist folder, and the plugins of the tests.
+fn list(manifest: &DocumentMut) -> Vec<Plugin> {
+    let ours = manifest.iter().filter_map(|(name, entry)| {
+        let wasm = Path::new(entry.get("wasm")?.as_str()?);
+        wasm.starts_with(DIST).then(|| Plugin {
+            crate_name: format!("weir-plugin-{}", name.replace('_', "-")),
+            wasm: wasm.to_owned(),
+            entry: Some(name.to_owned()),
+        })
+    });
+    let tests = TEST_PLUGINS.iter().map(|(crate_name, wasm)| Plugin {
+        crate_name: (*crate_name).to_owned(),
+        wasm: PathBuf::from(wasm),
+        entry: None,
+    });
+    ours.chain(tests).collect()
+}
+
+/// Fails unless every component is the one its pin names.
+fn check_pins(root: &Path, manifest: &DocumentMut, plugins: &[Plugin]) -> Result<()> {
+    for plugin in plugins {
+        let component =
+            fs::read(root.join(&plugin.wasm)).with_context(|| plugin.wasm.display().to_string())?;
+        let Some(entry) = &plugin.entry else { continue };
+        let pin = manifest[entry].get("sha256").and_then(|pin| pin.as_str());
+        ensure!(
+            pin == Some(&sha256(&component)),
+            "{}: its pin in {MANIFEST} is of another file; run `cargo xtask plugins`",
+            plugin.wasm.display()
+        );
+    }
+    Ok(())
+}
+
+/// Compares what was built with what is checked in: bytes with the recorded compiler, behaviour with another.
+fn check(
+    root: &Path,
+    record: &Record,
+    recorded: &Record,
+    components: &[(&Plugin, Vec<u8>)],
+) -> Result<()> {
+    if record != recorded {
+        println!(
+            "dist was made with {} by {}: comparing behaviour over the corpora, not bytes",
+            recorded.rustc, recorded.route
+        );
+        return check_behaviour(root, components);
+    }
+    let mut differing = Vec::new();
+    for (plugin, component) in components {
+        if fs::read(root.join(&plugin.wasm))? != *component {
+            differing.push(plugin.wasm.display().to_string());
+        }
+    }
+    ensure!(
+        differing.is_empty(),
+        "not what the source makes; run `cargo xtask plugins`: {}",
+        differing.join(", ")
+    );
+    println!("dist is what the source makes, byte for byte");
+    Ok(())
+}
+
+/// Runs the corpora with the components just built, as the tests do with those checked in.
+fn check_behaviour(root: &Path, components: &[(&Plugin, Vec<u8>)]) -> Result<()> {
+    let folder = root.join("target/plugins/dist");
+    for (plugin, component) in components {
+        let file = plugin.wasm.file_name().context("a component has a name")?;
+        write(&folder.join(file), component)?;
+    }
+    let status = Command::new("cargo")
+        .args(["test", "--quiet", "-p", "weir-tests"])
+        .env("WEIR_DIST", &folder)
+        .current_dir(root)
+        .status()?;
+    if !status.success() {
+        bail!("the components just built do not pass the corpora");
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(path, bytes).with_context(|| path.display().to_string())
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
