@@ -170,6 +170,8 @@ impl MarkerReader for Calls {
             }
             MarkerRole::Separator => match self.state {
                 State::Type => {
+                    // What stood before it is the format's own, as little of the call as a marker.
+                    self.raw.clear();
                     self.state = State::Name {
                         start: self.raw.text().len(),
                     }
