@@ -367,7 +367,10 @@ impl Registry {
     #[must_use]
     pub fn aliases(&self, name: &str) -> Vec<&str> {
         let wanted = self.by_name.get(name);
-        let all = self.by_name.iter().filter(|(other, index)| *other != name && Some(*index) == wanted);
+        let all = self
+            .by_name
+            .iter()
+            .filter(|(other, index)| *other != name && Some(*index) == wanted);
         all.map(|(other, _)| other.as_str()).collect()
     }
 

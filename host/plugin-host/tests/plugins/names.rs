@@ -1,0 +1,191 @@
+//! A name stands for one plugin, and an unknown one is answered with the known.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tempfile::TempDir;
+use weir_output::OnError;
+use weir_plugin_host::{
+    AdHocPlugin, PluginHostError as Error, PluginKind, Registry, RegistryBuilder, Role,
+};
+
+use crate::{HOST, HOSTILE, echoes, embedded, entry, registry, session};
+
+/// A user's manifest in a folder, with the component it names.
+fn user(manifest: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("hostile.wasm"), HOSTILE).expect("a file");
+    let path = folder.path().join("mine.toml");
+    fs::write(&path, manifest).expect("a file");
+    (folder, path)
+}
+
+fn with_user(first_party: &str, path: &Path) -> Result<Registry, Error> {
+    first_party_and(first_party)?.manifest_file(path)?.build()
+}
+
+fn first_party_and(manifest: &str) -> Result<RegistryBuilder, Error> {
+    Registry::builder(&HOST.0).embedded(manifest, embedded)
+}
+
+#[test]
+fn an_alias_is_the_same_plugin() {
+    let registry = registry(&entry("qwen25", "aliases = [\"hermes\", \"qwen\"]"));
+    let by_name = registry.parser("qwen25").expect("by name");
+    let by_alias = registry.parser("hermes").expect("by alias");
+    assert!(Arc::ptr_eq(&by_name, &by_alias));
+    assert_eq!(registry.canonical_name("qwen").expect("known"), "qwen25");
+    assert_eq!(registry.names(PluginKind::Parser), ["qwen25"]);
+}
+
+#[test]
+fn an_unknown_name_lists_the_known_and_the_near() {
+    let manifest = entry("qwen25", "aliases = [\"hermes\"]") + &entry("deepseek_v3", "");
+    let registry = registry(&manifest);
+    let cases = [
+        (
+            "deepseek_v",
+            "no parser is called `deepseek_v`, did you mean `deepseek_v3`?; known: deepseek_v3, qwen25",
+        ),
+        (
+            "Hermse",
+            "no parser is called `Hermse`, did you mean `hermes`?; known: deepseek_v3, qwen25",
+        ),
+        (
+            "llama3",
+            "no parser is called `llama3`; known: deepseek_v3, qwen25",
+        ),
+    ];
+    for (name, message) in cases {
+        assert_eq!(
+            registry.parser(name).err().expect("unknown").to_string(),
+            message
+        );
+    }
+    assert!(
+        registry
+            .on_error("llama3")
+            .unwrap_err()
+            .to_string()
+            .starts_with("no plugin is called")
+    );
+    let error = registry.post_processor("qwen25").err().expect("a parser");
+    assert_eq!(
+        error.to_string(),
+        "plugin `qwen25` is a parser, not a post-processor"
+    );
+}
+
+#[test]
+fn a_name_twice_is_refused_wherever_it_stands() {
+    let alias_of_other = entry("a", "") + &entry("b", "aliases = [\"a\"]");
+    let alias_twice = entry("a", "aliases = [\"c\"]") + &entry("b", "aliases = [\"c\"]");
+    let own_alias = entry("a", "aliases = [\"a\"]");
+    for manifest in [alias_of_other, alias_twice, own_alias] {
+        let error = first_party_and(&manifest)
+            .and_then(RegistryBuilder::build)
+            .err()
+            .expect("taken twice");
+        assert!(matches!(error, Error::Duplicate { .. }), "{error}");
+    }
+    let error = first_party_and(&(entry("a", "") + &entry("a", "")))
+        .err()
+        .expect("taken twice");
+    assert!(matches!(error, Error::Manifest { .. }), "{error}");
+
+    let (_folder, path) = user(&entry("hermes", ""));
+    let error = with_user(&entry("qwen25", "aliases = [\"hermes\"]"), &path)
+        .err()
+        .expect("taken twice");
+    let message = error.to_string();
+    assert!(
+        message.contains("`qwen25` in the built-in plugins.toml") && message.contains("mine.toml"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_users_plugin_replaces_a_first_party_one_only_when_it_says_so() {
+    let first_party = entry("x", "");
+    let (_folder, path) = user(&entry("x", "on_error = \"passthrough\""));
+    assert!(matches!(
+        with_user(&first_party, &path),
+        Err(Error::Duplicate { .. })
+    ));
+    let (_folder, path) = user(&entry("x", "on_error = \"passthrough\"\nreplace = true"));
+    let registry = with_user(&first_party, &path).expect("it says so");
+    assert_eq!(registry.on_error("x").expect("known"), OnError::Passthrough);
+    echoes(session(&registry, "x").as_mut(), "from the user's file");
+}
+
+#[test]
+fn a_single_file_needs_no_manifest() {
+    let (folder, _) = user("");
+    let written = format!("mine={}", folder.path().join("hostile.wasm").display());
+    let plugin: AdHocPlugin = written.parse().expect("NAME=FILE");
+    let registry = first_party_and("")
+        .and_then(|builder| builder.ad_hoc(&plugin)?.build())
+        .expect("a parser");
+    assert_eq!(registry.names(PluginKind::Parser), ["mine"]);
+    echoes(session(&registry, "mine").as_mut(), "ad hoc");
+    for wrong in ["mine", "=x.wasm", "mine=", "a b=x.wasm"] {
+        assert!(
+            matches!(wrong.parse::<AdHocPlugin>(), Err(Error::AdHoc(_))),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn a_model_finds_its_parsers_by_role() {
+    let reasoning = "config = { role = \"reasoning\" }";
+    let first_party = [
+        entry(
+            "deepseek_v3",
+            "models = [\"*deepseek*v3*\", \"*deepseek*r1*\"]",
+        ),
+        entry(
+            "deepseek_r1",
+            &format!("models = [\"*deepseek*r1*\"]\n{reasoning}"),
+        ),
+        entry("qwen25", "models = [\"*qwen3*\"]"),
+        entry("qwen3_coder", "models = [\"*qwen3*coder*\"]"),
+    ]
+    .concat();
+    let (_folder, path) = user(
+        &(entry("mine", "models = [\"*SmolLM*\"]") + &entry("other", "models = [\"*gemma*\"]")),
+    );
+    let registry = with_user(
+        &(first_party + &entry("gemma4", "models = [\"*gemma*4*\"]")),
+        &path,
+    )
+    .expect("sound");
+    let cases = [
+        (
+            "deepseek-ai/DeepSeek-R1-0528",
+            Role::Tools,
+            Some("deepseek_v3"),
+        ),
+        (
+            "deepseek-ai/DeepSeek-R1-0528",
+            Role::Reasoning,
+            Some("deepseek_r1"),
+        ),
+        ("Qwen/Qwen3-8B", Role::Tools, Some("qwen25")),
+        ("Qwen/Qwen3-Coder-30B", Role::Tools, Some("qwen3_coder")),
+        ("Qwen/Qwen3-8B", Role::Reasoning, None),
+        ("smollm2-135m", Role::Tools, Some("mine")),
+        ("google/gemma-4", Role::Tools, Some("other")),
+        ("gpt2", Role::Tools, None),
+    ];
+    for (model, role, expected) in cases {
+        assert_eq!(
+            registry.for_model(model, role).expect("they load"),
+            expected,
+            "{model} {role:?}"
+        );
+    }
+}
