@@ -1,1 +1,23 @@
-//! weir-server
+//! The server: HTTP and command line around prompt, engine and output; the only crate with a runtime and the only binary.
+//!
+//! `router(state)` is the HTTP side as a library, so that routes of one's own can stand beside it.
+
+pub mod cli;
+pub mod config;
+pub mod engine_thread;
+pub mod error;
+pub mod generation;
+pub mod parse;
+pub mod plugin_commands;
+pub mod pull;
+pub mod replay;
+pub mod routes;
+pub mod serve;
+pub mod sse;
+pub mod state;
+pub mod wiring;
+
+pub use engine_thread::{EngineHandle, EngineThread};
+pub use error::ApiError;
+pub use routes::router;
+pub use state::{AppState, Lifecycle, RequestGuard, SamplingDefaults, ServedModel, ServerSettings};

@@ -1,0 +1,340 @@
+//! The engine's own thread, and the handle through which request tasks reach it.
+//!
+//! Invariants: the thread never waits for a client. A sequence is stepped only while its channel has room for all that a
+//! step may say of it; a slow reader's sequence is paused, never dropped and never buffered without bound. A sequence
+//! whose reader is gone is aborted before the next step. Without work the thread sleeps.
+//! It knows no text: detokenizing and plugins run in the request's task.
+
+use std::{
+    collections::HashMap,
+    mem,
+    pin::Pin,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    thread::{self, JoinHandle},
+};
+
+use futures_core::Stream;
+use tokio::sync::mpsc;
+use weir_engine::{
+    Engine, EngineCounters, EngineError, Generated, GeneratedStream, Generator, SequenceId,
+    SequenceRequest, StepOutput,
+};
+
+/// Items a reader may lag behind before its sequence is paused.
+const CHANNEL_CAPACITY: usize = 64;
+/// What one step may say of one sequence: a token and the end.
+const ITEMS_PER_STEP: usize = 2;
+/// Free places at which a paused sequence goes on.
+const RESUME_CAPACITY: usize = CHANNEL_CAPACITY / 2;
+/// Submissions between two steps; what waits longer waits in the engine's own queue.
+const INBOX_CAPACITY: usize = 1024;
+
+type Item = Result<Generated, EngineError>;
+
+/// Starts the engine's thread.
+pub struct EngineThread;
+
+impl EngineThread {
+    /// Moves the engine to a thread of its own. The thread ends when [`EngineHandle::shutdown`] is called or the last
+    /// handle and stream are gone.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn spawn(engine: Engine) -> std::io::Result<EngineHandle> {
+        let shared = Arc::new(Shared::default());
+        shared.lock().counters = engine.counters();
+        let worker = Worker {
+            engine,
+            shared: Arc::clone(&shared),
+            readers: HashMap::new(),
+        };
+        let thread = thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || worker.run())?;
+        Ok(EngineHandle {
+            inner: Arc::new(HandleInner {
+                shared,
+                thread: Mutex::new(Some(thread)),
+            }),
+        })
+    }
+}
+
+/// What request tasks and the engine's thread share.
+#[derive(Default)]
+struct Shared {
+    inbox: Mutex<Inbox>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Inbox {
+    submissions: Vec<Submission>,
+    /// A reader caught up or went away since the thread last looked.
+    readers_changed: bool,
+    /// No more submissions; the thread ends, or has ended.
+    stopped: bool,
+    /// As of the last step.
+    counters: EngineCounters,
+}
+
+struct Submission {
+    request: SequenceRequest,
+    sender: mpsc::Sender<Item>,
+    gate: Arc<Mutex<Gate>>,
+}
+
+/// Whether a sequence waits for its reader. Both sides look at the channel's room only while they hold the gate, so a
+/// reader that made room before the pause is seen by the thread, and one that makes it after sees the pause.
+#[derive(Default)]
+struct Gate {
+    paused: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        lock(&self.inbox)
+    }
+
+    fn reader_changed(&self) {
+        self.lock().readers_changed = true;
+        self.wake.notify_one();
+    }
+
+    fn stop(&self) {
+        self.lock().stopped = true;
+        self.wake.notify_one();
+    }
+}
+
+/// A panic elsewhere leaves no half-made change behind any of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The request tasks' side of the engine. Cheap to clone.
+#[derive(Clone)]
+pub struct EngineHandle {
+    inner: Arc<HandleInner>,
+}
+
+struct HandleInner {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for HandleInner {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl EngineHandle {
+    /// What the engine was doing after its last step.
+    pub fn counters(&self) -> EngineCounters {
+        self.inner.shared.lock().counters
+    }
+
+    /// Ends the thread and waits for it, at most one step long. Running streams end with [`EngineError::Stopped`].
+    pub fn shutdown(&self) {
+        self.inner.shared.stop();
+        let thread = lock(&self.inner.thread).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the engine thread had panicked");
+        }
+    }
+}
+
+impl Generator for EngineHandle {
+    /// A request that the engine refuses gets its error as the stream's first item.
+    fn submit(&self, request: SequenceRequest) -> Result<GeneratedStream, EngineError> {
+        let (sender, receiver) = mpsc::channel(CHANNEL_CAPACITY);
+        let gate = Arc::new(Mutex::new(Gate::default()));
+        let shared = Arc::clone(&self.inner.shared);
+        {
+            let mut inbox = shared.lock();
+            if inbox.stopped {
+                return Err(EngineError::Stopped);
+            }
+            let queued = inbox.submissions.len();
+            if queued >= INBOX_CAPACITY {
+                return Err(EngineError::QueueFull {
+                    queued,
+                    limit: INBOX_CAPACITY,
+                });
+            }
+            inbox.submissions.push(Submission {
+                request,
+                sender,
+                gate: Arc::clone(&gate),
+            });
+        }
+        shared.wake.notify_one();
+        // The stream holds the handle, so that the thread outlives every stream.
+        Ok(Box::pin(TokenStream {
+            receiver,
+            gate,
+            handle: Arc::clone(&self.inner),
+            ended: false,
+        }))
+    }
+}
+
+/// The reader's end of one sequence.
+struct TokenStream {
+    receiver: mpsc::Receiver<Item>,
+    gate: Arc<Mutex<Gate>>,
+    handle: Arc<HandleInner>,
+    ended: bool,
+}
+
+impl Stream for TokenStream {
+    type Item = Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(item) = self.receiver.poll_recv(context) else {
+            return Poll::Pending;
+        };
+        // A channel that closes without an end: the thread is gone.
+        let item = item.unwrap_or(Err(EngineError::Stopped));
+        self.ended = matches!(item, Err(_) | Ok(Generated::Finished { .. }));
+        let caught_up = {
+            let gate = lock(&self.gate);
+            gate.paused && self.receiver.capacity() >= RESUME_CAPACITY
+        };
+        if caught_up {
+            self.handle.shared.reader_changed();
+        }
+        Poll::Ready(Some(item))
+    }
+}
+
+impl Drop for TokenStream {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.receiver.close();
+            self.handle.shared.reader_changed();
+        }
+    }
+}
+
+/// The thread's side.
+struct Worker {
+    engine: Engine,
+    shared: Arc<Shared>,
+    readers: HashMap<SequenceId, Reader>,
+}
+
+struct Reader {
+    sender: mpsc::Sender<Item>,
+    gate: Arc<Mutex<Gate>>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Some(submissions) = self.wait() {
+            for submission in submissions {
+                self.admit(submission);
+            }
+            self.look_at_readers();
+            let outputs = self.engine.step();
+            for output in outputs {
+                self.deliver(output);
+            }
+            self.pause_slow_readers();
+            self.shared.lock().counters = self.engine.counters();
+        }
+    }
+
+    /// What was submitted since the last step, once there is something to do; None to end.
+    fn wait(&self) -> Option<Vec<Submission>> {
+        let idle = !self.engine.has_work();
+        let inbox = self.shared.lock();
+        let mut inbox = self
+            .shared
+            .wake
+            .wait_while(inbox, |inbox| {
+                idle && inbox.submissions.is_empty() && !inbox.readers_changed && !inbox.stopped
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        inbox.readers_changed = false;
+        (!inbox.stopped).then(|| mem::take(&mut inbox.submissions))
+    }
+
+    fn admit(&mut self, submission: Submission) {
+        let Submission {
+            request,
+            sender,
+            gate,
+        } = submission;
+        if sender.is_closed() {
+            return;
+        }
+        match self.engine.add(request) {
+            Ok(id) => {
+                self.readers.insert(id, Reader { sender, gate });
+            }
+            // The channel is new and has room; a reader that has gone meanwhile needs no answer.
+            Err(error) => drop(sender.try_send(Err(error))),
+        }
+    }
+
+    /// Aborts the sequences whose readers are gone and resumes those whose readers caught up.
+    fn look_at_readers(&mut self) {
+        let engine = &mut self.engine;
+        self.readers.retain(|&id, reader| {
+            if reader.sender.is_closed() {
+                engine.abort(id);
+                return false;
+            }
+            let mut gate = lock(&reader.gate);
+            if gate.paused && reader.sender.capacity() >= RESUME_CAPACITY {
+                gate.paused = false;
+                engine.resume(id);
+            }
+            true
+        });
+    }
+
+    fn deliver(&mut self, output: StepOutput) {
+        let StepOutput { sequence, result } = output;
+        let ended = matches!(result, Err(_) | Ok(Generated::Finished { .. }));
+        let Some(reader) = self.readers.get(&sequence) else {
+            return;
+        };
+        // There is room: a sequence without it is paused. A reader that went away is looked after before the next step.
+        if let Err(mpsc::error::TrySendError::Full(_)) = reader.sender.try_send(result) {
+            unreachable!("a sequence was stepped without room in its channel");
+        }
+        if ended {
+            self.readers.remove(&sequence);
+        }
+    }
+
+    fn pause_slow_readers(&mut self) {
+        for (&id, reader) in &self.readers {
+            let mut gate = lock(&reader.gate);
+            if !gate.paused && reader.sender.capacity() < ITEMS_PER_STEP {
+                gate.paused = true;
+                self.engine.pause(id);
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    /// Also when the engine panicked: nobody new is taken, and whoever reads sees the channel close.
+    fn drop(&mut self) {
+        let mut inbox = self.shared.lock();
+        inbox.stopped = true;
+        inbox.submissions.clear();
+        inbox.counters = EngineCounters {
+            blocks_total: inbox.counters.blocks_total,
+            ..EngineCounters::default()
+        };
+    }
+}

@@ -1,0 +1,249 @@
+//! Every error as the client sees it: the one place that knows HTTP statuses.
+//!
+//! Invariant: what went wrong inside (a trap, a path, a panic's words) goes to the log under an id; the client gets the id.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use uuid::Uuid;
+use weir_engine::EngineError;
+use weir_output::PluginError;
+use weir_prompt::PromptError;
+use weir_protocol::{ErrorBody, ErrorEnvelope, Invalid, InvalidKind};
+
+/// When a client that was turned away for load may come back.
+const RETRY_AFTER_SECONDS: u16 = 1;
+
+/// An error on its way to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+/// OpenAI's class of errors for a status.
+fn kind_of(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 | 403 => "authentication_error",
+        404 => "not_found_error",
+        429 => "rate_limit_error",
+        503 => "service_unavailable",
+        400..=499 => "invalid_request_error",
+        _ => "server_error",
+    }
+}
+
+impl ApiError {
+    /// An error of this status.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        let body = ErrorBody {
+            message: message.into(),
+            kind: kind_of(status),
+            param: None,
+            code: None,
+        };
+        Self { status, body }
+    }
+
+    /// The same, naming the field at fault.
+    #[must_use]
+    pub fn with_param(mut self, param: impl Into<String>) -> Self {
+        self.body.param = Some(param.into());
+        self
+    }
+
+    /// The same, with a word for programs.
+    #[must_use]
+    pub fn with_code(mut self, code: &'static str) -> Self {
+        self.body.code = Some(code);
+        self
+    }
+
+    /// A wrong request: 400.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// Another model than those served: 404.
+    pub fn model_not_found(name: &str, served: &[String]) -> Self {
+        let message = format!(
+            "the model `{name}` is not served here; served: {}",
+            served.join(", ")
+        );
+        Self::new(StatusCode::NOT_FOUND, message)
+            .with_param("model")
+            .with_code("model_not_found")
+    }
+
+    /// A failure of ours: 500, with an id that finds `detail` in the log.
+    pub fn internal(detail: &dyn std::fmt::Display) -> Self {
+        let id = Uuid::new_v4();
+        tracing::error!(error.id = %id, error.detail = %detail, "internal error");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("internal error {id}; the server's log has the details"),
+        )
+        .with_code("internal_error")
+    }
+
+    /// No model, or no more requests: 503.
+    pub fn unavailable(message: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// The request ran past its time: 504.
+    pub fn deadline() -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the request ran past the server's time limit for one request",
+        )
+        .with_code("timeout")
+    }
+
+    /// Its HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// OpenAI's envelope, for errors that go into a stream.
+    pub fn into_envelope(self) -> ErrorEnvelope {
+        ErrorEnvelope { error: self.body }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status;
+        let mut response = (status, Json(self.into_envelope())).into_response();
+        if matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        ) {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        let status = match invalid.kind {
+            InvalidKind::BadValue => StatusCode::BAD_REQUEST,
+            InvalidKind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+        };
+        let error = Self::new(status, invalid.message);
+        match invalid.param {
+            Some(param) => error.with_param(param),
+            None => error,
+        }
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::TooLong { .. } => {
+                Self::bad_request(error.to_string()).with_code("context_length_exceeded")
+            }
+            EngineError::InvalidRequest(_) => Self::bad_request(error.to_string()),
+            EngineError::QueueFull { .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()).with_code("queue_full")
+            }
+            EngineError::Stopped => Self::unavailable("the server is shutting down"),
+            other => Self::internal(&other),
+        }
+    }
+}
+
+impl From<PromptError> for ApiError {
+    fn from(error: PromptError) -> Self {
+        if error.is_request() {
+            Self::bad_request(error.to_string()).with_param("messages")
+        } else {
+            Self::internal(&error)
+        }
+    }
+}
+
+impl From<PluginError> for ApiError {
+    fn from(error: PluginError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_output::PluginErrorKind;
+
+    #[test]
+    fn each_error_has_its_status_and_type() {
+        let too_long = EngineError::TooLong {
+            what: "the prompt",
+            needed: 9,
+            limit: 8,
+        };
+        let plugin = PluginError {
+            plugin: "p".into(),
+            call: "push",
+            kind: PluginErrorKind::Trap("secret".into()),
+        };
+        let cases: [(ApiError, u16, &str); 9] = [
+            (
+                Invalid::bad_value("n", "x").into(),
+                400,
+                "invalid_request_error",
+            ),
+            (
+                Invalid::not_implemented("n", "x").into(),
+                501,
+                "server_error",
+            ),
+            (too_long.into(), 400, "invalid_request_error"),
+            (
+                EngineError::QueueFull {
+                    queued: 1,
+                    limit: 1,
+                }
+                .into(),
+                429,
+                "rate_limit_error",
+            ),
+            (EngineError::Stopped.into(), 503, "service_unavailable"),
+            (
+                EngineError::Runner("secret".into()).into(),
+                500,
+                "server_error",
+            ),
+            (plugin.into(), 500, "server_error"),
+            (
+                PromptError::Template("no".into()).into(),
+                400,
+                "invalid_request_error",
+            ),
+            (ApiError::deadline(), 504, "server_error"),
+        ];
+        for (error, status, kind) in cases {
+            assert_eq!(
+                (error.status.as_u16(), error.body.kind),
+                (status, kind),
+                "{error:?}"
+            );
+            assert!(!error.body.message.contains("secret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn load_says_when_to_come_back() {
+        let response = ApiError::from(EngineError::QueueFull {
+            queued: 1,
+            limit: 1,
+        })
+        .into_response();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+}

@@ -1,0 +1,343 @@
+//! From the engine's tokens to the events of a request's choices: the one path of chat and completions, streamed or not.
+//!
+//! Invariants: plugins run here, in the request's task; each choice gives steps and ends with exactly one that has an
+//! `end`, or the whole request ends with an error; dropping the stream aborts all its sequences.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_core::Stream;
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, timeout_at};
+use weir_engine::{
+    EngineError, Generated, GeneratedStream, SamplingParams, SequenceRequest, StopConditions,
+};
+use weir_output::{
+    Detokenizer, Event, FinishReason, Fragment, FragmentKind, OutputPipeline, PipelineSpec,
+    RequestContext, StopStrings, ToolCallStreaming,
+};
+use weir_protocol::{
+    SamplingFields, Usage,
+    usage::{CompletionTokensDetails, PromptTokensDetails},
+};
+
+use crate::{
+    error::ApiError,
+    state::{SamplingDefaults, ServedModel},
+};
+
+/// A prompt ready for the engine, and how its answers are read.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Token ids of the prompt.
+    pub prompt: Vec<u32>,
+    /// What the request said of sampling and stopping.
+    pub sampling: SamplingFields,
+    /// Whether the parsers read the answers; completions are raw text.
+    pub parse: bool,
+    /// What parsers may know of the request.
+    pub context: RequestContext,
+    /// When the deltas of a call are sent.
+    pub tool_call_streaming: ToolCallStreaming,
+}
+
+/// What one token, or the end, brought for one choice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Prompt number times n, plus the answer's number.
+    pub choice: usize,
+    /// What the client may see now; may be nothing.
+    pub events: Vec<Event>,
+    /// Set in the choice's last step.
+    pub end: Option<ChoiceEnd>,
+}
+
+/// How a choice ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChoiceEnd {
+    /// Why.
+    pub reason: FinishReason,
+    /// Its token counts.
+    pub tokens: TokenCounts,
+}
+
+/// Token counts of one choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TokenCounts {
+    /// Prompt tokens.
+    pub prompt: usize,
+    /// Prompt tokens that were not computed again; 0 where a stop string cut the answer before the engine told.
+    pub cached: usize,
+    /// Generated tokens.
+    pub completion: usize,
+    /// Generated tokens that were reasoning, markers with them.
+    pub reasoning: usize,
+}
+
+/// The steps of all choices, as they come.
+pub type Steps = Pin<Box<dyn Stream<Item = Result<Step, ApiError>> + Send>>;
+
+/// Submits `n` answers to each plan. The answers to plan p are choices p * n to p * n + n - 1.
+///
+/// # Errors
+/// When the engine refuses one of them at once or a plugin makes no session; nothing keeps running then.
+pub fn generate(
+    model: &ServedModel,
+    plans: Vec<Plan>,
+    n: usize,
+    deadline: Option<Instant>,
+) -> Result<Steps, ApiError> {
+    let mut choices = Vec::with_capacity(plans.len() * n);
+    for (number, plan) in plans.into_iter().enumerate() {
+        for answer in 0..n {
+            let choice = Choice::start(model, &plan, answer, number * n + answer, deadline)?;
+            choices.push(Box::pin(stream::unfold(choice, |mut choice| async move {
+                let step = choice.next().await?;
+                Some((step, choice))
+            })));
+        }
+    }
+    Ok(Box::pin(stream::select_all(choices)))
+}
+
+/// The request's deadline, if the server has a limit.
+pub fn deadline(limit: Option<std::time::Duration>) -> Option<Instant> {
+    Instant::now().checked_add(limit?)
+}
+
+/// One answer in the making.
+struct Choice {
+    index: usize,
+    /// None once it has ended: nothing more comes, and the sequence is given up.
+    tokens: Option<GeneratedStream>,
+    pipeline: OutputPipeline,
+    counts: TokenCounts,
+    reasoning: ReasoningCount,
+    deadline: Option<Instant>,
+}
+
+impl Choice {
+    fn start(
+        model: &ServedModel,
+        plan: &Plan,
+        answer: usize,
+        index: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Self, ApiError> {
+        let pipeline = OutputPipeline::new(pipeline_spec(model, plan))?;
+        let tokens = model
+            .generator
+            .submit(sequence_request(model, plan, answer))?;
+        let counts = TokenCounts {
+            prompt: plan.prompt.len(),
+            ..TokenCounts::default()
+        };
+        Ok(Self {
+            index,
+            tokens: Some(tokens),
+            pipeline,
+            counts,
+            reasoning: ReasoningCount::default(),
+            deadline,
+        })
+    }
+
+    /// The next step; None after the end or an error.
+    async fn next(&mut self) -> Option<Result<Step, ApiError>> {
+        let tokens = self.tokens.as_mut()?;
+        let item = match self.deadline {
+            None => Ok(tokens.next().await),
+            Some(deadline) => timeout_at(deadline, tokens.next()).await,
+        };
+        let step = match item {
+            Err(_) => Err(ApiError::deadline()),
+            Ok(None) => Err(EngineError::Stopped.into()),
+            Ok(Some(Err(error))) => Err(error.into()),
+            Ok(Some(Ok(generated))) => self.take(generated),
+        };
+        if !matches!(step, Ok(Step { end: None, .. })) {
+            self.tokens = None;
+        }
+        Some(step)
+    }
+
+    fn take(&mut self, generated: Generated) -> Result<Step, ApiError> {
+        let mut events = Vec::new();
+        match generated {
+            Generated::Token { id, .. } => {
+                self.counts.completion += 1;
+                self.pipeline.push_token(id, &mut events)?;
+                self.reasoning.token(&events);
+            }
+            Generated::Text(text) => {
+                if !text.is_empty() {
+                    self.pipeline.push_fragment(
+                        Fragment {
+                            text,
+                            kind: FragmentKind::Unknown,
+                        },
+                        &mut events,
+                    )?;
+                }
+            }
+            Generated::Finished { reason, usage } => {
+                self.counts.prompt = usage.prompt_tokens;
+                self.counts.cached = usage.cached_tokens;
+                self.counts.completion = usage.completion_tokens;
+                let reason = match reason {
+                    weir_engine::FinishReason::Stop => FinishReason::Stop,
+                    weir_engine::FinishReason::Length => FinishReason::Length,
+                };
+                return self.finish(reason, events);
+            }
+        }
+        if self.pipeline.stopped() {
+            return self.finish(FinishReason::Stop, events);
+        }
+        Ok(Step {
+            choice: self.index,
+            events,
+            end: None,
+        })
+    }
+
+    fn finish(&mut self, reason: FinishReason, mut events: Vec<Event>) -> Result<Step, ApiError> {
+        let reason = self.pipeline.finish(reason, &mut events)?;
+        self.reasoning.end(&events);
+        self.counts.reasoning = self.reasoning.tokens;
+        if let Some(error) = self.pipeline.error() {
+            tracing::warn!(%error, "a plugin failed and was passed over");
+        }
+        if let Some(reason) = self.pipeline.stop_reason() {
+            tracing::info!(reason, "a post-processor ended the generation");
+        }
+        Ok(Step {
+            choice: self.index,
+            events,
+            end: Some(ChoiceEnd {
+                reason,
+                tokens: self.counts,
+            }),
+        })
+    }
+}
+
+/// Counts reasoning tokens by what the parser made of them: tokens it held back count with the next event.
+#[derive(Debug, Default)]
+struct ReasoningCount {
+    tokens: usize,
+    undecided: usize,
+}
+
+impl ReasoningCount {
+    fn token(&mut self, events: &[Event]) {
+        self.undecided += 1;
+        self.end(events);
+    }
+
+    fn end(&mut self, events: &[Event]) {
+        if events.is_empty() {
+            return;
+        }
+        if events
+            .iter()
+            .any(|event| matches!(event, Event::Reasoning { .. }))
+        {
+            self.tokens += self.undecided;
+        }
+        self.undecided = 0;
+    }
+}
+
+/// The usage block of a request, from the ends of its choices; each prompt counts once.
+pub fn usage(ends: &[ChoiceEnd], n: usize) -> Usage {
+    let mut usage = Usage::default();
+    for (index, ChoiceEnd { tokens, .. }) in ends.iter().enumerate() {
+        if index % n == 0 {
+            usage.prompt_tokens += tokens.prompt;
+            let PromptTokensDetails { cached_tokens } = &mut usage.prompt_tokens_details;
+            *cached_tokens += tokens.cached;
+        }
+        usage.completion_tokens += tokens.completion;
+        let CompletionTokensDetails { reasoning_tokens } = &mut usage.completion_tokens_details;
+        *reasoning_tokens += tokens.reasoning;
+    }
+    usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
+    usage
+}
+
+fn pipeline_spec(model: &ServedModel, plan: &Plan) -> PipelineSpec {
+    let reasoning = model.reasoning_parser.clone().filter(|_| plan.parse);
+    let tools = model.tool_parser.clone().filter(|_| plan.parse);
+    let parsers = reasoning.iter().chain(&tools);
+    let keep: Arc<[String]> = parsers
+        .flat_map(|parser| parser.plugin.info().special_tokens.iter().cloned())
+        .collect();
+    PipelineSpec {
+        detokenizer: Detokenizer::new(Arc::clone(model.tokenizer.vocabulary()), keep),
+        stop_strings: StopStrings::new(plan.sampling.stop.iter().cloned(), false),
+        reasoning,
+        tools,
+        post: model.post_processors.clone(),
+        context: plan.context.clone(),
+        tool_call_streaming: plan.tool_call_streaming,
+        ..PipelineSpec::default()
+    }
+}
+
+fn sequence_request(model: &ServedModel, plan: &Plan, answer: usize) -> SequenceRequest {
+    let fields = &plan.sampling;
+    let mut stop_token_ids = fields.stop_token_ids.clone();
+    if plan.parse {
+        let parsers = model.reasoning_parser.iter().chain(&model.tool_parser);
+        let texts = parsers.flat_map(|parser| &parser.plugin.info().stop_tokens);
+        stop_token_ids.extend(texts.filter_map(|text| model.tokenizer.token_id(text)));
+    }
+    // A default must not turn away a prompt that fits; what the request itself asks for is the engine's to check.
+    let left = model.max_model_len.saturating_sub(plan.prompt.len()).max(1);
+    let max_tokens = fields
+        .max_tokens
+        .or(model.defaults.max_tokens.map(|default| default.min(left)));
+    SequenceRequest {
+        prompt: plan.prompt.clone(),
+        sampling: sampling_params(fields, &model.defaults, answer),
+        stop: StopConditions {
+            max_tokens,
+            min_tokens: fields.min_tokens,
+            stop_token_ids,
+            ignore_eos: fields.ignore_eos,
+        },
+    }
+}
+
+fn sampling_params(
+    fields: &SamplingFields,
+    defaults: &SamplingDefaults,
+    answer: usize,
+) -> SamplingParams {
+    let plain = SamplingParams::default();
+    let temperature = fields
+        .temperature
+        .or(defaults.temperature)
+        .unwrap_or(plain.temperature);
+    let top_p = fields.top_p.or(defaults.top_p).unwrap_or(plain.top_p);
+    SamplingParams {
+        temperature: if fields.is_greedy() { 0.0 } else { temperature },
+        top_k: fields.top_k.or(defaults.top_k).unwrap_or(plain.top_k),
+        // The wire's 0 keeps the likeliest token alone, as does the smallest mass above it.
+        top_p: top_p.max(f32::MIN_POSITIVE),
+        min_p: fields.min_p.or(defaults.min_p).unwrap_or(plain.min_p),
+        typical_p: fields.typical_p.unwrap_or(plain.typical_p),
+        repetition_penalty: fields
+            .repetition_penalty
+            .or(defaults.repetition_penalty)
+            .unwrap_or(plain.repetition_penalty),
+        presence_penalty: fields.presence_penalty.unwrap_or(plain.presence_penalty),
+        frequency_penalty: fields.frequency_penalty.unwrap_or(plain.frequency_penalty),
+        logit_bias: fields.logit_bias.clone(),
+        // The answers of one request differ, and each is the same in every run.
+        seed: fields
+            .seed
+            .map(|seed| seed.cast_unsigned().wrapping_add(answer as u64)),
+        logprobs: None,
+    }
+}

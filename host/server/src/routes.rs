@@ -1,0 +1,115 @@
+//! The router: which path is whose, and what every request passes on its way in and out.
+//!
+//! A library's door: `router(state)` can be merged with routes of one's own.
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, HeaderValue, StatusCode, Uri},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, Any as AnyOf, CorsLayer},
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+};
+
+use crate::{error::ApiError, state::AppState};
+
+mod body;
+mod chat;
+mod chat_answer;
+mod completions;
+mod gate;
+mod health;
+mod models;
+
+/// All routes over this state.
+pub fn router(state: Arc<AppState>) -> Router {
+    let body_limit = state.settings.body_limit;
+    let api = Router::new()
+        .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/completions", post(completions::create))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::retrieve))
+        .route("/models", get(models::list))
+        .route("/models/{*id}", get(models::retrieve))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            gate::check_key,
+        ))
+        .layer(DefaultBodyLimit::max(body_limit));
+    let mut router = Router::new()
+        .merge(api)
+        .route("/health", get(health::health))
+        .route("/live", get(health::live))
+        .route("/ready", get(health::ready))
+        .route("/version", get(health::version))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .with_state(Arc::clone(&state));
+    if let Some(cors) = cors(&state.settings.cors_origins) {
+        router = router.layer(cors);
+    }
+    router
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(gate::log))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
+async fn no_route(uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        format!("there is no `{}` here", uri.path()),
+    )
+}
+
+async fn no_method(method: axum::http::Method, uri: Uri) -> ApiError {
+    let message = format!("`{}` does not take {method}", uri.path());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)
+}
+
+/// A handler's panic: the client learns an id, the log the rest.
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or(panic.downcast_ref::<&str>().copied());
+    ApiError::internal(&format!(
+        "a handler panicked: {}",
+        words.unwrap_or("without words")
+    ))
+    .into_response()
+}
+
+/// Browsers of these origins may call; None for no origins.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(
+            origins
+                .iter()
+                .filter_map(|origin| HeaderValue::from_str(origin).ok()),
+        )
+    };
+    let exposed = [
+        HeaderName::from_static("x-request-id"),
+        body::IGNORED_FIELDS,
+    ];
+    Some(
+        CorsLayer::new()
+            .allow_origin(allowed)
+            .allow_methods(AnyOf)
+            .allow_headers(AnyOf)
+            .expose_headers(exposed),
+    )
+}

@@ -1,0 +1,44 @@
+//! GET /v1/models and /v1/models/{id}, with and without /v1.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use weir_protocol::models::{Model, ModelList};
+
+use crate::{
+    error::ApiError,
+    state::{AppState, ServedModel},
+};
+
+/// All names of the served model.
+pub(super) async fn list(State(state): State<Arc<AppState>>) -> Result<Json<ModelList>, ApiError> {
+    let model = state.model()?;
+    Ok(Json(ModelList::new(
+        model
+            .names
+            .iter()
+            .map(|name| describe(model, name))
+            .collect(),
+    )))
+}
+
+/// One name; names may hold slashes.
+pub(super) async fn retrieve(
+    State(state): State<Arc<AppState>>,
+    Path(id): Path<String>,
+) -> Result<Json<Model>, ApiError> {
+    let model = state.model_named(Some(&id))?;
+    Ok(Json(describe(model, &id)))
+}
+
+fn describe(model: &ServedModel, name: &str) -> Model {
+    Model::new(
+        name.to_owned(),
+        model.id().to_owned(),
+        model.created,
+        model.max_model_len,
+    )
+}

@@ -1,0 +1,102 @@
+//! Server-sent events: chunks as `data:` lines, keep-alive comments between them, `[DONE]` at the end.
+//!
+//! Invariants: nothing is sent before the first token, so that an error up to there has its HTTP status; an error after
+//! it goes as `event: error` and ends the stream without `[DONE]`; dropping the response aborts the generation.
+
+use std::{convert::Infallible, future::ready, time::Duration};
+
+use axum::{
+    http::{HeaderName, HeaderValue},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+use weir_engine::EngineError;
+
+use crate::{
+    error::ApiError,
+    generation::{Step, Steps},
+    state::RequestGuard,
+};
+
+/// Turns steps into the chunks of one API.
+pub trait Chunks: Send + 'static {
+    /// One `data:` line.
+    type Chunk: Serialize;
+
+    /// The chunks of a step; may be none.
+    fn step(&mut self, step: Step) -> Vec<Self::Chunk>;
+
+    /// What follows the last choice's end, before `[DONE]`.
+    fn end(&mut self) -> Option<Self::Chunk>;
+}
+
+/// What a stream in progress holds.
+struct Sending<C> {
+    steps: Steps,
+    chunks: C,
+    /// Counts the request as running until the last byte.
+    _guard: RequestGuard,
+}
+
+/// Waits for the first token, then answers with the stream of chunks.
+///
+/// # Errors
+/// Whatever happened before the first token.
+pub async fn respond<C: Chunks>(
+    mut steps: Steps,
+    chunks: C,
+    keep_alive: Duration,
+    guard: RequestGuard,
+) -> Result<Response, ApiError> {
+    let first = steps
+        .next()
+        .await
+        .unwrap_or(Err(EngineError::Stopped.into()))?;
+    let steps = stream::once(ready(Ok(first))).chain(steps).boxed();
+    let sending = Sending {
+        steps,
+        chunks,
+        _guard: guard,
+    };
+    let events = stream::unfold(Some(sending), |sending| async move {
+        let mut sending = sending?;
+        Some(match sending.steps.next().await {
+            Some(Ok(step)) => (
+                sending.chunks.step(step).iter().map(data).collect(),
+                Some(sending),
+            ),
+            Some(Err(error)) => (vec![data(&error.into_envelope()).event("error")], None),
+            None => {
+                let end = sending.chunks.end();
+                (
+                    end.iter()
+                        .map(data)
+                        .chain([Event::default().data("[DONE]")])
+                        .collect::<Vec<_>>(),
+                    None,
+                )
+            }
+        })
+    });
+    let events = events.flat_map(stream::iter).map(Ok::<_, Infallible>);
+    let mut response = Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(keep_alive))
+        .into_response();
+    // Proxies of nginx's kind hold streams back otherwise.
+    response.headers_mut().insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
+    Ok(response)
+}
+
+fn data(value: &impl Serialize) -> Event {
+    match Event::default().json_data(value) {
+        Ok(event) => event,
+        Err(error) => unreachable!("chunks have string keys and finite numbers: {error}"),
+    }
+}

@@ -1,0 +1,287 @@
+//! What all requests share: the served model, the settings, and whether the server is loading, ready or draining.
+//!
+//! `wiring` fills it in; handlers only read it.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use weir_engine::Generator;
+use weir_output::{Configured, Parser, PostProcessor, ToolCallStreaming};
+use weir_prompt::{ChatTemplate, Tokenizer};
+
+use crate::error::ApiError;
+
+/// What all requests share.
+pub struct AppState {
+    model: OnceLock<ServedModel>,
+    /// How the server behaves.
+    pub settings: ServerSettings,
+    /// Loading, ready or draining.
+    pub lifecycle: Lifecycle,
+}
+
+impl AppState {
+    /// A server whose model is still loading: it is alive and not ready.
+    pub fn loading(settings: ServerSettings) -> Self {
+        Self {
+            model: OnceLock::new(),
+            settings,
+            lifecycle: Lifecycle::default(),
+        }
+    }
+
+    /// A server that is ready.
+    pub fn ready(model: ServedModel, settings: ServerSettings) -> Self {
+        Self {
+            model: OnceLock::from(model),
+            settings,
+            lifecycle: Lifecycle::default(),
+        }
+    }
+
+    /// Says that the model is loaded. A second model is ignored: there is one for the process's life.
+    pub fn set_model(&self, model: ServedModel) {
+        if self.model.set(model).is_err() {
+            tracing::warn!("a model is loaded already");
+        }
+    }
+
+    /// The model.
+    ///
+    /// # Errors
+    /// 503 while it loads.
+    pub fn model(&self) -> Result<&ServedModel, ApiError> {
+        self.model
+            .get()
+            .ok_or_else(|| ApiError::unavailable("the model is still loading"))
+    }
+
+    /// The model, if `name` is one of its names or no name was given.
+    ///
+    /// # Errors
+    /// 503 while it loads, 404 for another name.
+    pub fn model_named(&self, name: Option<&str>) -> Result<&ServedModel, ApiError> {
+        let model = self.model()?;
+        match name {
+            Some(name) if !model.answers_to(name) => {
+                Err(ApiError::model_not_found(name, &model.names))
+            }
+            _ => Ok(model),
+        }
+    }
+
+    /// Admits a request; the guard is held until its answer is complete.
+    ///
+    /// # Errors
+    /// 503 while the server drains.
+    pub fn admit(self: &Arc<Self>) -> Result<RequestGuard, ApiError> {
+        // Counted before the look, so that whoever begins to drain and then waits sees it.
+        self.lifecycle.active.send_modify(|active| *active += 1);
+        let guard = RequestGuard {
+            state: Arc::clone(self),
+        };
+        if self.lifecycle.is_draining() {
+            return Err(ApiError::unavailable("the server is shutting down"));
+        }
+        Ok(guard)
+    }
+
+    /// Whether requests are taken now.
+    pub fn is_ready(&self) -> bool {
+        self.model.get().is_some() && !self.lifecycle.is_draining()
+    }
+}
+
+/// The model that is served, with all that turns requests into prompts and tokens into answers.
+pub struct ServedModel {
+    /// The names it answers to; the first is its id. Never empty.
+    pub names: Vec<String>,
+    /// Answers to any name.
+    pub accept_any_name: bool,
+    /// When it was loaded, seconds since 1970.
+    pub created: u64,
+    /// Tells clients which build and model answered.
+    pub fingerprint: String,
+    /// Where tokens are generated.
+    pub generator: Arc<dyn Generator>,
+    /// The model's tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// The model's own chat template or the one given instead; without one there is no chat.
+    pub chat_template: Option<Arc<ChatTemplate>>,
+    /// The one the tool parser recommends: used when tools are given and `chat_template` takes none.
+    pub tool_template: Option<Arc<ChatTemplate>>,
+    /// Splits reasoning from content.
+    pub reasoning_parser: Option<Configured<dyn Parser>>,
+    /// Finds tool calls.
+    pub tool_parser: Option<Configured<dyn Parser>>,
+    /// In the order they run.
+    pub post_processors: Vec<Configured<dyn PostProcessor>>,
+    /// Longest context in tokens, prompt and answer together.
+    pub max_model_len: usize,
+    /// What a request that says nothing gets.
+    pub defaults: SamplingDefaults,
+}
+
+impl ServedModel {
+    /// A model without templates and plugins; the other fields are set after.
+    pub fn new(
+        name: String,
+        generator: Arc<dyn Generator>,
+        tokenizer: Arc<Tokenizer>,
+        max_model_len: usize,
+    ) -> Self {
+        let created = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        Self {
+            fingerprint: fingerprint(&name),
+            names: vec![name],
+            accept_any_name: false,
+            created,
+            generator,
+            tokenizer,
+            chat_template: None,
+            tool_template: None,
+            reasoning_parser: None,
+            tool_parser: None,
+            post_processors: Vec::new(),
+            max_model_len,
+            defaults: SamplingDefaults::default(),
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
+    /// Whether a request for `name` is for this model.
+    pub fn answers_to(&self, name: &str) -> bool {
+        self.accept_any_name || self.names.iter().any(|own| own == name)
+    }
+}
+
+/// `fp_` and ten digits from weir's version and the model's name.
+fn fingerprint(name: &str) -> String {
+    let hash = Sha256::digest(format!("{}\n{name}", env!("CARGO_PKG_VERSION")));
+    let digits: String = hash
+        .iter()
+        .take(5)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("fp_{digits}")
+}
+
+/// Sampling of requests that say nothing: the model's generation_config and the operator's options. None is OpenAI's default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SamplingDefaults {
+    /// Else 1.
+    pub temperature: Option<f32>,
+    /// Else 1.
+    pub top_p: Option<f32>,
+    /// Else off.
+    pub top_k: Option<usize>,
+    /// Else off.
+    pub min_p: Option<f32>,
+    /// Else off.
+    pub repetition_penalty: Option<f32>,
+    /// Else what is left of the context.
+    pub max_tokens: Option<usize>,
+}
+
+/// How the server behaves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerSettings {
+    /// When a streamed call's deltas are sent, unless the request says.
+    pub tool_call_streaming: ToolCallStreaming,
+    /// Keeps the name key, empty, in the later deltas of a call.
+    pub tool_name_in_every_delta: bool,
+    /// Time between keep-alive comments of a stream that has nothing to say.
+    pub keep_alive: Duration,
+    /// Longest time for one request; None is no limit.
+    pub request_timeout: Option<Duration>,
+    /// Largest request body in bytes.
+    pub body_limit: usize,
+    /// The keys that are accepted; none accepts any and none.
+    pub api_keys: Vec<String>,
+    /// Origins that browsers may call from; `*` is any; none is no CORS.
+    pub cors_origins: Vec<String>,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            tool_call_streaming: ToolCallStreaming::default(),
+            tool_name_in_every_delta: false,
+            keep_alive: Duration::from_secs(15),
+            request_timeout: None,
+            body_limit: 45_000_000,
+            api_keys: Vec::new(),
+            cors_origins: Vec::new(),
+        }
+    }
+}
+
+/// Whether the server takes requests, and how many it is answering.
+#[derive(Debug, Default)]
+pub struct Lifecycle {
+    draining: AtomicBool,
+    active: watch::Sender<usize>,
+}
+
+impl Lifecycle {
+    /// Takes no more requests; those running go on.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it drains.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Requests whose answers are not complete.
+    pub fn active(&self) -> usize {
+        *self.active.borrow()
+    }
+
+    /// Waits until no request is running.
+    pub async fn idle(&self) {
+        // The sender lives as long as self, so waiting ends only by the count.
+        drop(
+            self.active
+                .subscribe()
+                .wait_for(|active| *active == 0)
+                .await,
+        );
+    }
+}
+
+/// Counts a request as running until it is dropped.
+pub struct RequestGuard {
+    state: Arc<AppState>,
+}
+
+impl RequestGuard {
+    /// The state it was admitted to.
+    pub fn state(&self) -> &Arc<AppState> {
+        &self.state
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        self.state
+            .lifecycle
+            .active
+            .send_modify(|active| *active -= 1);
+    }
+}
