@@ -172,9 +172,7 @@ impl MarkerReader for Calls {
                 State::Type => {
                     // What stood before it is the format's own, as little of the call as a marker.
                     self.raw.clear();
-                    self.state = State::Name {
-                        start: self.raw.text().len(),
-                    }
+                    self.state = State::Name { start: 0 };
                 }
                 State::Content => self.state = State::Blank { fence: 0 },
                 _ => {}

@@ -205,3 +205,86 @@ impl MarkerScanner {
         Found::Text(text.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use std::format;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Trace(String);
+
+    impl MarkerReader for Trace {
+        fn text(&mut self, text: &str, _: FragmentKind, _: &mut Vec<Event>) -> usize {
+            self.0.push_str(text);
+            text.len()
+        }
+
+        fn marker(&mut self, marker: usize, _: FragmentKind, _: &mut Vec<Event>) {
+            self.0.push_str(&format!("[{marker}]"));
+        }
+    }
+
+    const MARKERS: &[&str] = &["<think>", "</think>", "<<a"];
+
+    fn trace(strict: bool, fragments: &[(&str, FragmentKind)]) -> String {
+        let mut scanner = MarkerScanner::new(MARKERS, strict);
+        let mut trace = Trace::default();
+        for (text, kind) in fragments {
+            scanner.push(Fragment::new(*text, *kind), &mut trace, &mut Vec::new());
+        }
+        scanner.finish(&mut trace, &mut Vec::new());
+        trace.0
+    }
+
+    #[test]
+    fn only_a_possible_marker_is_withheld() {
+        let mut scanner = MarkerScanner::new(MARKERS, false);
+        let mut trace = Trace::default();
+        let steps = [
+            ("a<", "a"),
+            ("/", "a"),
+            ("/b", "a<//b"),
+            ("<", "a<//b"),
+            ("<", "a<//b"),
+            ("t", "a<//b<"),
+            ("hink", "a<//b<"),
+            (">c", "a<//b<[0]c"),
+            ("<<<a", "a<//b<[0]c<[2]"),
+        ];
+        for (text, seen) in steps {
+            let fragment = Fragment::new(text, FragmentKind::Text);
+            scanner.push(fragment, &mut trace, &mut Vec::new());
+            assert_eq!(trace.0, seen, "after {text}");
+        }
+    }
+
+    #[test]
+    fn control_fragments_are_atomic() {
+        use FragmentKind::{Control, Text, Unknown};
+        assert_eq!(trace(false, &[("<think>", Control)]), "[0]");
+        assert_eq!(trace(false, &[("<thi", Text), ("nk>", Control)]), "<think>");
+        assert_eq!(trace(false, &[("<thi", Text), ("nk>", Unknown)]), "<think>");
+        assert_eq!(trace(false, &[("x<think>", Control)]), "x<think>");
+        assert_eq!(trace(false, &[("<", Text), ("<think>", Control)]), "<[0]");
+    }
+
+    #[test]
+    fn strict_markers_are_control_fragments() {
+        use FragmentKind::{Control, Text, Unknown};
+        let fragments = [
+            ("<think>", Text),
+            ("<think>", Unknown),
+            ("<think>", Control),
+        ];
+        assert_eq!(trace(true, &fragments), "<think><think>[0]");
+    }
+
+    #[test]
+    #[should_panic(expected = "begins another one")]
+    fn markers_that_begin_each_other_are_refused() {
+        MarkerScanner::new(&["<a", "<ab"], false);
+    }
+}

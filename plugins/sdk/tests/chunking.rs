@@ -1,0 +1,259 @@
+//! The shared parsers fold to the same events under every chunking and keep the contract, whatever the model wrote.
+//!
+//! Texts are made of markers, pieces of JSON and garbage; families here stand for those of the plugins.
+
+use proptest::prelude::*;
+use weir_plugin_sdk::{
+    Event, FinishReason, Fragment, FragmentKind,
+    json_scanner::is_object,
+    marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
+    reasoning::{MarkedReasoning, ReasoningFormat},
+};
+
+static IN_BODY: CallFormat = CallFormat {
+    markers: &["<call>", "</call>"],
+    roles: &[MarkerRole::CallStart, MarkerRole::CallEnd],
+    name: NamePlace::Body,
+};
+
+static AFTER_SEPARATOR: CallFormat = CallFormat {
+    markers: &["<calls>", "</calls>", "<call>", "</call>", "<｜sep｜>"],
+    roles: &[
+        MarkerRole::Block,
+        MarkerRole::Block,
+        MarkerRole::CallStart,
+        MarkerRole::CallEnd,
+        MarkerRole::Separator,
+    ],
+    name: NamePlace::AfterSeparator,
+};
+
+static REASONING: ReasoningFormat = ReasoningFormat {
+    markers: &["<think>", "</think>"],
+    starts_inside: true,
+};
+
+const PIECES: &[&str] = &[
+    "<call>",
+    "</call>",
+    "<calls>",
+    "</calls>",
+    "<｜sep｜>",
+    "<think>",
+    "</think>",
+    "<",
+    "<｜",
+    "</ca",
+    "function",
+    "name",
+    "get",
+    "\n",
+    " ",
+    "```json\n",
+    "```",
+    "`",
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "\"",
+    "\\",
+    "\\u00e9",
+    "\\ud83d",
+    "-0",
+    "1e5",
+    ".5",
+    "true",
+    "null",
+    "é",
+    "😀",
+    "{\"name\": \"f\", \"arguments\": {\"a\": [1, \"<call>\"]}}",
+    "{\"arguments\": {}, \"name\": \"g\"}",
+    "{\"name\": \"h\", \"parameters\": \"{\\\"b\\\": 2}\"}",
+    "{\"name\": \"i\", \"arguments\": \"",
+    "{\"name\": \"j\", ",
+    "\"arguments\": {",
+    "{\"a\": 1}",
+    "<call>\n{\"name\": \"k\"}\n</call>",
+    "<call>function<｜sep｜>l\n```json\n{\"c\": null}\n```</call>",
+    "<call>function<｜sep｜>m\n",
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Family {
+    InBody,
+    AfterSeparator,
+    Reasoning,
+}
+
+/// Adjacent pieces of content of one kind, of reasoning and of one call's arguments become one.
+fn fold(events: Vec<Event>) -> Vec<Event> {
+    let mut folded: Vec<Event> = Vec::new();
+    for event in events {
+        match (folded.last_mut(), &event) {
+            (Some(Event::Content(last)), Event::Content(next)) if last.kind == next.kind => {
+                last.text.push_str(&next.text);
+            }
+            (Some(Event::Reasoning { text }), Event::Reasoning { text: next }) => {
+                text.push_str(next);
+            }
+            (
+                Some(Event::CallArguments { index, delta }),
+                Event::CallArguments {
+                    index: next_index,
+                    delta: next,
+                },
+            ) if *index == *next_index => delta.push_str(next),
+            _ => folded.push(event),
+        }
+    }
+    folded
+}
+
+fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment]) -> Vec<Event> {
+    let mut events = Vec::new();
+    let format = match family {
+        Family::InBody => &IN_BODY,
+        Family::AfterSeparator => &AFTER_SEPARATOR,
+        Family::Reasoning => {
+            let mut parser = MarkedReasoning::new(&REASONING, "", strict);
+            for fragment in input {
+                parser.push(fragment.clone(), &mut events);
+            }
+            parser.finish(reason, &mut events);
+            return fold(events);
+        }
+    };
+    let mut parser = MarkedCalls::new(format, strict);
+    for fragment in input {
+        parser.push(fragment.clone(), &mut events);
+    }
+    parser.finish(reason, &mut events);
+    fold(events)
+}
+
+/// Cuts text before the characters `cut` picks; control fragments stay whole.
+fn cut(input: &[Fragment], mut cut: impl FnMut() -> bool) -> Vec<Fragment> {
+    let mut chunks: Vec<Fragment> = Vec::new();
+    for fragment in input {
+        let mut fresh = true;
+        for character in fragment.text.chars() {
+            let control = fragment.kind == FragmentKind::Control;
+            if fresh || (!control && cut()) {
+                chunks.push(Fragment::new("", fragment.kind));
+            }
+            fresh = false;
+            if let Some(last) = chunks.last_mut() {
+                last.text.push(character);
+            }
+        }
+    }
+    chunks
+}
+
+/// Joins adjacent text, as an engine that sends everything at once would.
+fn join(pieces: &[(usize, bool)]) -> Vec<Fragment> {
+    let mut input: Vec<Fragment> = Vec::new();
+    for (piece, control) in pieces {
+        let text = PIECES[*piece];
+        let control = *control && text.starts_with('<') && text.ends_with('>');
+        match input.last_mut() {
+            Some(last) if !control && last.kind == FragmentKind::Text => last.text.push_str(text),
+            _ if control => input.push(Fragment::new(text, FragmentKind::Control)),
+            _ => input.push(Fragment::new(text, FragmentKind::Text)),
+        }
+    }
+    input
+}
+
+/// What the contract says of the order of call events, and what a finished call promises.
+fn check_contract(events: &[Event]) {
+    let mut next = 0;
+    let mut open: Option<String> = None;
+    for event in events {
+        match event {
+            Event::CallBegin { index, name, .. } => {
+                assert!(open.is_none() && *index == next && !name.is_empty());
+                open = Some(String::new());
+                next += 1;
+            }
+            Event::CallArguments { index, delta } => {
+                assert!(*index + 1 == next && !delta.is_empty());
+                open.as_mut().expect("an open call").push_str(delta);
+            }
+            Event::CallEnd { index } => {
+                assert_eq!(*index + 1, next);
+                let arguments = open.take().expect("an open call");
+                assert!(is_object(&arguments), "{arguments}");
+            }
+            Event::CallAbandoned { index, .. } => {
+                let expected = if open.take().is_some() {
+                    next - 1
+                } else {
+                    next
+                };
+                assert_eq!(*index, expected);
+            }
+            Event::Content(Fragment { text, .. }) | Event::Reasoning { text } => {
+                assert!(!text.is_empty());
+            }
+        }
+    }
+    assert!(open.is_none(), "a call stays open");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_chunking_folds_to_the_same(
+        pieces in proptest::collection::vec((0..PIECES.len(), any::<bool>()), 0..14),
+        cuts in proptest::collection::vec(any::<bool>(), 64),
+        strict in any::<bool>(),
+        stopped in any::<bool>(),
+        family in prop_oneof![
+            Just(Family::InBody), Just(Family::AfterSeparator), Just(Family::Reasoning)
+        ],
+    ) {
+        let input = join(&pieces);
+        let reason = if stopped { FinishReason::Stop } else { FinishReason::Length };
+        let whole = parse(family, strict, reason, &input);
+        check_contract(&whole);
+        let mut at = 0;
+        let random = cut(&input, || { at += 1; cuts[at % cuts.len()] });
+        prop_assert_eq!(&parse(family, strict, reason, &random), &whole, "{:?}", random);
+        prop_assert_eq!(&parse(family, strict, reason, &cut(&input, || true)), &whole);
+    }
+}
+
+/// Doubling the text may not quadruple the work; a quadratic parser would take minutes here.
+#[test]
+fn work_is_linear() {
+    let texts = [
+        "<call>{\"a\n".repeat(100_000),
+        "<call>{\"<\n".repeat(100_000),
+        format!("<call>{}", "\n".repeat(1_000_000)),
+        format!("<call>function<｜sep｜>{}", "\n".repeat(1_000_000)),
+        format!("<call>function<｜sep｜>x```{}", "\n".repeat(1_000_000)),
+        "<".repeat(1_000_000),
+        "<call>{\"x</call>".repeat(60_000),
+        format!("<call>{}", "{\"a\":[".repeat(160_000)),
+        format!(
+            "<call>{{\"name\":\"f\",\"arguments\":{{\"a\":\"{}",
+            "<call>".repeat(160_000)
+        ),
+    ];
+    for text in &texts {
+        for family in [Family::InBody, Family::AfterSeparator, Family::Reasoning] {
+            let whole = [Fragment::new(text.as_str(), FragmentKind::Text)];
+            let events = parse(family, false, FinishReason::Stop, &whole);
+            check_contract(&events);
+            assert_eq!(
+                events,
+                parse(family, false, FinishReason::Stop, &cut(&whole, || true))
+            );
+        }
+    }
+}
