@@ -1,5 +1,7 @@
 //! Our own templates against the corpus: one file a case, expected text written by hand.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;

@@ -42,7 +42,7 @@ pub(crate) fn dumps(
         has_value: false,
     };
     value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter))?;
-    String::from_utf8(bytes).map_err(|error| serde::ser::Error::custom(error))
+    String::from_utf8(bytes).map_err(serde::ser::Error::custom)
 }
 
 struct PythonFormatter {

@@ -36,76 +36,82 @@ fn call(arguments: Value) -> Value {
     ])
 }
 
+/// Template and what it gives for `idiom_messages`.
+const PYTHON_IDIOMS: &[(&str, &str)] = &[
+    (
+        "{{ messages[0].content.split('</think>')[-1].lstrip('\\n') }}",
+        "Hé",
+    ),
+    ("{{ messages[0]['content'].startswith('<think>') }}", "True"),
+    (
+        "{{ messages[-1].role.upper() ~ messages[::-1][0]['content'] }}",
+        "ASSISTANTB",
+    ),
+    (
+        "{{ messages[0].missing is defined }}{{ none }}{{ messages[0].missing }}",
+        "FalseNone",
+    ),
+    (
+        "{% for m in messages %}{% if loop.last %}{% break %}{% endif %}{{ m.role }}{% endfor %}",
+        "user",
+    ),
+    (
+        "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
+        "2",
+    ),
+    (
+        "{{ messages[0] | tojson }}",
+        r#"{"role": "user", "content": "<think>a</think>\n\nHé"}"#,
+    ),
+    (
+        "{{ messages[0] | tojson(ensure_ascii=True, separators=(',', ':')) }}",
+        r#"{"role":"user","content":"<think>a</think>\n\nH\u00e9"}"#,
+    ),
+    (
+        "{{ {'b': 1, 'a': [1.5]} | tojson(indent=2) }}",
+        "{\n  \"b\": 1,\n  \"a\": [\n    1.5\n  ]\n}",
+    ),
+    (
+        "{{ {'b': 1, 'a': 2} | tojson(sort_keys=true) }}",
+        r#"{"a": 2, "b": 1}"#,
+    ),
+    (
+        "{% for k, v in {'x': 1}.items() %}{{ k }}={{ v }}{% endfor %}{{ {'x': 1} | items | list | length }}",
+        "x=11",
+    ),
+    (
+        "{{ bos_token }}|{{ eos_token }}|{{ tools is none }}|{{ add_generation_prompt }}",
+        "<s>||True|False",
+    ),
+    (
+        "{% macro m(x) %}[{{ x }}]{% endmacro %}{{ m(messages[1].content) }}",
+        "[B]",
+    ),
+    ("{% if true %}\n  x\n  {% endif %}\ny\n", "  x\ny"),
+    (
+        "a{%- generation -%} b {%- endgeneration %} c{% generation %}d{% endgeneration %}",
+        "ab cd",
+    ),
+    (
+        "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}",
+        "1",
+    ),
+    (
+        "{{ messages | map(attribute='role') | join(',') }}",
+        "user,assistant",
+    ),
+];
+
 #[test]
 fn python_idioms() {
-    let message = json!([{"role": "user", "content": "<think>a</think>\n\nHé"}, {"role": "assistant", "content": "B"}]);
-    for (source, expected) in [
-        (
-            "{{ messages[0].content.split('</think>')[-1].lstrip('\\n') }}",
-            "Hé",
-        ),
-        ("{{ messages[0]['content'].startswith('<think>') }}", "True"),
-        (
-            "{{ messages[-1].role.upper() ~ messages[::-1][0]['content'] }}",
-            "ASSISTANTB",
-        ),
-        (
-            "{{ messages[0].missing is defined }}{{ none }}{{ messages[0].missing }}",
-            "FalseNone",
-        ),
-        (
-            "{% for m in messages %}{% if loop.last %}{% break %}{% endif %}{{ m.role }}{% endfor %}",
-            "user",
-        ),
-        (
-            "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
-            "2",
-        ),
-        (
-            "{{ messages[0] | tojson }}",
-            r#"{"role": "user", "content": "<think>a</think>\n\nHé"}"#,
-        ),
-        (
-            "{{ messages[0] | tojson(ensure_ascii=True, separators=(',', ':')) }}",
-            r#"{"role":"user","content":"<think>a</think>\n\nH\u00e9"}"#,
-        ),
-        (
-            "{{ {'b': 1, 'a': [1.5]} | tojson(indent=2) }}",
-            "{\n  \"b\": 1,\n  \"a\": [\n    1.5\n  ]\n}",
-        ),
-        (
-            "{{ {'b': 1, 'a': 2} | tojson(sort_keys=true) }}",
-            r#"{"a": 2, "b": 1}"#,
-        ),
-        (
-            "{% for k, v in {'x': 1}.items() %}{{ k }}={{ v }}{% endfor %}{{ {'x': 1} | items | list | length }}",
-            "x=11",
-        ),
-        (
-            "{{ bos_token }}|{{ eos_token }}|{{ tools is none }}|{{ add_generation_prompt }}",
-            "<s>||True|False",
-        ),
-        (
-            "{% macro m(x) %}[{{ x }}]{% endmacro %}{{ m(messages[1].content) }}",
-            "[B]",
-        ),
-        ("{% if true %}\n  x\n  {% endif %}\ny\n", "  x\ny"),
-        (
-            "a{%- generation -%} b {%- endgeneration %} c{% generation %}d{% endgeneration %}",
-            "ab cd",
-        ),
-        (
-            "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}",
-            "1",
-        ),
-        (
-            "{{ messages | map(attribute='role') | join(',') }}",
-            "user,assistant",
-        ),
-    ] {
+    let messages = json!([
+        {"role": "user", "content": "<think>a</think>\n\nHé"},
+        {"role": "assistant", "content": "B"},
+    ]);
+    for (source, expected) in PYTHON_IDIOMS {
         assert_eq!(
-            render(source, message.clone()).unwrap(),
-            expected,
+            render(source, messages.clone()).unwrap(),
+            *expected,
             "{source}"
         );
     }
@@ -143,10 +149,15 @@ fn broken_templates_are_errors() {
         render("{{ messages.a.b }}", json!([])),
         Err(PromptError::Render(_))
     ));
-    let mut endless = template("{% for a in range(9000) %}{% for b in range(9000) %}{{ '' }}{% endfor %}{% endfor %}");
+    let mut endless = template(
+        "{% for a in range(9000) %}{% for b in range(9000) %}{{ '' }}{% endfor %}{% endfor %}",
+    );
     endless.environment.set_fuel(Some(10_000));
     let error = endless.render(&conversation(json!([]))).unwrap_err();
-    assert!(matches!(error, PromptError::Render(_)) && error.to_string().contains("instructions"), "{error}");
+    assert!(
+        matches!(error, PromptError::Render(_)) && error.to_string().contains("instructions"),
+        "{error}"
+    );
     let recursive = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
     assert!(matches!(
         render(recursive, json!([])),

@@ -62,9 +62,14 @@ impl PreTokenizer {
                 adds_bos: true,
                 ..PLAIN
             }),
-            "qwen2" | "deepseek-r1-qwen" => Ok(Self {
+            "qwen2" => Ok(Self {
                 patterns: &[QWEN2],
                 nfc: true,
+                ..PLAIN
+            }),
+            // Qwen's words under DeepSeek's tokenizer, which does not normalise.
+            "deepseek-r1-qwen" => Ok(Self {
+                patterns: &[QWEN2],
                 ..PLAIN
             }),
             "deepseek-v3" => Ok(Self {

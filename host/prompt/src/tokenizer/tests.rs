@@ -74,6 +74,15 @@ fn merges_words_and_cuts_as_the_family_does() {
 }
 
 #[test]
+fn qwen2_composes_characters_first() {
+    let qwen2 = Tokenizer::from_gguf(gguf("qwen2")).unwrap();
+    assert_eq!(
+        qwen2.encode("e\u{301}", false).unwrap(),
+        qwen2.encode("é", false).unwrap()
+    );
+}
+
+#[test]
 fn special_and_added_tokens_are_recognised_in_text() {
     let ids = SMOLLM.encode("<s>he<tool_call></s>", false).unwrap();
     assert_eq!(ids, [263, 256, 265, 264]);
@@ -289,7 +298,13 @@ proptest! {
 
 /// Without qwen2, which normalises.
 static CUTS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
-    ["gpt-2", "default", "llama-bpe", "deepseek-v3"]
-        .map(|pre| Tokenizer::from_gguf(gguf(pre)).unwrap())
-        .into()
+    [
+        "gpt-2",
+        "default",
+        "llama-bpe",
+        "deepseek-r1-qwen",
+        "deepseek-v3",
+    ]
+    .map(|pre| Tokenizer::from_gguf(gguf(pre)).unwrap())
+    .into()
 });
