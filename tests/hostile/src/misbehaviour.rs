@@ -24,15 +24,18 @@ pub enum Place {
     Finish,
 }
 
+/// One way to misbehave; it may leave events.
+type Act = fn(&mut Vec<Event>);
+
 /// What happens, and where.
 #[derive(Debug, Clone, Copy)]
 pub struct Misbehaviour {
     place: Place,
-    act: Option<fn(&mut Vec<Event>)>,
+    act: Option<Act>,
 }
 
 /// Every mode.
-const MODES: [(&str, fn(&mut Vec<Event>)); 11] = [
+const MODES: [(&str, Act); 11] = [
     ("\"mode\":\"loop\"", run_forever),
     ("\"mode\":\"recurse\"", recurse),
     ("\"mode\":\"memory\"", eat_memory),
@@ -84,9 +87,9 @@ fn recurse(events: &mut Vec<Event>) {
     // Something must be left to do after the inner call, or the compiler makes it a loop.
     let frame = black_box([0_u8; 64]);
     if black_box(true) {
-        recurse(events);
+        recurse(black_box(&mut *events));
     }
-    black_box(frame);
+    black_box((frame, events));
 }
 
 fn eat_memory(_: &mut Vec<Event>) {

@@ -18,7 +18,7 @@ const PARSER: &str = "weir:plugin/parser@0.1.0-draft";
 fn refusal(kind: &str, bytes: &[u8], more: &str) -> Error {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("x.wasm"), bytes).expect("a file");
-    load(&folder, kind, more).err().expect("it is refused")
+    load(&folder, kind, more).expect_err("it is refused")
 }
 
 fn load(folder: &TempDir, kind: &str, more: &str) -> Result<(), Error> {
