@@ -252,7 +252,7 @@ impl ReasoningCount {
 pub fn usage(ends: &[ChoiceEnd], n: usize) -> Usage {
     let mut usage = Usage::default();
     for (index, ChoiceEnd { tokens, .. }) in ends.iter().enumerate() {
-        if index % n == 0 {
+        if index.is_multiple_of(n) {
             usage.prompt_tokens += tokens.prompt;
             let PromptTokensDetails { cached_tokens } = &mut usage.prompt_tokens_details;
             *cached_tokens += tokens.cached;

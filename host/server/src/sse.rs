@@ -69,7 +69,13 @@ pub async fn respond<C: Chunks>(
                 sending.chunks.step(step).iter().map(data).collect(),
                 Some(sending),
             ),
-            Some(Err(error)) => (vec![data(&error.into_envelope()).event("error")], None),
+            Some(Err(error)) => (
+                vec![with_data(
+                    Event::default().event("error"),
+                    &error.into_envelope(),
+                )],
+                None,
+            ),
             None => {
                 let end = sending.chunks.end();
                 (
@@ -95,7 +101,11 @@ pub async fn respond<C: Chunks>(
 }
 
 fn data(value: &impl Serialize) -> Event {
-    match Event::default().json_data(value) {
+    with_data(Event::default(), value)
+}
+
+fn with_data(event: Event, value: &impl Serialize) -> Event {
+    match event.json_data(value) {
         Ok(event) => event,
         Err(error) => unreachable!("chunks have string keys and finite numbers: {error}"),
     }
