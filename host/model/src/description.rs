@@ -231,7 +231,7 @@ impl FamilyKeys<'_> {
     fn head_dim(&self, hidden: usize, heads: usize) -> Result<usize, ModelError> {
         let head_dim = match self.optional_size("attention.key_length")? {
             Some(length) => length,
-            None if hidden % heads == 0 => hidden / heads,
+            None if hidden.is_multiple_of(heads) => hidden / heads,
             None => {
                 let reason = format!("{heads} heads do not divide {hidden} elements");
                 return Err(self.unsupported("attention.head_count", reason));

@@ -1,0 +1,248 @@
+"""Compare weir's greedy text with llama.cpp's on the same GGUF, prompt by prompt.
+
+The peer is llama.cpp's own server, started in this process from the PyPI package `xllamacpp`; weir is a server that
+runs already (--url) or is started here (--weir). Both continue every text in prompts/ greedily. The texts must be
+identical, or the first difference must be a tie: the peer's log-probabilities of its own token and of weir's token
+there differ by at most --tolerance. After a tie the texts may part, so nothing behind the first difference counts.
+
+    pip install xllamacpp
+    python tests/reference/compare_greedy.py --model MODEL.gguf --weir target/release/weir
+
+Exits with 1 when a prompt fails, with 2 when a server cannot be reached. It does not compare chat templates: chat.txt
+is rendered already.
+"""
+
+import argparse
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+PROMPTS = Path(__file__).parent / "prompts"
+LONG_PROMPT_ENTRIES = 37
+TOP_TOKENS = 40
+
+
+@dataclass
+class Choice:
+    """One greedy step of the peer.
+
+    `chosen` is the text of the step and `token` that of its token: the peer gives a character of several tokens as
+    one step with the last token's probabilities. `top` are that token's likeliest rivals as (bytes, log-probability).
+    """
+
+    chosen: bytes
+    token: bytes
+    logprob: float
+    top: list
+
+
+@dataclass
+class Difference:
+    """The first step at which weir's text leaves the peer's."""
+
+    step: int
+    peer: bytes
+    weir: bytes
+    gap: float
+
+
+def main():
+    options = parse_options()
+    peer, peer_url = start_peer(options)
+    weir, weir_url = (None, options.url) if options.url else start_weir(options)
+    try:
+        wait_for(weir_url + "/v1/models", options.start_seconds)
+        failed = [name for name, prompt in prompts() if not compare(name, prompt, peer_url, weir_url, options)]
+    finally:
+        if weir is not None:
+            weir.terminate()
+            weir.wait()
+        del peer
+    return 1 if failed else 0
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(description="Compare weir's greedy text with llama.cpp's.")
+    parser.add_argument("--model", required=True, help="the GGUF both run")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--url", help="a running weir, such as http://127.0.0.1:8000")
+    target.add_argument("--weir", help="the weir binary to start")
+    parser.add_argument("--max-tokens", type=int, default=64)
+    parser.add_argument("--tolerance", type=float, default=0.05, help="log-probability gap that still is a tie")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the peer")
+    parser.add_argument("--start-seconds", type=float, default=60, help="how long weir may take to start")
+    return parser.parse_args()
+
+
+def prompts():
+    """Name and text of every prompt; the long one is written by rule, about 1,500 tokens."""
+    files = [(path.stem, path.read_text(encoding="utf-8")) for path in sorted(PROMPTS.glob("*.txt"))]
+    return files + [("long", long_prompt())]
+
+
+def long_prompt():
+    """A ship's log whose entries differ, so that attending to the wrong place shows."""
+    skies = ["a clear sky", "low clouds", "steady rain", "thick fog", "a pale sun"]
+    cargo = ["salt", "timber", "wool", "copper", "barley", "glass", "cinnamon"]
+    ports = ["Lisbon", "Bergen", "Genoa", "Tunis"]
+    lines = ["The log of the merchant ship Halcyon, copied without omissions.", ""]
+    for day in range(1, LONG_PROMPT_ENTRIES + 1):
+        miles = 40 + 17 * day % 91
+        lines.append(
+            f"Day {day}. We sailed {miles} miles under {skies[day % len(skies)]}, carrying "
+            f"{12 + 5 * day % 37} crates of {cargo[day % len(cargo)]} for the harbour of {ports[day % len(ports)]}. "
+            f"The cook counted {200 - 5 * day} biscuits."
+        )
+    lines.append(f"Day {LONG_PROMPT_ENTRIES + 1}. We sailed")
+    return "\n".join(lines)
+
+
+def compare(name, prompt, peer_url, weir_url, options):
+    steps, peer_text = peer_greedy(peer_url, prompt, options.max_tokens)
+    weir_text = weir_greedy(weir_url, prompt, options.max_tokens)
+    difference = first_difference(steps, weir_text)
+    return report(name, len(steps), peer_text, weir_text, difference, options.tolerance)
+
+
+def report(name, steps, peer_text, weir_text, difference, tolerance):
+    """Prints one prompt's verdict and returns whether it passes."""
+    if difference is None:
+        print(f"{name}: identical over {steps} tokens")
+        return True
+    passes = difference.gap <= tolerance
+    print(
+        f"{name}: {'a tie' if passes else 'DIFFERENT'} at token {difference.step}: peer {difference.peer!r}, "
+        f"weir {difference.weir!r}, gap {difference.gap:.4f}"
+    )
+    if not passes:
+        print(f"  peer: {peer_text!r}\n  weir: {weir_text!r}")
+    return passes
+
+
+def first_difference(steps, weir_text):
+    """Walks the peer's tokens along weir's text; None when the text holds them all and nothing more."""
+    # A character cut by the last token is a replacement character in one text and absent in the other.
+    left = weir_text.rstrip("\ufffd").encode()
+    end = len(b"".join(step.chosen for step in steps).decode("utf-8", "ignore").encode())
+    for index, step in enumerate(steps):
+        if left.startswith(step.chosen) and (step.chosen or not left):
+            left, end = left[len(step.chosen) :], end - len(step.chosen)
+        elif len(left) == end < len(step.chosen) and step.chosen.startswith(left):
+            return None
+        else:
+            return difference_at(index, step, left)
+    return None if not left else Difference(len(steps), b"", left, float("inf"))
+
+
+def difference_at(index, step, left):
+    """What weir chose instead: the likeliest other token that its text goes on with; an empty one if it ended.
+
+    A difference before the last token of a character has no known gap and so is never taken for a tie.
+    """
+    before = step.chosen.removesuffix(step.token)
+    behind = left.removeprefix(before)
+    rivals = [
+        (logprob, token)
+        for token, logprob in step.top
+        if left.startswith(before) and behind.startswith(token) and bool(token) == bool(behind)
+    ]
+    if not rivals:
+        return Difference(index, step.chosen, left[:24], float("inf"))
+    logprob, token = max(rivals)
+    return Difference(index, step.chosen, before + token, step.logprob - logprob)
+
+
+def peer_greedy(url, prompt, max_tokens):
+    answer = post(
+        url + "/completion",
+        {
+            "prompt": prompt,
+            "n_predict": max_tokens,
+            "temperature": 0,
+            "n_probs": TOP_TOKENS,
+            "cache_prompt": False,
+        },
+    )
+    return [choice(step) for step in answer["completion_probabilities"]], answer["content"]
+
+
+def choice(step):
+    rivals = [(token_bytes(top), top["logprob"]) for top in step["top_logprobs"] if top["id"] != step["id"]]
+    own = [token_bytes(top) for top in step["top_logprobs"] if top["id"] == step["id"]]
+    chosen = token_bytes(step)
+    return Choice(chosen, own[0] if own else chosen, step["logprob"], rivals)
+
+
+def token_bytes(token):
+    """A token's bytes in the text; end tokens have none."""
+    return bytes(token["bytes"])
+
+
+def weir_greedy(url, prompt, max_tokens):
+    model = get(url + "/v1/models")["data"][0]["id"]
+    request = {"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
+    return post(url + "/v1/completions", request)["choices"][0]["text"]
+
+
+def start_peer(options):
+    """llama.cpp's server in threads of this process; it lives as long as the returned object."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = options.model
+    params.port = free_port()
+    params.n_ctx = 4096
+    params.n_parallel = 1
+    params.n_gpu_layers = 0
+    params.cpuparams.n_threads = options.threads
+    params.cpuparams_batch.n_threads = options.threads
+    server = xllamacpp.Server(params)
+    return server, server.listening_address
+
+
+def start_weir(options):
+    port = free_port()
+    process = subprocess.Popen([options.weir, "serve", "--model", options.model, "--port", str(port)])
+    return process, f"http://127.0.0.1:{port}"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url, seconds):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return get(url)
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def get(url):
+    with urllib.request.urlopen(url) as response:
+        return json.load(response)
+
+
+def post(url, body):
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=600) as response:
+        return json.load(response)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except urllib.error.URLError as error:
+        print(f"cannot reach a server: {error}", file=sys.stderr)
+        sys.exit(2)
