@@ -10,6 +10,7 @@ mod component;
 mod contract;
 mod counters;
 mod engine;
+mod entry;
 mod error;
 mod limits;
 mod manifest;
@@ -19,7 +20,8 @@ mod v0_1;
 
 pub use counters::CounterSnapshot;
 pub use engine::{PluginHost, PluginHostConfig};
+pub use entry::EmbeddedLookup;
 pub use error::PluginHostError;
 pub use limits::Limits;
 pub use manifest::PluginKind;
-pub use registry::{AdHocPlugin, EmbeddedLookup, Registry, RegistryBuilder, Role};
+pub use registry::{AdHocPlugin, Registry, RegistryBuilder, Role};

@@ -8,24 +8,18 @@ use std::{
     fs,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use weir_output::{OnError, Parser, PostProcessor};
 
 use crate::{
-    component,
-    counters::{CounterSnapshot, PluginCounters},
+    counters::CounterSnapshot,
     engine::PluginHost,
+    entry::{EmbeddedLookup, Entry, Loaded, Source},
     error::PluginHostError,
-    limits::Limits,
-    manifest::{self, ManifestEntry, ModelPattern, PluginKind},
-    session::LinkedPlugin,
-    v0_1,
+    manifest::{self, PluginKind},
 };
-
-/// How first-party components are found: their path in the embedded manifest to their bytes.
-pub type EmbeddedLookup = fn(&str) -> Option<&'static [u8]>;
 
 /// What a parser is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,139 +52,6 @@ impl FromStr for AdHocPlugin {
             }
             _ => Err(PluginHostError::AdHoc(text.to_owned())),
         }
-    }
-}
-
-/// Where a component's bytes come from.
-#[derive(Clone)]
-enum Source {
-    Embedded {
-        path: String,
-        lookup: EmbeddedLookup,
-    },
-    File(PathBuf),
-}
-
-/// A plugin that runs.
-#[derive(Clone)]
-enum Loaded {
-    Parser(Arc<dyn Parser>),
-    PostProcessor(Arc<dyn PostProcessor>),
-}
-
-impl Loaded {
-    fn kind(&self) -> PluginKind {
-        match self {
-            Self::Parser(_) => PluginKind::Parser,
-            Self::PostProcessor(_) => PluginKind::PostProcessor,
-        }
-    }
-}
-
-/// One plugin, loaded or not.
-struct Entry {
-    name: String,
-    kind: PluginKind,
-    /// The manifest it stands in, for errors.
-    origin: String,
-    first_party: bool,
-    source: Source,
-    pin: Option<String>,
-    aliases: Vec<String>,
-    models: Vec<ModelPattern>,
-    on_error: OnError,
-    limits: Limits,
-    config: String,
-    counters: Arc<PluginCounters>,
-    loaded: Mutex<Option<Loaded>>,
-}
-
-impl Entry {
-    fn of(entry: ManifestEntry, origin: &str, first_party: bool, source: Source) -> Self {
-        Self {
-            name: entry.name,
-            kind: entry.kind,
-            origin: origin.to_owned(),
-            first_party,
-            source,
-            pin: entry.pin,
-            aliases: entry.aliases,
-            models: entry.models,
-            on_error: entry.on_error,
-            limits: entry.limits,
-            config: entry.config,
-            counters: Arc::default(),
-            loaded: Mutex::new(None),
-        }
-    }
-
-    /// The plugin, compiled by the first who asks; others wait for that. A failure is tried again next time.
-    fn load(&self, host: &Arc<PluginHost>) -> Result<Loaded, PluginHostError> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = &*loaded {
-            return Ok(loaded.clone());
-        }
-        let linked = link(host, self)?;
-        let plugin = adapt(linked, Some(self.kind))?;
-        *loaded = Some(plugin.clone());
-        Ok(plugin)
-    }
-}
-
-fn link(host: &Arc<PluginHost>, entry: &Entry) -> Result<LinkedPlugin, PluginHostError> {
-    let pin = entry.pin.as_deref();
-    let pre = match &entry.source {
-        Source::File(path) => {
-            component::prepare(host, &entry.name, pin, &read(&entry.name, path)?)?
-        }
-        Source::Embedded { path, lookup } => {
-            let bytes = lookup(path).ok_or_else(|| PluginHostError::NotEmbedded {
-                plugin: entry.name.clone(),
-                path: path.clone(),
-            })?;
-            component::prepare(host, &entry.name, pin, bytes)?
-        }
-    };
-    Ok(LinkedPlugin {
-        name: entry.name.clone(),
-        config: entry.config.clone(),
-        limits: entry.limits,
-        counters: Arc::clone(&entry.counters),
-        host: Arc::clone(host),
-        pre,
-    })
-}
-
-fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, PluginHostError> {
-    let failed = |source| PluginHostError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    component::check_size(plugin, fs::metadata(path).map_err(failed)?.len())?;
-    fs::read(path).map_err(failed)
-}
-
-/// Chooses the adapter of the contract's version by what the component exports: once, here, and never per call.
-fn adapt(plugin: LinkedPlugin, kind: Option<PluginKind>) -> Result<Loaded, PluginHostError> {
-    let exports = component::exports(plugin.pre.component());
-    let has = |interface: &str| exports.iter().any(|export| export == interface);
-    let parser = kind != Some(PluginKind::PostProcessor);
-    let post_processor = kind != Some(PluginKind::Parser);
-    if parser && has(v0_1::PARSER) {
-        v0_1::load_parser(plugin).map(Loaded::Parser)
-    } else if post_processor && has(v0_1::POST_PROCESSOR) {
-        v0_1::load_post_processor(plugin).map(Loaded::PostProcessor)
-    } else {
-        let wanted = match kind {
-            Some(PluginKind::Parser) => v0_1::PARSER.to_owned(),
-            Some(PluginKind::PostProcessor) => v0_1::POST_PROCESSOR.to_owned(),
-            None => format!("{} or {}", v0_1::PARSER, v0_1::POST_PROCESSOR),
-        };
-        Err(PluginHostError::WrongWorld {
-            plugin: plugin.name,
-            wanted,
-            exports,
-        })
     }
 }
 
@@ -247,24 +108,7 @@ impl RegistryBuilder {
     /// # Errors
     /// Every error of loading a plugin.
     pub fn ad_hoc(mut self, plugin: &AdHocPlugin) -> Result<Self, PluginHostError> {
-        let mut entry = Entry {
-            name: plugin.name.clone(),
-            kind: PluginKind::Parser,
-            origin: "the command line".to_owned(),
-            first_party: false,
-            source: Source::File(plugin.wasm.clone()),
-            pin: None,
-            aliases: Vec::new(),
-            models: Vec::new(),
-            on_error: OnError::default(),
-            limits: Limits::default(),
-            config: "{}".to_owned(),
-            counters: Arc::default(),
-            loaded: Mutex::new(None),
-        };
-        let loaded = adapt(link(&self.host, &entry)?, None)?;
-        entry.kind = loaded.kind();
-        entry.loaded = Mutex::new(Some(loaded));
+        let entry = Entry::ad_hoc(&plugin.name, &plugin.wasm, &self.host)?;
         self.users.push((entry, false));
         Ok(self)
     }
