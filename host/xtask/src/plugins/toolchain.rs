@@ -1,7 +1,7 @@
 //! The compilers that make wasm modules: rustup's with the wasm32 target, or Debian's.
 //!
-//! Debian's has no library for the bare target, so `core` and `alloc` are built along; that needs an unstable option,
-//! which `RUSTC_BOOTSTRAP` allows. Both build into a target folder of their own, so that neither disturbs the host's.
+//! Debian's has no library for the bare target, so `core` and `alloc` are built along; that and leaving source locations
+//! out are unstable options, which `RUSTC_BOOTSTRAP` allows. Both build into a target folder of their own, so that neither disturbs the host's.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,6 +15,8 @@ const PROFILE: &str = "plugin";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_LINKER: &str = "wasm-ld-19";
+/// Locations of panics would put folders of the building machine into the module; a panic is a trap, nobody reads them.
+const NO_LOCATIONS: &str = "-Zlocation-detail=none";
 /// What the cargo that runs us, or its user, sets for a build with another compiler.
 const FOREIGN_VARIABLES: &[&str] = &[
     "CARGO",
@@ -92,30 +94,24 @@ impl Toolchain {
         let folder = root.join("target/plugins");
         let mut cargo = match self {
             Self::Rustup => clean("cargo"),
-            Self::Debian => {
-                let mut cargo = clean(DEBIAN_CARGO);
-                cargo
-                    .env("RUSTC", DEBIAN_RUSTC)
-                    .env("RUSTC_BOOTSTRAP", "1")
-                    .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", DEBIAN_LINKER);
-                cargo
-            }
+            Self::Debian => clean(DEBIAN_CARGO),
         };
-        cargo.args([
-            "build",
-            "--locked",
-            "--target",
-            TARGET,
-            "--profile",
-            PROFILE,
-        ]);
+        cargo
+            .args(["build", "--locked", "--target", TARGET])
+            .args(["--profile", PROFILE])
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", NO_LOCATIONS)
+            .env("CARGO_TARGET_DIR", &folder)
+            .current_dir(root);
         if let Self::Debian = self {
-            cargo.arg("-Zbuild-std=core,alloc");
+            cargo
+                .arg("-Zbuild-std=core,alloc")
+                .env("RUSTC", DEBIAN_RUSTC)
+                .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", DEBIAN_LINKER);
         }
         for name in crates {
             cargo.args(["-p", name]);
         }
-        cargo.env("CARGO_TARGET_DIR", &folder).current_dir(root);
         let status = cargo.status().context("cargo")?;
         ensure!(status.success(), "the plugins do not build");
         Ok(folder.join(TARGET).join(PROFILE))
