@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("weir: {error:#}");
+            // Every error of ours is one line that holds its cause.
+            eprintln!("weir: {error}");
             ExitCode::from(2)
         }
     }

@@ -124,8 +124,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         loaded = loading => loaded.map_err(io::Error::other)??,
         () = signals.next() => return Ok(()),
     };
-    tracing::info!("weir serves {} on http://{address}/v1", model.id());
+    let id = model.id().to_owned();
+    // Whoever waits for this line may send a request at once.
     state.set_model(model);
+    tracing::info!("weir serves {id} on http://{address}/v1");
 
     signals.next().await;
     tracing::info!(running = state.lifecycle.active(), "draining: no new requests are taken");

@@ -1,0 +1,219 @@
+//! The routes over the real decoder: what requests may ask of sampling and stopping, and what a full queue says.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, Response, StatusCode, header},
+};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use weir_server::{AppState, EngineHandle, ServerSettings, config::Config, router};
+
+use crate::tiny_model::{CONTEXT, config, load};
+
+struct Server {
+    router: Router,
+    engine: EngineHandle,
+}
+
+impl Server {
+    fn new(config: &Config) -> Self {
+        let (model, engine) = load(config);
+        let state = Arc::new(AppState::ready(model, ServerSettings::default()));
+        Self {
+            router: router(state),
+            engine,
+        }
+    }
+
+    /// The answer to a chat request with one user message and these fields.
+    async fn send(&self, more: Value) -> Response<Body> {
+        let mut body = json!({"messages": [{"role": "user", "content": "hi"}], "ignore_eos": true});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let request =
+            Request::post("/v1/chat/completions").header(header::CONTENT_TYPE, "application/json");
+        self.router
+            .clone()
+            .oneshot(request.body(Body::from(body.to_string())).unwrap())
+            .await
+            .unwrap()
+    }
+
+    async fn chat(&self, more: Value) -> (StatusCode, Value) {
+        let response = self.send(more).await;
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// The choices of an answer that must succeed: their texts and finish reasons.
+    async fn choices(&self, more: Value) -> Vec<(String, String)> {
+        let (status, answer) = self.chat(more).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let choices = answer["choices"].as_array().unwrap().iter();
+        choices
+            .map(|choice| {
+                (
+                    text(&choice["message"]["content"]),
+                    text(&choice["finish_reason"]),
+                )
+            })
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn max_tokens_and_seed() {
+    let server = Server::new(&config());
+    let (_, answer) = server.chat(json!({"max_tokens": 30, "seed": 5})).await;
+    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    assert_eq!(answer["usage"]["completion_tokens"], 30);
+    let again = server.choices(json!({"max_tokens": 30, "seed": 5})).await;
+    assert_eq!(
+        again[0].0,
+        answer["choices"][0]["message"]["content"].as_str().unwrap()
+    );
+    assert_ne!(
+        server.choices(json!({"max_tokens": 30, "seed": 6})).await,
+        again
+    );
+    let (_, greedy) = server.chat(json!({"temperature": 0})).await;
+    let usage = &greedy["usage"];
+    assert_eq!(
+        usage["total_tokens"], CONTEXT,
+        "without a limit the context is it: {usage}"
+    );
+}
+
+#[tokio::test]
+async fn answers_of_one_request_differ() {
+    let server = Server::new(&config());
+    let choices = server
+        .choices(json!({"n": 4, "max_tokens": 20, "seed": 9}))
+        .await;
+    assert_eq!(choices.len(), 4);
+    for (number, choice) in choices.iter().enumerate() {
+        assert!(!choices[..number].contains(choice), "{choices:?}");
+        assert_eq!(choice.1, "length");
+    }
+    assert_eq!(
+        server
+            .choices(json!({"n": 4, "max_tokens": 20, "seed": 9}))
+            .await,
+        choices
+    );
+    let alone = server.choices(json!({"max_tokens": 20, "seed": 9})).await;
+    assert_eq!(alone[0], choices[0], "n changes nothing for the first");
+}
+
+#[tokio::test]
+async fn stop_strings_cut_before_them() {
+    let server = Server::new(&config());
+    let (whole, _) = server
+        .choices(json!({"max_tokens": 60, "seed": 3}))
+        .await
+        .remove(0);
+    let visible: Vec<char> = whole.chars().collect();
+    for (from, len) in [(0, 1), (5, 1), (17, 3), (40, 6)] {
+        let stop: String = visible[from..from + len].iter().collect();
+        let expected = whole.split(stop.as_str()).next().unwrap();
+        let (text, reason) = server
+            .choices(json!({"max_tokens": 60, "seed": 3, "stop": [stop, "never said, that one"]}))
+            .await
+            .remove(0);
+        assert_eq!(
+            (text.as_str(), reason.as_str()),
+            (expected, "stop"),
+            "stop {stop:?} in {whole:?}"
+        );
+    }
+    // A sequence that was cut by its text is given up in the engine too.
+    for _ in 0..1000 {
+        if server.engine.counters().blocks_used == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("{:?}", server.engine.counters());
+}
+
+#[tokio::test]
+async fn end_tokens_end_unless_they_are_ignored() {
+    let server = Server::new(&config());
+    let end = json!({(97).to_string(): 100});
+    let (_, answer) = server
+        .chat(json!({"ignore_eos": false, "logit_bias": end, "max_tokens": 9}))
+        .await;
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop", "{answer}");
+    assert_eq!(answer["usage"]["completion_tokens"], 1);
+    let (_, answer) = server
+        .chat(json!({"logit_bias": end, "max_tokens": 9}))
+        .await;
+    assert_eq!(answer["choices"][0]["finish_reason"], "length", "{answer}");
+}
+
+#[tokio::test]
+async fn a_full_queue_is_429_and_opens_again() {
+    let server = Server::new(&Config {
+        max_num_seqs: 1,
+        max_queue: 1,
+        ..config()
+    });
+    let long = json!({"max_tokens": 400, "n": 3, "stream": true});
+    let response = server.send(long).await;
+    assert_eq!(
+        response.status(),
+        StatusCode::TOO_MANY_REQUESTS,
+        "one runs, one waits, one is too many"
+    );
+    assert!(response.headers().contains_key(header::RETRY_AFTER));
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let error: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        (&error["error"]["type"], &error["error"]["code"]),
+        (&json!("rate_limit_error"), &json!("queue_full"))
+    );
+    // The refused request holds nothing.
+    assert_eq!(
+        server.choices(json!({"max_tokens": 2, "seed": 1})).await[0].1,
+        "length"
+    );
+}
+
+#[tokio::test]
+async fn what_never_fits_is_400_with_the_numbers() {
+    let server = Server::new(&config());
+    let (status, answer) = server.chat(json!({"max_tokens": 5000})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&CONTEXT.to_string()), "{message}");
+}
+
+#[tokio::test]
+async fn a_dropped_response_frees_its_blocks() {
+    let server = Server::new(&config());
+    let mut body = server
+        .send(json!({"max_tokens": 400, "stream": true}))
+        .await
+        .into_body()
+        .into_data_stream();
+    assert!(body.next().await.unwrap().is_ok());
+    drop(body);
+    for _ in 0..1000 {
+        if server.engine.counters().blocks_used == 0 {
+            assert!(
+                server.engine.counters().generated_tokens < 400,
+                "it was given up, not finished"
+            );
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("{:?}", server.engine.counters());
+}

@@ -1,0 +1,107 @@
+//! A blocking client: whole answers, and streams line by line.
+
+use std::io::{BufRead, BufReader};
+
+use serde_json::{Value, json};
+use ureq::{Agent, Body, BodyReader, http::Response};
+
+use crate::weir::{DEADLINE, Server};
+
+/// A chat request with one user message and these fields.
+pub fn chat_body(content: &str, more: Value) -> Value {
+    let mut body = json!({"messages": [{"role": "user", "content": content}]});
+    if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+        body.extend(more);
+    }
+    body
+}
+
+/// One tool that takes any object.
+pub fn tools() -> Value {
+    json!({"tools": [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]})
+}
+
+fn send(server: &Server, path: &str, body: &Value) -> Result<Response<Body>, ureq::Error> {
+    // A connection of its own for every request: none lingers.
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(DEADLINE))
+        .proxy(None);
+    let agent: Agent = config.build().into();
+    let request = agent.post(format!("http://{}{path}", server.address));
+    request
+        .header("content-type", "application/json")
+        .send(body.to_string())
+}
+
+impl Server {
+    /// Status and JSON body of an answer, if the server takes the connection.
+    pub fn try_post(&self, path: &str, body: &Value) -> Result<(u16, Value), ureq::Error> {
+        let mut response = send(self, path, body)?;
+        let text = response.body_mut().read_to_string()?;
+        Ok((
+            response.status().as_u16(),
+            serde_json::from_str(&text).expect("JSON"),
+        ))
+    }
+
+    /// Status and JSON body of the answer to a chat request.
+    pub fn chat(&self, content: &str, more: Value) -> (u16, Value) {
+        self.try_post("/v1/chat/completions", &chat_body(content, more))
+            .expect("an answer")
+    }
+
+    /// The message of a chat request's answer, which must be one.
+    pub fn message(&self, content: &str, more: Value) -> Value {
+        let (status, mut answer) = self.chat(content, more);
+        assert_eq!(status, 200, "{answer}");
+        answer["choices"][0]["message"].take()
+    }
+
+    /// A streamed chat answer, begun.
+    pub fn stream(&self, content: &str, more: Value) -> ChatStream {
+        let mut body = chat_body(content, more);
+        body["stream"] = true.into();
+        let response = send(self, "/v1/chat/completions", &body).expect("an answer");
+        assert_eq!(response.status().as_u16(), 200);
+        ChatStream {
+            lines: BufReader::new(response.into_body().into_reader()),
+        }
+    }
+}
+
+/// The lines of a stream as they come.
+pub struct ChatStream {
+    lines: BufReader<BodyReader<'static>>,
+}
+
+impl ChatStream {
+    /// The next line that is not empty; None at the end, be it orderly or not.
+    pub fn next_line(&mut self) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            let line = line.trim_end();
+            if !line.is_empty() {
+                return Some(line.to_owned());
+            }
+        }
+    }
+
+    /// All lines that are left.
+    pub fn rest(mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.next_line()).collect()
+    }
+}
+
+/// The content that a stream's lines add up to.
+pub fn content(lines: &[String]) -> String {
+    let chunks = lines
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+    chunks
+        .filter_map(|chunk| Some(chunk["choices"][0]["delta"]["content"].as_str()?.to_owned()))
+        .collect()
+}

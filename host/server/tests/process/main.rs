@@ -1,0 +1,13 @@
+//! `weir` as a process: what users type, what they read when it is wrong, and what becomes of requests when plugins, clients
+//! or operators misbehave. Everything listens on 127.0.0.1 and needs no network.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod client;
+mod command_line;
+mod example;
+mod hostile;
+mod lifecycle;
+mod offline;
+mod refused;
+mod weir;
