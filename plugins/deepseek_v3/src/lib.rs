@@ -69,3 +69,54 @@ impl Parser for DeepseekV3 {
 }
 
 weir_plugin_sdk::export_parser!(DeepseekV3);
+
+#[cfg(test)]
+mod tests {
+    use weir_plugin_sdk::FragmentKind;
+
+    use super::*;
+
+    #[test]
+    fn a_call_without_its_fence_is_a_call() {
+        let mut parser = DeepseekV3::new("{}", &RequestContext::default());
+        let mut events = Vec::new();
+        for marker in [
+            CALLS_BEGIN,
+            CALL_BEGIN,
+            "function",
+            SEPARATOR,
+            "f\n{}",
+            CALL_END,
+        ] {
+            let kind = if marker.starts_with('<') {
+                FragmentKind::Control
+            } else {
+                FragmentKind::Text
+            };
+            parser.push(Fragment::new(marker, kind), &mut events);
+        }
+        parser.finish(FinishReason::Stop, &mut events);
+        let begin = Event::CallBegin {
+            index: 0,
+            id: None,
+            name: "f".into(),
+        };
+        let arguments = Event::CallArguments {
+            index: 0,
+            delta: "{}".into(),
+        };
+        assert_eq!(events, [begin, arguments, Event::CallEnd { index: 0 }]);
+    }
+
+    #[test]
+    fn its_template_writes_the_format() {
+        let info = DeepseekV3::describe("{}").expect("any configuration is fine");
+        let template = info.chat_template.expect("a template");
+        assert!(
+            FORMAT
+                .markers
+                .iter()
+                .all(|marker| template.contains(marker))
+        );
+    }
+}

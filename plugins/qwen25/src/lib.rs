@@ -60,3 +60,41 @@ impl Parser for Qwen25 {
 }
 
 weir_plugin_sdk::export_parser!(Qwen25);
+
+#[cfg(test)]
+mod tests {
+    use weir_plugin_sdk::FragmentKind;
+
+    use super::*;
+
+    #[test]
+    fn a_call_streams_its_arguments() {
+        let mut parser = Qwen25::new("{}", &RequestContext::default());
+        let mut events = Vec::new();
+        for text in [
+            "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a",
+            "\": 1}}\n</tool_call>",
+        ] {
+            parser.push(Fragment::new(text, FragmentKind::Text), &mut events);
+        }
+        parser.finish(FinishReason::Stop, &mut events);
+        let delta = |delta: &str| Event::CallArguments {
+            index: 0,
+            delta: delta.into(),
+        };
+        let begin = Event::CallBegin {
+            index: 0,
+            id: None,
+            name: "f".into(),
+        };
+        let end = Event::CallEnd { index: 0 };
+        assert_eq!(events, [begin, delta("{\"a"), delta("\": 1}"), end]);
+    }
+
+    #[test]
+    fn its_template_writes_the_format() {
+        let info = Qwen25::describe("{}").expect("any configuration is fine");
+        let template = info.chat_template.expect("a template");
+        assert!(template.contains(START) && template.contains(END));
+    }
+}
