@@ -2,7 +2,7 @@
 //! checked in is what the source makes.
 //!
 //! The same compiler makes the same bytes from any folder, so the check compares bytes; with another compiler it compares
-//! behaviour over the corpora, and says so. Plugins of third parties are not its business.
+//! behaviour over the corpora, and says so. The example, a third party's plugin, is built as its README says.
 
 use std::{
     fs,
@@ -24,8 +24,23 @@ const MANIFEST: &str = "plugins.toml";
 const DIST: &str = "plugins/dist";
 const RECORD: &str = "plugins/dist/toolchain.json";
 
-/// Plugins that no user gets: crate and component.
-const TEST_PLUGINS: &[(&str, &str)] = &[("weir-plugin-hostile", "tests/hostile/dist/hostile.wasm")];
+/// Plugins that no user gets: crate, component, and the workspace and profile that build it.
+const OTHER_PLUGINS: &[(&str, &str, Workspace)] = &[
+    ("weir-plugin-hostile", "tests/hostile/dist/hostile.wasm", OURS),
+    (
+        "hash-call-parser",
+        "examples/tool_parser/hash_call.wasm",
+        Workspace {
+            folder: "examples/tool_parser",
+            profile: "release",
+        },
+    ),
+];
+
+const OURS: Workspace = Workspace {
+    folder: ".",
+    profile: "plugin",
+};
 
 /// What `cargo xtask plugins` takes.
 #[derive(clap::Args)]
@@ -42,9 +57,17 @@ struct Record {
     route: String,
 }
 
+/// Where a crate is built from.
+#[derive(Debug, Clone, Copy)]
+struct Workspace {
+    folder: &'static str,
+    profile: &'static str,
+}
+
 /// A plugin to build.
 struct Plugin {
     crate_name: String,
+    workspace: Workspace,
     /// The component's path in the checkout.
     wasm: PathBuf,
     /// Its table in `plugins.toml`, for plugins that are pinned there.
@@ -65,16 +88,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         route: toolchain.name().to_owned(),
     };
     println!("{} by {}", record.rustc, record.route);
-    let crates = plugins.iter().map(|plugin| plugin.crate_name.as_str());
-    let modules = toolchain.build(root, crates)?;
-    let mut components = Vec::new();
-    for plugin in &plugins {
-        let module = modules.join(format!("{}.wasm", plugin.crate_name.replace('-', "_")));
-        let module = fs::read(&module).with_context(|| module.display().to_string())?;
-        let component = component::encode(&module).context(plugin.crate_name.clone())?;
-        println!("{:>8} bytes  {}", component.len(), plugin.wasm.display());
-        components.push((plugin, component));
-    }
+    let components = build(root, &toolchain, &plugins)?;
     if arguments.check {
         let text = fs::read_to_string(root.join(RECORD)).context(RECORD)?;
         return check(root, &record, &serde_json::from_str(&text)?, &components);
@@ -90,22 +104,45 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     write(&root.join(RECORD), record.as_bytes())
 }
 
-/// The entries of the manifest whose component is in the dist folder, and the plugins of the tests.
+/// Builds workspace by workspace, which have a target folder in common.
+fn build<'a>(
+    root: &Path,
+    toolchain: &Toolchain,
+    plugins: &'a [Plugin],
+) -> Result<Vec<(&'a Plugin, Vec<u8>)>> {
+    let mut components = Vec::new();
+    for group in plugins.chunk_by(|a, b| a.workspace.folder == b.workspace.folder) {
+        let crates = group.iter().map(|plugin| plugin.crate_name.as_str());
+        let modules = toolchain.build(root, group[0].workspace, crates)?;
+        for plugin in group {
+            let module = modules.join(format!("{}.wasm", plugin.crate_name.replace('-', "_")));
+            let module = fs::read(&module).with_context(|| module.display().to_string())?;
+            let component = component::encode(&module).context(plugin.crate_name.clone())?;
+            println!("{:>8} bytes  {}", component.len(), plugin.wasm.display());
+            components.push((plugin, component));
+        }
+    }
+    Ok(components)
+}
+
+/// The entries of the manifest whose component is in the dist folder, the tests' and the example's.
 fn list(manifest: &DocumentMut) -> Vec<Plugin> {
     let ours = manifest.iter().filter_map(|(name, entry)| {
         let wasm = Path::new(entry.get("wasm")?.as_str()?);
         wasm.starts_with(DIST).then(|| Plugin {
             crate_name: format!("weir-plugin-{}", name.replace('_', "-")),
+            workspace: OURS,
             wasm: wasm.to_owned(),
             entry: Some(name.to_owned()),
         })
     });
-    let tests = TEST_PLUGINS.iter().map(|(crate_name, wasm)| Plugin {
+    let others = OTHER_PLUGINS.iter().map(|(crate_name, wasm, workspace)| Plugin {
         crate_name: (*crate_name).to_owned(),
+        workspace: *workspace,
         wasm: PathBuf::from(wasm),
         entry: None,
     });
-    ours.chain(tests).collect()
+    ours.chain(others).collect()
 }
 
 /// Fails unless every component is the one its pin names.

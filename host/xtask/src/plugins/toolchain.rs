@@ -10,8 +10,9 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::Workspace;
+
 const TARGET: &str = "wasm32-unknown-unknown";
-const PROFILE: &str = "plugin";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_LINKER: &str = "wasm-ld-19";
@@ -89,8 +90,13 @@ impl Toolchain {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// Builds these crates of the workspace and returns the folder their modules are in.
-    pub fn build<'a>(&self, root: &Path, crates: impl Iterator<Item = &'a str>) -> Result<PathBuf> {
+    /// Builds these crates of a workspace and returns the folder their modules are in.
+    pub fn build<'a>(
+        &self,
+        root: &Path,
+        workspace: Workspace,
+        crates: impl Iterator<Item = &'a str>,
+    ) -> Result<PathBuf> {
         let folder = root.join("target/plugins");
         let mut cargo = match self {
             Self::Rustup => clean("cargo"),
@@ -98,11 +104,11 @@ impl Toolchain {
         };
         cargo
             .args(["build", "--locked", "--target", TARGET])
-            .args(["--profile", PROFILE])
+            .args(["--profile", workspace.profile])
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTFLAGS", NO_LOCATIONS)
             .env("CARGO_TARGET_DIR", &folder)
-            .current_dir(root);
+            .current_dir(root.join(workspace.folder));
         if let Self::Debian = self {
             cargo
                 .arg("-Zbuild-std=core,alloc")
@@ -114,7 +120,7 @@ impl Toolchain {
         }
         let status = cargo.status().context("cargo")?;
         ensure!(status.success(), "the plugins do not build");
-        Ok(folder.join(TARGET).join(PROFILE))
+        Ok(folder.join(TARGET).join(workspace.profile))
     }
 }
 
