@@ -5,14 +5,23 @@ use std::{env, fmt::Write as _, fs, path::Path};
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let manifest_path = root.join("plugins.toml");
-    let manifest = fs::read_to_string(&manifest_path).unwrap_or_else(|error| panic!("{}: {error}", manifest_path.display()));
+    let manifest = fs::read_to_string(&manifest_path)
+        .unwrap_or_else(|error| panic!("{}: {error}", manifest_path.display()));
     println!("cargo::rerun-if-changed={}", manifest_path.display());
-    let table: toml::Table = toml::from_str(&manifest).unwrap_or_else(|error| panic!("plugins.toml: {error}"));
+    let table: toml::Table =
+        toml::from_str(&manifest).unwrap_or_else(|error| panic!("plugins.toml: {error}"));
     let mut arms = String::new();
-    for wasm in table.values().filter_map(|plugin| plugin.get("wasm")?.as_str()) {
+    for wasm in table
+        .values()
+        .filter_map(|plugin| plugin.get("wasm")?.as_str())
+    {
         let file = root.join(wasm);
         println!("cargo::rerun-if-changed={}", file.display());
-        let _ = writeln!(arms, "        {wasm:?} => Some(include_bytes!({:?})),", file.display().to_string());
+        let _ = writeln!(
+            arms,
+            "        {wasm:?} => Some(include_bytes!({:?})),",
+            file.display().to_string()
+        );
     }
     let code = format!(
         "pub const MANIFEST: &str = include_str!({:?});\n\npub fn component(path: &str) -> Option<&'static [u8]> {{\n    match path {{\n{arms}        _ => None,\n    }}\n}}\n",

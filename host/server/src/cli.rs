@@ -9,7 +9,13 @@ use serde::Serialize;
 
 /// weir: an OpenAI-compatible LLM server whose parsers are sandboxed WebAssembly plugins.
 #[derive(Debug, Parser)]
-#[command(name = "weir", version, about, max_term_width = 110)]
+#[command(
+    name = "weir",
+    version,
+    about,
+    max_term_width = 110,
+    args_override_self = true
+)]
 pub struct Cli {
     /// What to do; nothing means `serve`.
     #[command(subcommand)]
@@ -304,7 +310,10 @@ mod tests {
     use super::*;
 
     fn serve(arguments: &[&str]) -> ServeFlags {
-        match parse(arguments.iter().map(Into::into)).expect("parses").command {
+        match parse(arguments.iter().map(Into::into))
+            .expect("parses")
+            .command
+        {
             Command::Serve(flags) => flags,
             other => panic!("{other:?}"),
         }
@@ -318,10 +327,33 @@ mod tests {
 
     #[test]
     fn both_spellings_and_the_peers_names_work() {
-        let flags = serve(&["weir", "serve", "--model_dir", "m_x.gguf", "--tool_call_parser=deepseek_v3", "--tp", "1", "--config_file", "a_b.yaml"]);
+        let flags = serve(&[
+            "weir",
+            "serve",
+            "--model_dir",
+            "m_x.gguf",
+            "--tool_call_parser=deepseek_v3",
+            "--tp",
+            "1",
+            "--config_file",
+            "a_b.yaml",
+        ]);
         assert_eq!(flags.model.model.as_deref(), Some("m_x.gguf"));
-        assert_eq!(flags.parsers.tool_call_parser.as_deref(), Some("deepseek_v3"));
+        assert_eq!(
+            flags.parsers.tool_call_parser.as_deref(),
+            Some("deepseek_v3")
+        );
         assert_eq!(flags.config, Some("a_b.yaml".into()));
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_flag_counts() {
+        assert_eq!(
+            serve(&["weir", "--port", "1", "--port", "2"]).http.port,
+            Some(2)
+        );
+        let flags = serve(&["weir", "--plugin", "a=a.wasm", "--plugin", "b=b.wasm"]);
+        assert_eq!(flags.sources.plugin.len(), 2);
     }
 
     #[test]

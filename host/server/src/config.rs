@@ -2,7 +2,11 @@
 //!
 //! A key nobody knows is named in a warning, not swallowed: a typo in a file must not go unseen.
 
-use std::{collections::BTreeMap, net::IpAddr, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use figment::{
     Figment, Metadata, Profile, Provider,
@@ -35,7 +39,10 @@ pub enum ConfigError {
 /// The merged configuration of `weir serve`; one field a flag.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-#[allow(missing_docs, reason = "each field is documented once, as the flag of its name in cli.rs")]
+#[allow(
+    missing_docs,
+    reason = "each field is documented once, as the flag of its name in cli.rs"
+)]
 pub struct Config {
     pub model: String,
     #[serde(deserialize_with = "one_or_many")]
@@ -155,7 +162,9 @@ impl TryFrom<SizeText> for ByteSize {
         };
         let bad = || format!("`{text}` is no size: write 45000000, 45MB or 2GiB");
         let trimmed = text.trim();
-        let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
+        let digits = trimmed
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(trimmed.len());
         let number: u64 = trimmed[..digits].parse().map_err(|_| bad())?;
         let unit: u64 = match trimmed[digits..].trim().to_ascii_lowercase().as_str() {
             "" | "b" => 1,
@@ -206,14 +215,21 @@ pub fn load(flags: &ServeFlags) -> Result<Loaded, ConfigError> {
     if let Some(path) = &flags.config {
         figment = figment.merge(file_layer(path)?);
     }
-    let figment = figment.merge(Env::prefixed("WEIR_").ignore(&["cache"])).merge(FlagLayer(flags));
-    let config: Config = figment.extract().map_err(|error| ConfigError::Value(first_line(&error)))?;
+    let figment = figment
+        .merge(Env::prefixed("WEIR_").ignore(&["cache"]))
+        .merge(FlagLayer(flags));
+    let config: Config = figment
+        .extract()
+        .map_err(|error| ConfigError::Value(first_line(&error)))?;
     check_ranges(&config)?;
     Ok(describe_sources(config, &figment))
 }
 
 fn file_layer(path: &Path) -> Result<Figment, ConfigError> {
-    let file_error = |reason: &str| ConfigError::File { path: path.to_owned(), reason: reason.to_owned() };
+    let file_error = |reason: &str| ConfigError::File {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
     if !path.is_file() {
         return Err(file_error("no such file"));
     }
@@ -221,12 +237,19 @@ fn file_layer(path: &Path) -> Result<Figment, ConfigError> {
         Some("toml") => Ok(Figment::from(Toml::file_exact(path))),
         Some("yaml" | "yml") => Ok(Figment::from(Yaml::file_exact(path))),
         Some("json") => Ok(Figment::from(Json::file_exact(path))),
-        _ => Err(file_error("a configuration file ends in .toml, .yaml, .yml or .json")),
+        _ => Err(file_error(
+            "a configuration file ends in .toml, .yaml, .yml or .json",
+        )),
     }
 }
 
 fn first_line(error: &figment::Error) -> String {
-    error.to_string().lines().next().unwrap_or("unusable configuration").to_owned()
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or("unusable configuration")
+        .to_owned()
 }
 
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
@@ -242,31 +265,61 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
         return bad(format!("{key} must be at least 1"));
     }
     if config.tp > 1 {
-        return bad(format!("tp is {}, but this build computes on one device: only --tp 1 works", config.tp));
+        return bad(format!(
+            "tp is {}, but this build computes on one device: only --tp 1 works",
+            config.tp
+        ));
     }
     if config.device == Device::Cuda {
-        return bad("device is cuda, but this build has no CUDA: use --device cpu or auto".to_owned());
+        return bad(
+            "device is cuda, but this build has no CUDA: use --device cpu or auto".to_owned(),
+        );
     }
-    if config.default_temperature.is_some_and(|t| !(0.0..=2.0).contains(&t)) {
+    if config
+        .default_temperature
+        .is_some_and(|t| !(0.0..=2.0).contains(&t))
+    {
         return bad("default_temperature must lie between 0 and 2".to_owned());
     }
     if config.default_top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
         return bad("default_top_p must lie above 0 and at most at 1".to_owned());
     }
-    let seconds = [("request_timeout", config.request_timeout.unwrap_or(1.0)), ("keep_alive", config.keep_alive), ("drain_timeout", config.drain_timeout)];
-    match seconds.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0 && *value <= 1e9)) {
-        Some((key, value)) => bad(format!("{key} is {value}, it must be a number of seconds from 0 to 1e9")),
+    let seconds = [
+        ("request_timeout", config.request_timeout.unwrap_or(1.0)),
+        ("keep_alive", config.keep_alive),
+        ("drain_timeout", config.drain_timeout),
+    ];
+    match seconds
+        .iter()
+        .find(|(_, value)| !(value.is_finite() && *value >= 0.0 && *value <= 1e9))
+    {
+        Some((key, value)) => bad(format!(
+            "{key} is {value}, it must be a number of seconds from 0 to 1e9"
+        )),
         None => Ok(()),
     }
 }
 
 fn describe_sources(config: Config, figment: &Figment) -> Loaded {
-    let known = Serialized::defaults(Config::default()).data().unwrap_or_default();
+    let known = Serialized::defaults(Config::default())
+        .data()
+        .unwrap_or_default();
     let known: Dict = known.into_values().next().unwrap_or_default();
-    let merged: Dict = figment.data().unwrap_or_default().into_values().next().unwrap_or_default();
-    let mut loaded = Loaded { config, sources: BTreeMap::new(), unknown: Vec::new() };
+    let merged: Dict = figment
+        .data()
+        .unwrap_or_default()
+        .into_values()
+        .next()
+        .unwrap_or_default();
+    let mut loaded = Loaded {
+        config,
+        sources: BTreeMap::new(),
+        unknown: Vec::new(),
+    };
     for key in merged.keys() {
-        let source = figment.find_metadata(key).map_or_else(|| "default".to_owned(), describe_source);
+        let source = figment
+            .find_metadata(key)
+            .map_or_else(|| "default".to_owned(), describe_source);
         if !known.contains_key(key) {
             loaded.unknown.push(format!("{key} ({source})"));
         }
@@ -305,7 +358,14 @@ mod tests {
     use crate::cli::{HttpFlags, ModelFlags};
 
     fn with_port(port: Option<u16>, config: Option<PathBuf>) -> ServeFlags {
-        ServeFlags { http: HttpFlags { port, ..HttpFlags::default() }, config, ..ServeFlags::default() }
+        ServeFlags {
+            http: HttpFlags {
+                port,
+                ..HttpFlags::default()
+            },
+            config,
+            ..ServeFlags::default()
+        }
     }
 
     fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -319,7 +379,14 @@ mod tests {
     fn flags_win_over_the_file_which_wins_over_defaults() {
         let (_folder, path) = file("weir.yaml", "port: 9000\nmax_queue: 7\napi_key: secret\n");
         let loaded = load(&with_port(Some(9001), Some(path.clone()))).expect("loads");
-        assert_eq!((loaded.config.port, loaded.config.max_queue, loaded.config.max_num_seqs), (9001, 7, 64));
+        assert_eq!(
+            (
+                loaded.config.port,
+                loaded.config.max_queue,
+                loaded.config.max_num_seqs
+            ),
+            (9001, 7, 64)
+        );
         assert_eq!(loaded.config.api_key, ["secret"]);
         assert_eq!(loaded.sources["port"], FLAGS);
         assert!(loaded.sources["max_queue"].ends_with("weir.yaml"));
@@ -328,25 +395,53 @@ mod tests {
 
     #[test]
     fn sizes_are_written_as_people_write_them() {
-        let (_folder, path) = file("weir.toml", "kv_cache_memory = '2GiB'\nbody_limit = '10 kb'\n");
+        let (_folder, path) = file(
+            "weir.toml",
+            "kv_cache_memory = '2GiB'\nbody_limit = '10 kb'\n",
+        );
         let config = load(&with_port(None, Some(path))).expect("loads").config;
-        assert_eq!((config.kv_cache_memory, config.body_limit), (ByteSize(2 << 30), ByteSize(10_000)));
+        assert_eq!(
+            (config.kv_cache_memory, config.body_limit),
+            (ByteSize(2 << 30), ByteSize(10_000))
+        );
     }
 
     #[test]
     fn unknown_keys_are_named() {
         let (_folder, path) = file("weir.json", r#"{"prot": 1}"#);
         let loaded = load(&with_port(None, Some(path))).expect("loads");
-        assert!(loaded.unknown[0].starts_with("prot ("), "{:?}", loaded.unknown);
+        assert!(
+            loaded.unknown[0].starts_with("prot ("),
+            "{:?}",
+            loaded.unknown
+        );
     }
 
     #[test]
     fn bad_values_name_key_and_file() {
         let (_folder, path) = file("weir.toml", "port = 'many'\n");
-        let error = load(&with_port(None, Some(path))).err().expect("fails").to_string();
-        assert!(error.contains("port") && error.contains("weir.toml"), "{error}");
-        let flags = ServeFlags { model: ModelFlags { default_temperature: Some(9.0), ..ModelFlags::default() }, ..ServeFlags::default() };
-        assert!(load(&flags).err().expect("fails").to_string().contains("default_temperature"));
+        let error = load(&with_port(None, Some(path)))
+            .err()
+            .expect("fails")
+            .to_string();
+        assert!(
+            error.contains("port") && error.contains("weir.toml"),
+            "{error}"
+        );
+        let flags = ServeFlags {
+            model: ModelFlags {
+                default_temperature: Some(9.0),
+                ..ModelFlags::default()
+            },
+            ..ServeFlags::default()
+        };
+        assert!(
+            load(&flags)
+                .err()
+                .expect("fails")
+                .to_string()
+                .contains("default_temperature")
+        );
         assert!(load(&with_port(None, Some("nowhere.toml".into()))).is_err());
     }
 }

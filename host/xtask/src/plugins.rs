@@ -26,7 +26,11 @@ const RECORD: &str = "plugins/dist/toolchain.json";
 
 /// Plugins that no user gets: crate, component, and the workspace and profile that build it.
 const OTHER_PLUGINS: &[(&str, &str, Workspace)] = &[
-    ("weir-plugin-hostile", "tests/hostile/dist/hostile.wasm", OURS),
+    (
+        "weir-plugin-hostile",
+        "tests/hostile/dist/hostile.wasm",
+        OURS,
+    ),
     (
         "hash-call-parser",
         "examples/tool_parser/hash_call.wasm",
@@ -136,12 +140,14 @@ fn list(manifest: &DocumentMut) -> Vec<Plugin> {
             entry: Some(name.to_owned()),
         })
     });
-    let others = OTHER_PLUGINS.iter().map(|(crate_name, wasm, workspace)| Plugin {
-        crate_name: (*crate_name).to_owned(),
-        workspace: *workspace,
-        wasm: PathBuf::from(wasm),
-        entry: None,
-    });
+    let others = OTHER_PLUGINS
+        .iter()
+        .map(|(crate_name, wasm, workspace)| Plugin {
+            crate_name: (*crate_name).to_owned(),
+            workspace: *workspace,
+            wasm: PathBuf::from(wasm),
+            entry: None,
+        });
     ours.chain(others).collect()
 }
 

@@ -13,7 +13,7 @@ pub mod pattern;
 pub mod program;
 pub mod search;
 
-use alloc::{sync::Arc, string::String, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 use weir_plugin_sdk::{
     Action, Event, FinishReason, Fragment, FragmentKind, Interests, PostProcessor,

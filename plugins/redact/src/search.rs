@@ -6,7 +6,7 @@
 //! it does match, what is left of it is replaced. Per character the work is at most the number of states; text behind a
 //! match that a longer candidate ran over and failed on is read again, once a match, so at most `MAX_MATCH` of it.
 
-use alloc::{sync::Arc, string::String, vec, vec::Vec};
+use alloc::{string::String, sync::Arc, vec, vec::Vec};
 
 use crate::program::{Program, Rules, State, StateId};
 

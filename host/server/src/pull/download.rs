@@ -45,7 +45,10 @@ fn transfer(url: &str, partial: &Path) -> Result<(), PullError> {
     };
     let resumed = response.status() == 206;
     let start = if resumed { present } else { 0 };
-    let length = response.body().content_length().map(|length| length + start);
+    let length = response
+        .body()
+        .content_length()
+        .map(|length| length + start);
     let mut file = fs::OpenOptions::new()
         .create(true)
         .write(true)
@@ -57,23 +60,36 @@ fn transfer(url: &str, partial: &Path) -> Result<(), PullError> {
     let mut reader = response.body_mut().as_reader();
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let read = reader.read(&mut buffer).map_err(|error| broke(progress.received, error.to_string()))?;
+        let read = reader
+            .read(&mut buffer)
+            .map_err(|error| broke(progress.received, error.to_string()))?;
         if read == 0 {
             break;
         }
-        file.write_all(&buffer[..read]).map_err(|error| file_error(partial, &error))?;
+        file.write_all(&buffer[..read])
+            .map_err(|error| file_error(partial, &error))?;
         progress.advance(read as u64);
     }
     match length {
-        Some(length) if length != progress.received => Err(broke(progress.received, "the connection closed early".to_owned())),
+        Some(length) if length != progress.received => Err(broke(
+            progress.received,
+            "the connection closed early".to_owned(),
+        )),
         _ => Ok(()),
     }
 }
 
 /// Trusts what the system trusts, so that company mirrors and proxies work as they do for pip.
 fn agent() -> Agent {
-    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-    Agent::config_builder().tls_config(tls).timeout_connect(Some(Duration::from_secs(30))).timeout_recv_response(Some(Duration::from_secs(60))).build().into()
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::PlatformVerifier)
+        .build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .timeout_connect(Some(Duration::from_secs(30)))
+        .timeout_recv_response(Some(Duration::from_secs(60)))
+        .build()
+        .into()
 }
 
 /// A bar on a terminal, a line every few seconds in a log.
@@ -88,13 +104,20 @@ impl Progress {
     fn new(start: u64, length: Option<u64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(length.unwrap_or(0)).with_position(start);
-            let style = ProgressStyle::with_template("fetching the model {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+            let style = ProgressStyle::with_template(
+                "fetching the model {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            );
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         if bar.is_none() {
             tracing::info!(bytes = length, resumed_at = start, "fetching the model");
         }
-        Self { received: start, length, bar, last_line: Instant::now() }
+        Self {
+            received: start,
+            length,
+            bar,
+            last_line: Instant::now(),
+        }
     }
 
     fn advance(&mut self, bytes: u64) {
@@ -102,7 +125,11 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.set_position(self.received),
             None if self.last_line.elapsed() > Duration::from_secs(5) => {
-                tracing::info!(received = self.received, of = self.length, "fetching the model");
+                tracing::info!(
+                    received = self.received,
+                    of = self.length,
+                    "fetching the model"
+                );
                 self.last_line = Instant::now();
             }
             None => {}
@@ -135,12 +162,29 @@ mod tests {
     fn serve_and_break(listener: &TcpListener) {
         for whole in [false, true] {
             let (mut connection, _) = listener.accept().expect("a connection");
-            let request: Vec<String> = BufReader::new(&connection).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-            let range = request.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=").map(|r| r.trim_end_matches('-').parse::<usize>().expect("a range")));
+            let request: Vec<String> = BufReader::new(&connection)
+                .lines()
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+                .collect();
+            let range = request.iter().find_map(|line| {
+                line.to_ascii_lowercase()
+                    .strip_prefix("range: bytes=")
+                    .map(|r| r.trim_end_matches('-').parse::<usize>().expect("a range"))
+            });
             let start = range.unwrap_or(0);
-            let status = if start > 0 { "206 Partial Content" } else { "200 OK" };
+            let status = if start > 0 {
+                "206 Partial Content"
+            } else {
+                "200 OK"
+            };
             let end = if whole { BODY.len() } else { BODY.len() / 2 };
-            write!(connection, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", BODY.len() - start).expect("writes");
+            write!(
+                connection,
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                BODY.len() - start
+            )
+            .expect("writes");
             connection.write_all(&BODY[start..end]).expect("writes");
         }
     }
@@ -148,14 +192,23 @@ mod tests {
     #[test]
     fn a_broken_download_goes_on_where_it_stopped() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let url = format!("http://{}/model", listener.local_addr().expect("an address"));
+        let url = format!(
+            "http://{}/model",
+            listener.local_addr().expect("an address")
+        );
         let server = std::thread::spawn(move || serve_and_break(&listener));
         let folder = tempfile::tempdir().expect("a temporary folder");
         let target = folder.path().join("model.whl");
-        let sha256: String = Sha256::digest(BODY).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256: String = Sha256::digest(BODY)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
 
         let broken = download(&url, &target, &sha256);
-        assert!(matches!(broken, Err(PullError::Transfer { .. })), "{broken:?}");
+        assert!(
+            matches!(broken, Err(PullError::Transfer { .. })),
+            "{broken:?}"
+        );
         assert!(!target.exists());
         download(&url, &target, &sha256).expect("goes on");
         assert_eq!(fs::read(&target).expect("reads"), BODY);
