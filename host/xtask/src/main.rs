@@ -1,6 +1,6 @@
 //! The project's own commands: `cargo xtask COMMAND`. Each stands in its own file.
 
-use std::path::Path;
+use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -31,9 +31,19 @@ enum Command {
     Wit,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
     let root = Path::new(ROOT).canonicalize()?;
-    match Arguments::parse().command {
+    match command {
         Command::Plugins(arguments) => plugins::run(&root, &arguments),
         Command::Tidy => tidy::run(&root),
         Command::Deps => deps::run(),
