@@ -24,14 +24,16 @@ pub(crate) struct KvPages {
 }
 
 impl KvSlabs {
-    /// Bytes of one block over all layers.
+    /// Bytes of one block over all layers; saturates, because the metadata is not checked against tensors yet.
     pub(crate) fn bytes_per_block(description: &ModelDescription, block_size: usize) -> usize {
-        description.layers
-            * 2
-            * block_size
-            * description.kv_heads
-            * description.head_dim
-            * size_of::<f32>()
+        [
+            description.layers,
+            description.kv_heads,
+            description.head_dim,
+            block_size,
+        ]
+        .into_iter()
+        .fold(2 * size_of::<f32>(), usize::saturating_mul)
     }
 
     /// Zeroed slabs; the system hands out their memory as blocks are first written.

@@ -1,5 +1,10 @@
 //! Tests of the crate from outside, on a tiny model they write themselves.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may fail by panicking, its fixtures too"
+)]
+
 mod execution;
 mod loading;
 mod tiny_llama;
