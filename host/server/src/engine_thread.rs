@@ -242,12 +242,18 @@ impl Worker {
             }
             self.look_at_readers();
             let outputs = self.engine.step();
+            // Before the outputs: whoever reads one finds it counted.
+            self.publish_counters();
             for output in outputs {
                 self.deliver(output);
             }
             self.pause_slow_readers();
-            self.shared.lock().counters = self.engine.counters();
+            self.publish_counters();
         }
+    }
+
+    fn publish_counters(&self) {
+        self.shared.lock().counters = self.engine.counters();
     }
 
     /// What was submitted since the last step, once there is something to do; None to end.
