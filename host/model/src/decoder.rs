@@ -68,7 +68,7 @@ impl Decoder {
             .collect::<Result<Vec<_>, _>>()?;
         let output_norm = weights.vector("output_norm.weight", hidden)?;
         let output = if description.tied_embeddings {
-            QMatMul::from_arc(Arc::clone(&embedding))?
+            weights.multiplier(&embedding)?
         } else {
             weights.linear("output.weight", vocab, hidden)?
         };
