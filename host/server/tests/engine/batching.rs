@@ -69,7 +69,10 @@ async fn together(engine: &EngineHandle, max_tokens: usize) -> Vec<Vec<u32>> {
 }
 
 /// Waits until the engine's counters are as wanted.
-async fn until(engine: &EngineHandle, wanted: impl Fn(&EngineCounters) -> bool) -> EngineCounters {
+pub async fn until(
+    engine: &EngineHandle,
+    wanted: impl Fn(&EngineCounters) -> bool,
+) -> EngineCounters {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let counters = engine.counters();
