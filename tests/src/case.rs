@@ -6,7 +6,7 @@
 //! values are judged from the policy, never taken from a run. Unknown keys are refused.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -26,6 +26,9 @@ pub struct Case {
     /// Policy points (`"4"`) and bugs of other servers (`"vllm 48020"`) it stands for.
     #[serde(default)]
     pub points: Vec<String>,
+    /// Where the shape of the input is known from: a format's definition, an issue thread, a peer's behaviour, our policy.
+    #[serde(default)]
+    pub source: String,
     /// Another parser of the chain beside the one whose folder the case is in.
     pub with: Option<String>,
     /// The end of the rendered prompt.
@@ -45,7 +48,7 @@ pub struct Case {
     /// The tools on offer.
     #[serde(default)]
     pub tools: Vec<OfferedTool>,
-    /// The configuration of a post-processor.
+    /// The configuration of the plugin whose folder the case is in.
     #[serde(default)]
     pub config: toml::Table,
     /// The message.
@@ -115,6 +118,8 @@ pub struct ExpectedCall {
     pub name: String,
     /// The bytes of the arguments.
     pub arguments: String,
+    /// The id the model wrote, for formats that have one; any id otherwise.
+    pub id: Option<String>,
     /// Whether it closed.
     #[serde(default = "yes")]
     pub complete: bool,
@@ -185,7 +190,8 @@ pub fn corpora() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpora")
 }
 
-/// The cases of all plugins under `folder` of the corpora, sorted.
+/// The cases of all plugins under `folder` of the corpora, sorted; `CORPUS=NAME` in the environment leaves only those of one
+/// plugin.
 ///
 /// # Errors
 /// When a folder or a case cannot be read.
@@ -198,5 +204,13 @@ pub fn read_all(folder: &str) -> anyhow::Result<Vec<Case>> {
         }
     }
     paths.sort();
-    paths.iter().map(|path| Case::read(path)).collect()
+    let only = env::var("CORPUS").ok();
+    let mut cases = Vec::new();
+    for path in paths {
+        let case = Case::read(&path)?;
+        if only.as_deref().is_none_or(|only| only == case.plugin()) {
+            cases.push(case);
+        }
+    }
+    Ok(cases)
 }

@@ -89,16 +89,15 @@ impl Runner {
             },
             ended: case.finish_reason,
         };
-        let mut parsers: Vec<&str> = case.with.iter().map(String::as_str).collect();
         if post_processor {
             runner
                 .post
                 .push(plugins.post_processor(case.plugin(), &case.config)?);
         } else {
-            parsers.push(case.plugin());
+            runner.take_parser(plugins.parser(case.plugin(), &case.config)?);
         }
-        for name in parsers {
-            runner.take_parser(plugins.parser(name)?);
+        if let Some(other) = &case.with {
+            runner.take_parser(plugins.parser(other, &toml::Table::new())?);
         }
         Ok(runner)
     }

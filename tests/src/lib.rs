@@ -19,11 +19,11 @@ pub trait Plugins {
     /// How it is called in a failure's report.
     fn label(&self) -> &'static str;
 
-    /// The parser of this name.
+    /// The parser of this name with this configuration.
     ///
     /// # Errors
-    /// When there is none or it cannot be loaded.
-    fn parser(&self, name: &str) -> anyhow::Result<Arc<dyn Parser>>;
+    /// When there is none, it cannot be loaded, or it refuses the configuration.
+    fn parser(&self, name: &str, config: &toml::Table) -> anyhow::Result<Arc<dyn Parser>>;
 
     /// The post-processor of this name with this configuration.
     ///

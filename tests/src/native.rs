@@ -8,6 +8,12 @@ use anyhow::{anyhow, bail};
 use weir_output as host;
 use weir_plugin_deepseek_r1::DeepseekR1;
 use weir_plugin_deepseek_v3::DeepseekV3;
+use weir_plugin_deepseek_v31::DeepseekV31;
+use weir_plugin_gpt_oss::GptOss;
+use weir_plugin_llama3::Llama3;
+use weir_plugin_marked_reasoning::MarkedReasoning;
+use weir_plugin_mistral::Mistral;
+use weir_plugin_qwen3::Qwen3;
 use weir_plugin_qwen25::Qwen25;
 use weir_plugin_redact::Redact;
 use weir_plugin_sdk as sdk;
@@ -22,11 +28,18 @@ impl Plugins for NativePlugins {
         "native"
     }
 
-    fn parser(&self, name: &str) -> anyhow::Result<Arc<dyn host::Parser>> {
+    fn parser(&self, name: &str, config: &toml::Table) -> anyhow::Result<Arc<dyn host::Parser>> {
+        let config = serde_json::to_string(config)?;
         Ok(match name {
-            "deepseek_r1" => Arc::new(NativeParser::<DeepseekR1>::new("{}")?),
-            "deepseek_v3" => Arc::new(NativeParser::<DeepseekV3>::new("{}")?),
-            "qwen25" => Arc::new(NativeParser::<Qwen25>::new("{}")?),
+            "deepseek_r1" => Arc::new(NativeParser::<DeepseekR1>::new(&config)?),
+            "deepseek_v3" => Arc::new(NativeParser::<DeepseekV3>::new(&config)?),
+            "deepseek_v31" => Arc::new(NativeParser::<DeepseekV31>::new(&config)?),
+            "gpt_oss" => Arc::new(NativeParser::<GptOss>::new(&config)?),
+            "llama3" => Arc::new(NativeParser::<Llama3>::new(&config)?),
+            "marked_reasoning" => Arc::new(NativeParser::<MarkedReasoning>::new(&config)?),
+            "mistral" => Arc::new(NativeParser::<Mistral>::new(&config)?),
+            "qwen25" => Arc::new(NativeParser::<Qwen25>::new(&config)?),
+            "qwen3" => Arc::new(NativeParser::<Qwen3>::new(&config)?),
             _ => bail!("no native parser `{name}`; add it to tests/src/native.rs"),
         })
     }
@@ -100,7 +113,7 @@ impl<P: sdk::Parser + Send> host::ParserSession for NativeSession<P> {
         events: &mut Vec<host::Event>,
     ) -> Result<(), host::PluginError> {
         let mut out = Vec::new();
-        self.0.push(sdk_fragment(fragment), &mut out);
+        self.0.push(&sdk_fragment(fragment), &mut out);
         events.extend(out.into_iter().map(host_event));
         Ok(())
     }
@@ -167,7 +180,7 @@ impl<P: sdk::PostProcessor + Send> host::PostProcessorSession for NativeSession<
         actions: &mut Vec<host::Action>,
     ) -> Result<(), host::PluginError> {
         let mut out = Vec::new();
-        self.0.push(sdk_event(event), &mut out);
+        self.0.push(&sdk_event(event), &mut out);
         actions.extend(out.into_iter().map(host_action));
         Ok(())
     }
@@ -203,6 +216,7 @@ fn sdk_context(context: &host::RequestContext) -> sdk::RequestContext {
         prompt_tail: context.prompt_tail.clone(),
         tool_markers: context.tool_markers.clone(),
         strict_markers: context.strict_markers,
+        ..sdk::RequestContext::default()
     }
 }
 

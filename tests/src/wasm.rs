@@ -46,13 +46,28 @@ impl WasmPlugins {
     }
 }
 
+impl WasmPlugins {
+    /// A registry in which the plugin of this name has this configuration.
+    fn configured(&self, name: &str, config: &toml::Table) -> anyhow::Result<Registry> {
+        let mut manifest = self.manifest.clone();
+        let entry = manifest.get_mut(name).and_then(toml::Value::as_table_mut);
+        entry
+            .with_context(|| format!("no `{name}` in plugins.toml"))?
+            .insert("config".to_owned(), config.clone().into());
+        registry(&self.host, self.folder.path(), &manifest)
+    }
+}
+
 impl Plugins for WasmPlugins {
     fn label(&self) -> &'static str {
         "wasm"
     }
 
-    fn parser(&self, name: &str) -> anyhow::Result<Arc<dyn Parser>> {
-        Ok(self.parsers.parser(name)?)
+    fn parser(&self, name: &str, config: &toml::Table) -> anyhow::Result<Arc<dyn Parser>> {
+        if config.is_empty() {
+            return Ok(self.parsers.parser(name)?);
+        }
+        Ok(self.configured(name, config)?.parser(name)?)
     }
 
     fn post_processor(
@@ -60,12 +75,7 @@ impl Plugins for WasmPlugins {
         name: &str,
         config: &toml::Table,
     ) -> anyhow::Result<Arc<dyn PostProcessor>> {
-        let mut manifest = self.manifest.clone();
-        let entry = manifest.get_mut(name).and_then(toml::Value::as_table_mut);
-        entry
-            .with_context(|| format!("no `{name}` in plugins.toml"))?
-            .insert("config".to_owned(), config.clone().into());
-        Ok(registry(&self.host, self.folder.path(), &manifest)?.post_processor(name)?)
+        Ok(self.configured(name, config)?.post_processor(name)?)
     }
 }
 

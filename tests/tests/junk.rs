@@ -111,7 +111,7 @@ fn check(parser: &str) {
         let some: Vec<_> = all.iter().zip(&chosen).filter(|(_, cut)| **cut).map(|(cut, _)| *cut).collect();
         let mut expected = None;
         for plugins in [&NativePlugins as &dyn Plugins, &wasm] {
-            let runner = Runner::of_parser(plugins.parser(parser).expect("a parser"), context.clone(), ended);
+            let runner = Runner::of_parser(plugins.parser(parser, &toml::Table::new()).expect("a parser"), context.clone(), ended);
             for cuts in [&[][..], &some, &all] {
                 let folded = runner.run(apply(&whole, cuts), mode).expect("no plugin error");
                 let expected = expected.get_or_insert_with(|| folded.clone());

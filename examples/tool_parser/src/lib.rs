@@ -47,7 +47,7 @@ impl Parser for HashCall {
         }
     }
 
-    fn push(&mut self, fragment: Fragment, events: &mut Vec<Event>) {
+    fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
         for piece in fragment.text.split_inclusive('\n') {
             if self.content_line {
                 content(piece, events);
@@ -132,7 +132,7 @@ mod tests {
         let (characters, mut events) = (text.chars().collect::<Vec<_>>(), Vec::new());
         for piece in characters.chunks(size) {
             parser.push(
-                Fragment {
+                &Fragment {
                     text: piece.iter().collect(),
                     kind: FragmentKind::Text,
                 },

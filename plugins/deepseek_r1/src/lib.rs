@@ -9,16 +9,18 @@
 
 extern crate alloc;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
     reasoning::{MarkedReasoning, ReasoningFormat},
 };
 
 static FORMAT: ReasoningFormat = ReasoningFormat {
-    markers: &["<think>", "</think>"],
+    start: Cow::Borrowed("<think>"),
+    end: Cow::Borrowed("</think>"),
     starts_inside: true,
+    tool_marker_ends: false,
 };
 
 /// One choice's parsing.
@@ -27,7 +29,7 @@ pub struct DeepseekR1(MarkedReasoning);
 
 impl Parser for DeepseekR1 {
     fn describe(_: &str) -> Result<ParserInfo, String> {
-        let [start, end] = FORMAT.markers.map(String::from);
+        let [start, end] = [&FORMAT.start, &FORMAT.end].map(|marker| String::from(&**marker));
         Ok(ParserInfo {
             name: "deepseek_r1".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -42,19 +44,19 @@ impl Parser for DeepseekR1 {
     }
 
     fn new(_: &str, context: &RequestContext) -> Self {
-        Self(MarkedReasoning::new(
-            &FORMAT,
-            &context.prompt_tail,
-            context.strict_markers,
-        ))
+        Self(MarkedReasoning::new(&FORMAT, context))
     }
 
-    fn push(&mut self, fragment: Fragment, events: &mut Vec<Event>) {
+    fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
         self.0.push(fragment, events);
     }
 
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
         self.0.finish(reason, events);
+    }
+
+    fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
+        Some(FORMAT.grammar(context))
     }
 }
 
@@ -73,7 +75,7 @@ mod tests {
         };
         let mut parser = DeepseekR1::new("{}", &context);
         let mut events = Vec::new();
-        parser.push(Fragment::new(text, FragmentKind::Text), &mut events);
+        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
         parser.finish(FinishReason::Stop, &mut events);
         events
     }

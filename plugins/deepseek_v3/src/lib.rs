@@ -50,8 +50,8 @@ impl Parser for DeepseekV3 {
             aliases: ["deepseekv3"].map(Into::into).into(),
             markers: [CALLS_BEGIN, CALL_BEGIN].map(Into::into).into(),
             special_tokens: FORMAT.markers.iter().map(|m| (*m).into()).collect(),
-            stop_tokens: Vec::new(),
             chat_template: Some(include_str!("../../../chat_templates/deepseek_v3.jinja").into()),
+            ..ParserInfo::default()
         })
     }
 
@@ -59,7 +59,7 @@ impl Parser for DeepseekV3 {
         Self(MarkedCalls::new(&FORMAT, context.strict_markers))
     }
 
-    fn push(&mut self, fragment: Fragment, events: &mut Vec<Event>) {
+    fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
         self.0.push(fragment, events);
     }
 
@@ -93,7 +93,7 @@ mod tests {
             } else {
                 FragmentKind::Text
             };
-            parser.push(Fragment::new(marker, kind), &mut events);
+            parser.push(&Fragment::new(marker, kind), &mut events);
         }
         parser.finish(FinishReason::Stop, &mut events);
         let begin = Event::CallBegin {

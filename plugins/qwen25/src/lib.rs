@@ -41,8 +41,8 @@ impl Parser for Qwen25 {
             aliases: ["hermes", "qwen"].map(Into::into).into(),
             markers: [START].map(Into::into).into(),
             special_tokens: [START, END].map(Into::into).into(),
-            stop_tokens: Vec::new(),
             chat_template: Some(include_str!("../../../chat_templates/hermes.jinja").into()),
+            ..ParserInfo::default()
         })
     }
 
@@ -50,7 +50,7 @@ impl Parser for Qwen25 {
         Self(MarkedCalls::new(&FORMAT, context.strict_markers))
     }
 
-    fn push(&mut self, fragment: Fragment, events: &mut Vec<Event>) {
+    fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
         self.0.push(fragment, events);
     }
 
@@ -75,7 +75,7 @@ mod tests {
             "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a",
             "\": 1}}\n</tool_call>",
         ] {
-            parser.push(Fragment::new(text, FragmentKind::Text), &mut events);
+            parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
         }
         parser.finish(FinishReason::Stop, &mut events);
         let delta = |delta: &str| Event::CallArguments {

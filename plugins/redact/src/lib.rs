@@ -41,6 +41,7 @@ impl PostProcessor for Redact {
                 reasoning: config.reasoning,
                 calls: false,
             },
+            default_config: String::new(),
         })
     }
 
@@ -55,7 +56,7 @@ impl PostProcessor for Redact {
         }
     }
 
-    fn push(&mut self, event: Event, actions: &mut Vec<Action>) {
+    fn push(&mut self, event: &Event, actions: &mut Vec<Action>) {
         let mut out = String::new();
         match event {
             Event::Content(fragment) => {
@@ -63,10 +64,10 @@ impl PostProcessor for Redact {
                 emit_content(out, actions);
             }
             Event::Reasoning { text } => {
-                self.reasoning.push(&text, &mut out);
+                self.reasoning.push(text, &mut out);
                 emit_reasoning(out, actions);
             }
-            call => actions.push(Action::Emit(call)),
+            call => actions.push(Action::Emit(call.clone())),
         }
     }
 

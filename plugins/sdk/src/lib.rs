@@ -12,6 +12,7 @@ extern crate std;
 
 mod component;
 pub mod fragment_buffer;
+pub mod grammar;
 pub mod json_call;
 pub mod json_scanner;
 pub mod marked_calls;
@@ -21,11 +22,12 @@ pub mod post_processor;
 pub mod reasoning;
 pub mod types;
 
+pub use grammar::Segment;
 pub use parser::Parser;
 pub use post_processor::PostProcessor;
 pub use types::{
-    Action, Event, FinishReason, Fragment, FragmentKind, Interests, ParserInfo, PostProcessorInfo,
-    RequestContext, Roles, Tool, ToolChoice,
+    Action, CallIdFormat, Event, FinishReason, Fragment, FragmentKind, Interests, ParserInfo,
+    PostProcessorInfo, RequestContext, ResponseFormat, Roles, Tool, ToolChoice,
 };
 
 #[cfg(target_arch = "wasm32")]

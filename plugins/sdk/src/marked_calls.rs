@@ -102,7 +102,7 @@ impl MarkedCalls {
     pub fn new(format: &'static CallFormat, strict_markers: bool) -> Self {
         assert_eq!(format.markers.len(), format.roles.len(), "a role a marker");
         Self {
-            scanner: MarkerScanner::new(format.markers, strict_markers),
+            scanner: MarkerScanner::new(format.markers.iter().copied(), strict_markers),
             calls: Calls {
                 format,
                 state: State::Blank { fence: 0 },
@@ -116,7 +116,7 @@ impl MarkedCalls {
     }
 
     /// See [`crate::Parser::push`].
-    pub fn push(&mut self, fragment: Fragment, events: &mut Vec<Event>) {
+    pub fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
         self.scanner.push(fragment, &mut self.calls, events);
     }
 

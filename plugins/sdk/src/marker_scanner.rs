@@ -4,7 +4,7 @@
 //! kinds, never on how the text was cut; the work is linear in the text. A control fragment is atomic: it is a marker or
 //! it is text of kind control, and no marker spans it. With strict markers nothing but a control fragment is a marker.
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 use crate::types::{Event, Fragment, FragmentKind};
 
@@ -32,25 +32,27 @@ pub trait MarkerReader {
 /// Streaming scanner for a set of markers.
 #[derive(Debug)]
 pub struct MarkerScanner {
-    markers: &'static [&'static str],
+    markers: Vec<Cow<'static, str>>,
     strict: bool,
     /// Text or unknown that begins a marker and ends in the middle of it.
     held: Option<Fragment>,
 }
 
 /// A fragment that is being read.
-struct Input {
-    fragment: Fragment,
+struct Input<'a> {
+    text: Cow<'a, str>,
+    kind: FragmentKind,
     /// How far it was read.
     at: usize,
     /// Whether no marker can go on past its end.
     last: bool,
 }
 
-impl Input {
-    fn new(fragment: Fragment) -> Self {
+impl<'a> Input<'a> {
+    fn new(text: impl Into<Cow<'a, str>>, kind: FragmentKind) -> Self {
         Self {
-            fragment,
+            text: text.into(),
+            kind,
             at: 0,
             last: false,
         }
@@ -59,7 +61,7 @@ impl Input {
     fn last(fragment: Fragment) -> Self {
         Self {
             last: true,
-            ..Self::new(fragment)
+            ..Self::new(fragment.text, fragment.kind)
         }
     }
 }
@@ -79,16 +81,14 @@ impl MarkerScanner {
     /// A scanner for `markers`, none of which is empty or begins another one.
     ///
     /// # Panics
-    /// When a marker is empty or begins another one.
-    pub fn new(markers: &'static [&'static str], strict: bool) -> Self {
-        for (index, marker) in markers.iter().enumerate() {
-            assert!(
-                !markers
-                    .iter()
-                    .enumerate()
-                    .any(|(other, text)| other != index && text.starts_with(marker)),
-                "a marker is empty or begins another one"
-            );
+    /// When a marker is empty or begins another one; see [`check_markers`].
+    pub fn new<M: Into<Cow<'static, str>>>(
+        markers: impl IntoIterator<Item = M>,
+        strict: bool,
+    ) -> Self {
+        let markers: Vec<_> = markers.into_iter().map(Into::into).collect();
+        if let Err(message) = check_markers(&markers) {
+            panic!("{message}");
         }
         Self {
             markers,
@@ -97,19 +97,24 @@ impl MarkerScanner {
         }
     }
 
+    /// The text of the marker of this index.
+    pub fn marker(&self, marker: usize) -> &str {
+        &self.markers[marker]
+    }
+
     /// Reads the next fragment.
     pub fn push<R: MarkerReader>(
         &mut self,
-        fragment: Fragment,
+        fragment: &Fragment,
         reader: &mut R,
         events: &mut Vec<Event>,
     ) {
-        let mut input = Input::new(fragment);
+        let mut input = Input::new(fragment.text.as_str(), fragment.kind);
         if let Some(mut held) = self.held.take() {
             // Only text is withheld, so the same kind is text too.
-            if held.kind == input.fragment.kind {
-                held.text.push_str(&input.fragment.text);
-                input = Input::new(held);
+            if held.kind == fragment.kind {
+                held.text.push_str(&fragment.text);
+                input = Input::new(held.text, held.kind);
             } else {
                 self.read_all(Input::last(held), reader, events);
             }
@@ -128,7 +133,12 @@ impl MarkerScanner {
     }
 
     /// Reads a fragment and all that the reader wants to read again on the way.
-    fn read_all<R: MarkerReader>(&mut self, input: Input, reader: &mut R, events: &mut Vec<Event>) {
+    fn read_all<R: MarkerReader>(
+        &mut self,
+        input: Input<'_>,
+        reader: &mut R,
+        events: &mut Vec<Event>,
+    ) {
         // The next input is the last one; an empty stack allocates nothing.
         let mut stack = Vec::new();
         let mut next = Some(input);
@@ -145,13 +155,13 @@ impl MarkerScanner {
     /// Reads a fragment to its end, or until the reader wants something again.
     fn read<R: MarkerReader>(
         &mut self,
-        input: &mut Input,
+        input: &mut Input<'_>,
         reader: &mut R,
         events: &mut Vec<Event>,
     ) -> Vec<Fragment> {
-        let kind = input.fragment.kind;
-        while input.at < input.fragment.text.len() {
-            let rest = &input.fragment.text[input.at..];
+        let kind = input.kind;
+        while input.at < input.text.len() {
+            let rest = &input.text[input.at..];
             input.at += if reader.literal() {
                 reader.text(rest, kind, events)
             } else {
@@ -193,7 +203,7 @@ impl MarkerScanner {
             }
             // The first byte of a marker is the first of a character, so this is a border.
             let rest = &text[at..];
-            let found = self.markers.iter().position(|m| rest.starts_with(m));
+            let found = self.markers.iter().position(|m| rest.starts_with(&**m));
             let prefix = !last && self.markers.iter().any(|m| m.starts_with(rest));
             return match (at, found, prefix) {
                 (0, Some(marker), _) => Found::Marker(marker),
@@ -204,6 +214,26 @@ impl MarkerScanner {
         }
         Found::Text(text.len())
     }
+}
+
+/// Checks that a scanner can be made for these markers; for those that come from a configuration.
+///
+/// # Errors
+/// When there is an empty one, or one begins another.
+pub fn check_markers<M: AsRef<str>>(markers: &[M]) -> Result<(), &'static str> {
+    let begins_another = |index: usize, marker: &str| {
+        let mut others = markers.iter().enumerate();
+        others.any(|(other, text)| other != index && text.as_ref().starts_with(marker))
+    };
+    for (index, marker) in markers.iter().enumerate() {
+        if marker.as_ref().is_empty() {
+            return Err("a marker is empty");
+        }
+        if begins_another(index, marker.as_ref()) {
+            return Err("a marker begins another one");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -230,10 +260,10 @@ mod tests {
     const MARKERS: &[&str] = &["<think>", "</think>", "<<a"];
 
     fn trace(strict: bool, fragments: &[(&str, FragmentKind)]) -> String {
-        let mut scanner = MarkerScanner::new(MARKERS, strict);
+        let mut scanner = MarkerScanner::new(MARKERS.iter().copied(), strict);
         let mut trace = Trace::default();
         for (text, kind) in fragments {
-            scanner.push(Fragment::new(*text, *kind), &mut trace, &mut Vec::new());
+            scanner.push(&Fragment::new(*text, *kind), &mut trace, &mut Vec::new());
         }
         scanner.finish(&mut trace, &mut Vec::new());
         trace.0
@@ -241,7 +271,7 @@ mod tests {
 
     #[test]
     fn only_a_possible_marker_is_withheld() {
-        let mut scanner = MarkerScanner::new(MARKERS, false);
+        let mut scanner = MarkerScanner::new(MARKERS.iter().copied(), false);
         let mut trace = Trace::default();
         let steps = [
             ("a<", "a"),
@@ -256,7 +286,7 @@ mod tests {
         ];
         for (text, seen) in steps {
             let fragment = Fragment::new(text, FragmentKind::Text);
-            scanner.push(fragment, &mut trace, &mut Vec::new());
+            scanner.push(&fragment, &mut trace, &mut Vec::new());
             assert_eq!(trace.0, seen, "after {text}");
         }
     }
@@ -285,6 +315,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "begins another one")]
     fn markers_that_begin_each_other_are_refused() {
-        MarkerScanner::new(&["<a", "<ab"], false);
+        MarkerScanner::new(["<a", "<ab"], false);
     }
 }

@@ -2,7 +2,10 @@
 
 use alloc::{string::String, vec::Vec};
 
-use crate::types::{Event, FinishReason, Fragment, ParserInfo, RequestContext};
+use crate::{
+    grammar::Segment,
+    types::{Event, FinishReason, Fragment, ParserInfo, RequestContext},
+};
 
 /// One choice's parsing; the value is the session: made per request and choice, never reused.
 ///
@@ -19,8 +22,14 @@ pub trait Parser: Sized + 'static {
     fn new(config: &str, context: &RequestContext) -> Self;
 
     /// Takes the next fragment and appends what it means to `events`.
-    fn push(&mut self, fragment: Fragment, events: &mut Vec<Event>);
+    fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>);
 
     /// Says that nothing more comes and appends what was held back. Called once.
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>);
+
+    /// How this format's answers are forced for a request: what the tool choice asks for, written as this parser reads it.
+    /// `None` when the format cannot be forced, or nothing is to be forced.
+    fn grammar(_config: &str, _context: &RequestContext) -> Option<Segment> {
+        None
+    }
 }

@@ -19,7 +19,7 @@ pub trait PostProcessor: Sized + 'static {
     fn new(config: &str, context: &RequestContext) -> Self;
 
     /// Takes an event it is interested in and appends what it does.
-    fn push(&mut self, event: Event, actions: &mut Vec<Action>);
+    fn push(&mut self, event: &Event, actions: &mut Vec<Action>);
 
     /// Says that nothing more comes and appends what was held back. Called once.
     fn finish(&mut self, reason: FinishReason, actions: &mut Vec<Action>);

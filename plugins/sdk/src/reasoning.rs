@@ -2,26 +2,57 @@
 //!
 //! Invariants: the first end marker ends the reasoning, later ones are content; line breaks next to the markers are
 //! markup; everything else is verbatim. Whether the output starts inside reasoning is read from the prompt, and only
-//! where the prompt says nothing from the family. Tool markers mean nothing here.
+//! where the prompt says nothing from the family. A tool marker is reasoning like any other text, except where
+//! [`ReasoningFormat::tool_marker_ends`] says otherwise.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use crate::{
     fragment_buffer::FragmentBuffer,
+    grammar::Segment,
     marker_scanner::{MarkerReader, MarkerScanner},
-    types::{Event, FinishReason, Fragment, FragmentKind},
+    types::{Event, FinishReason, Fragment, FragmentKind, RequestContext},
 };
 
 /// How a family marks its reasoning.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReasoningFormat {
-    /// The start marker and the end marker.
-    pub markers: &'static [&'static str; 2],
+    /// The start marker; empty for families that have none.
+    pub start: Cow<'static, str>,
+    /// The end marker.
+    pub end: Cow<'static, str>,
     /// Whether the output starts inside reasoning when the prompt holds neither marker.
     pub starts_inside: bool,
+    /// Whether a control fragment that is a marker of the tool parser behind ends the reasoning too: for families that
+    /// are known to leave out the end marker before a call.
+    pub tool_marker_ends: bool,
 }
 
-const START: usize = 0;
+impl ReasoningFormat {
+    /// Whether an output that follows this prompt starts inside reasoning: the last marker there says so.
+    pub fn starts_inside(&self, prompt_tail: &str) -> bool {
+        let find = |marker: &str| {
+            Some(marker)
+                .filter(|marker| !marker.is_empty())
+                .and_then(|marker| prompt_tail.rfind(marker))
+        };
+        match (find(&self.start), find(&self.end)) {
+            (None, None) => self.starts_inside,
+            (started, ended) => started > ended,
+        }
+    }
+
+    /// How an answer with reasoning in front is forced: the reasoning freely, up to its end marker.
+    pub fn grammar(&self, context: &RequestContext) -> Segment {
+        let end = String::from(&*self.end);
+        if self.starts_inside(&context.prompt_tail) {
+            return Segment::sequence([Segment::Until(end), Segment::Answer]);
+        }
+        Segment::Answer
+    }
+}
+
+const END: usize = 0;
 
 /// One choice's parsing.
 #[derive(Debug)]
@@ -32,7 +63,10 @@ pub struct MarkedReasoning {
 
 #[derive(Debug)]
 struct Splitter {
-    markers: &'static [&'static str; 2],
+    /// End marker and start marker.
+    markers: [Cow<'static, str>; 2],
+    /// Control fragments that end the reasoning as the end marker does and are content themselves.
+    enders: Vec<String>,
     state: State,
     /// White space that becomes markup if a marker follows.
     blank: FragmentBuffer,
@@ -53,29 +87,31 @@ enum State {
 }
 
 impl MarkedReasoning {
-    /// A parser of this format for an output that follows this prompt.
-    pub fn new(format: &'static ReasoningFormat, prompt_tail: &str, strict_markers: bool) -> Self {
-        let [start, end] = format.markers;
-        let inside = match (prompt_tail.rfind(start), prompt_tail.rfind(end)) {
-            (None, None) => format.starts_inside,
-            (started, ended) => started > ended,
-        };
+    /// A parser of this format for one choice of this request.
+    pub fn new(format: &ReasoningFormat, context: &RequestContext) -> Self {
+        let markers = [format.end.clone(), format.start.clone()];
+        let scanned = markers.iter().filter(|marker| !marker.is_empty()).cloned();
         Self {
-            scanner: MarkerScanner::new(format.markers, strict_markers),
+            scanner: MarkerScanner::new(scanned, context.strict_markers),
             splitter: Splitter {
-                markers: format.markers,
-                state: if inside {
+                enders: if format.tool_marker_ends {
+                    context.tool_markers.clone()
+                } else {
+                    Vec::new()
+                },
+                state: if format.starts_inside(&context.prompt_tail) {
                     State::LeadingReasoning
                 } else {
                     State::LeadingContent
                 },
                 blank: FragmentBuffer::default(),
+                markers,
             },
         }
     }
 
     /// See [`crate::Parser::push`].
-    pub fn push(&mut self, fragment: Fragment, events: &mut Vec<Event>) {
+    pub fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
         self.scanner.push(fragment, &mut self.splitter, events);
     }
 
@@ -88,6 +124,10 @@ impl MarkedReasoning {
 
 impl MarkerReader for Splitter {
     fn text(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
+        if self.ends_reasoning(text, kind) {
+            self.before_end(events);
+            self.state = State::Content;
+        }
         match self.state {
             State::LeadingContent | State::LeadingReasoning => {
                 let space = prefix(text, &[' ', '\t', '\r', '\n']);
@@ -113,7 +153,7 @@ impl MarkerReader for Splitter {
     }
 
     fn marker(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>) {
-        match (self.state, marker == START) {
+        match (self.state, marker != END) {
             (State::LeadingContent | State::LeadingReasoning, true) => {
                 self.blank.clear();
                 self.state = State::LeadingReasoning;
@@ -124,7 +164,7 @@ impl MarkerReader for Splitter {
             }
             // Any other marker is text where it stands.
             _ => {
-                let text = self.markers[marker];
+                let text = self.markers[marker].clone();
                 let mut taken = 0;
                 while taken < text.len() {
                     taken += self.text(&text[taken..], kind, events);
@@ -137,6 +177,13 @@ impl MarkerReader for Splitter {
 const LINE_BREAKS: &[char] = &['\r', '\n'];
 
 impl Splitter {
+    /// Whether this is a tool marker that ends the reasoning.
+    fn ends_reasoning(&self, text: &str, kind: FragmentKind) -> bool {
+        kind == FragmentKind::Control
+            && matches!(self.state, State::LeadingReasoning | State::Reasoning)
+            && self.enders.iter().any(|marker| marker == text)
+    }
+
     /// The first character that is not white space came, and no marker before it.
     fn lead_out(&mut self, events: &mut Vec<Event>) {
         if self.state == State::LeadingContent {

@@ -115,6 +115,18 @@ pub enum ToolChoice {
     Named(String),
 }
 
+/// What the request says about the form of the answer's content.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ResponseFormat {
+    /// Any text.
+    #[default]
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON that matches this schema, as text.
+    JsonSchema(String),
+}
+
 /// What a session may know of its request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequestContext {
@@ -124,6 +136,8 @@ pub struct RequestContext {
     pub tool_choice: ToolChoice,
     /// Whether several calls may stand in one answer.
     pub parallel_tool_calls: bool,
+    /// The form of the content.
+    pub response_format: ResponseFormat,
     /// The end of the rendered prompt; a reasoning parser's starting state comes from the last reasoning marker there.
     pub prompt_tail: String,
     /// Markers of the tool parser behind this parser in the chain.
@@ -139,6 +153,16 @@ pub struct Roles {
     pub reasoning: bool,
     /// Finds tool calls.
     pub tools: bool,
+}
+
+/// Which ids the host gives to calls whose format writes none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CallIdFormat {
+    /// The host's own.
+    #[default]
+    Any,
+    /// So many letters and digits, for families whose chat template takes no other.
+    Alphanumeric(u8),
 }
 
 /// What a parser says about itself at load.
@@ -160,6 +184,10 @@ pub struct ParserInfo {
     pub stop_tokens: Vec<String>,
     /// The text of a chat template with tools, for models whose own has none.
     pub chat_template: Option<String>,
+    /// Which ids calls get.
+    pub call_ids: CallIdFormat,
+    /// The configuration it takes, with every default, as JSON text; empty when it takes none.
+    pub default_config: String,
 }
 
 /// Which events a post-processor wants; the others pass it by.
@@ -182,6 +210,8 @@ pub struct PostProcessorInfo {
     pub version: String,
     /// What it wants to see.
     pub interests: Interests,
+    /// The configuration it takes, with every default, as JSON text; empty when it takes none.
+    pub default_config: String,
 }
 
 /// What a post-processor does.

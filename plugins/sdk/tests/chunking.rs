@@ -2,9 +2,11 @@
 //!
 //! Texts are made of markers, pieces of JSON and garbage; families here stand for those of the plugins.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, FragmentKind,
+    Event, FinishReason, Fragment, FragmentKind, RequestContext,
     json_scanner::is_object,
     marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
     reasoning::{MarkedReasoning, ReasoningFormat},
@@ -29,8 +31,10 @@ static AFTER_SEPARATOR: CallFormat = CallFormat {
 };
 
 static REASONING: ReasoningFormat = ReasoningFormat {
-    markers: &["<think>", "</think>"],
+    start: Cow::Borrowed("<think>"),
+    end: Cow::Borrowed("</think>"),
     starts_inside: true,
+    tool_marker_ends: false,
 };
 
 const PIECES: &[&str] = &[
@@ -114,13 +118,17 @@ fn fold(events: Vec<Event>) -> Vec<Event> {
 
 fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment]) -> Vec<Event> {
     let mut events = Vec::new();
+    let context = RequestContext {
+        strict_markers: strict,
+        ..RequestContext::default()
+    };
     let format = match family {
         Family::InBody => &IN_BODY,
         Family::AfterSeparator => &AFTER_SEPARATOR,
         Family::Reasoning => {
-            let mut parser = MarkedReasoning::new(&REASONING, "", strict);
+            let mut parser = MarkedReasoning::new(&REASONING, &context);
             for fragment in input {
-                parser.push(fragment.clone(), &mut events);
+                parser.push(fragment, &mut events);
             }
             parser.finish(reason, &mut events);
             return fold(events);
@@ -128,7 +136,7 @@ fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment])
     };
     let mut parser = MarkedCalls::new(format, strict);
     for fragment in input {
-        parser.push(fragment.clone(), &mut events);
+        parser.push(fragment, &mut events);
     }
     parser.finish(reason, &mut events);
     fold(events)

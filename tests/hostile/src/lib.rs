@@ -46,8 +46,8 @@ impl Parser for Hostile {
         Self { misbehaviour }
     }
 
-    fn push(&mut self, fragment: Fragment, events: &mut Vec<Event>) {
-        events.push(Event::Content(fragment));
+    fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
+        events.push(Event::Content(fragment.clone()));
         self.misbehaviour.act(Place::Push, events);
     }
 
