@@ -9,10 +9,11 @@
 
 extern crate alloc;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    forced_calls::ForcedCalls,
     marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
 };
 
@@ -33,6 +34,24 @@ static FORMAT: CallFormat = CallFormat {
     ],
     name: NamePlace::AfterSeparator,
 };
+
+static FORCED: ForcedCalls = ForcedCalls {
+    block: Some([CALLS_BEGIN, CALLS_END]),
+    call: [CALL_BEGIN, CALL_END],
+    separator: "\n",
+    body,
+};
+
+fn body(tool: &Tool) -> Segment {
+    let name = &tool.name;
+    Segment::sequence([
+        Segment::literal("function"),
+        Segment::marker(SEPARATOR),
+        Segment::Literal(format!("{name}\n```json\n")),
+        Segment::Json(tool.parameters.clone()),
+        Segment::literal("\n```"),
+    ])
+}
 
 /// One choice's parsing.
 #[derive(Debug)]
@@ -66,13 +85,17 @@ impl Parser for DeepseekV3 {
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
         self.0.finish(reason, events);
     }
+
+    fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
+        FORCED.grammar(context)
+    }
 }
 
 weir_plugin_sdk::export_parser!(DeepseekV3);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::FragmentKind;
+    use weir_plugin_sdk::{FragmentKind, ToolChoice};
 
     use super::*;
 
@@ -106,6 +129,40 @@ mod tests {
             delta: "{}".into(),
         };
         assert_eq!(events, [begin, arguments, Event::CallEnd { index: 0 }]);
+    }
+
+    #[test]
+    fn a_call_is_forced_as_the_template_writes_it() {
+        let tool = Tool {
+            name: "f".into(),
+            description: None,
+            parameters: "{\"type\": \"object\"}".into(),
+            strict: false,
+        };
+        let context = RequestContext {
+            tools: [tool].into(),
+            tool_choice: ToolChoice::Required,
+            ..RequestContext::default()
+        };
+        let call = Segment::sequence([
+            Segment::marker(CALL_BEGIN),
+            Segment::sequence([
+                Segment::literal("function"),
+                Segment::marker(SEPARATOR),
+                Segment::literal("f\n```json\n"),
+                Segment::Json("{\"type\": \"object\"}".into()),
+                Segment::literal("\n```"),
+            ]),
+            Segment::marker(CALL_END),
+        ]);
+        assert_eq!(
+            DeepseekV3::grammar("{}", &context),
+            Some(Segment::sequence([
+                Segment::marker(CALLS_BEGIN),
+                call.calls(Some(Segment::literal("\n")), &context),
+                Segment::marker(CALLS_END),
+            ]))
+        );
     }
 
     #[test]

@@ -9,10 +9,12 @@
 
 extern crate alloc;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    forced_calls::ForcedCalls,
+    grammar::json_string,
     marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
 };
 
@@ -24,6 +26,22 @@ static FORMAT: CallFormat = CallFormat {
     roles: &[MarkerRole::CallStart, MarkerRole::CallEnd],
     name: NamePlace::Body,
 };
+
+static FORCED: ForcedCalls = ForcedCalls {
+    block: None,
+    call: [START, END],
+    separator: "\n",
+    body,
+};
+
+fn body(tool: &Tool) -> Segment {
+    let name = json_string(&tool.name);
+    Segment::sequence([
+        Segment::Literal(format!("\n{{\"name\": {name}, \"arguments\": ")),
+        Segment::Json(tool.parameters.clone()),
+        Segment::literal("}\n"),
+    ])
+}
 
 /// One choice's parsing.
 #[derive(Debug)]
@@ -57,13 +75,17 @@ impl Parser for Qwen25 {
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
         self.0.finish(reason, events);
     }
+
+    fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
+        FORCED.grammar(context)
+    }
 }
 
 weir_plugin_sdk::export_parser!(Qwen25);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::FragmentKind;
+    use weir_plugin_sdk::{FragmentKind, ToolChoice};
 
     use super::*;
 
@@ -89,6 +111,34 @@ mod tests {
         };
         let end = Event::CallEnd { index: 0 };
         assert_eq!(events, [begin, delta("{\"a"), delta("\": 1}"), end]);
+    }
+
+    #[test]
+    fn a_call_is_forced_as_the_template_writes_it() {
+        let tool = Tool {
+            name: "say \"x\"".into(),
+            description: None,
+            parameters: "{\"type\": \"object\"}".into(),
+            strict: false,
+        };
+        let context = RequestContext {
+            tools: [tool].into(),
+            tool_choice: ToolChoice::Required,
+            ..RequestContext::default()
+        };
+        let call = Segment::sequence([
+            Segment::marker(START),
+            Segment::sequence([
+                Segment::literal("\n{\"name\": \"say \\\"x\\\"\", \"arguments\": "),
+                Segment::Json("{\"type\": \"object\"}".into()),
+                Segment::literal("}\n"),
+            ]),
+            Segment::marker(END),
+        ]);
+        assert_eq!(
+            Qwen25::grammar("{}", &context),
+            Some(call.calls(Some(Segment::literal("\n")), &context))
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! format's own and dropped; no marker is ever content; a broken call costs its neighbours nothing, even when it is a
 //! forgotten quote that swallowed an end marker. A Markdown fence around a call's JSON is markup.
 
-use alloc::{borrow::ToOwned, vec::Vec};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
 use crate::{
     fragment_buffer::FragmentBuffer,
@@ -31,7 +31,7 @@ pub enum MarkerRole {
     CallStart,
     /// Ends a call.
     CallEnd,
-    /// Stands between the call's type and its name.
+    /// Stands between the call's type and its name, or between its name and its JSON.
     Separator,
     /// Stands around all calls; ends a call that has no end marker.
     Block,
@@ -42,8 +42,12 @@ pub enum MarkerRole {
 pub enum NamePlace {
     /// In the JSON: `{"name": ..., "arguments": {...}}`.
     Body,
-    /// After the separator, on the line before the JSON, which is the arguments alone.
+    /// After the separator, on the line before the JSON, which is the arguments alone. Where no name stands there, what
+    /// stands before the separator is the name, if it is not the type `function`.
     AfterSeparator,
+    /// Before the separator; the JSON after it is the arguments alone. Where nothing or `function` stands before it, a
+    /// name may follow as in [`NamePlace::AfterSeparator`]; a tool may be called `function`, too.
+    BeforeSeparator,
 }
 
 /// One choice's parsing.
@@ -75,8 +79,8 @@ enum State {
     Content,
     /// In a call before the separator.
     Type,
-    /// In the name, which starts at this byte of `raw`.
-    Name { start: usize },
+    /// After the separator in the name, which starts at this byte of `raw`; if none stands there it is `default`.
+    Name { start: usize, default: String },
     /// Between name or start marker, and the JSON. The call has begun if its name is known.
     Opening { fence: Fence, call: JsonCall },
     /// In the JSON, where markers are data.
@@ -95,6 +99,8 @@ enum Fence {
 }
 
 const FENCE_BACKTICKS: u8 = 3;
+/// The only type of a call there is.
+const TYPE: &str = "function";
 const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 impl MarkedCalls {
@@ -148,7 +154,7 @@ impl MarkerReader for Calls {
                 self.raw.push(text, kind);
                 text.len()
             }
-            State::Name { start } => self.name(text, kind, *start, events),
+            State::Name { start, .. } => self.name(text, kind, *start, events),
             State::Opening { .. } => self.opening(text, kind, events),
             State::Json { .. } => self.json(text, kind, events),
         }
@@ -165,15 +171,11 @@ impl MarkerReader for Calls {
                         fence: Fence::Absent,
                         call: JsonCall::object(self.next_index),
                     },
-                    NamePlace::AfterSeparator => State::Type,
+                    NamePlace::AfterSeparator | NamePlace::BeforeSeparator => State::Type,
                 };
             }
             MarkerRole::Separator => match self.state {
-                State::Type => {
-                    // What stood before it is the format's own, as little of the call as a marker.
-                    self.raw.clear();
-                    self.state = State::Name { start: 0 };
-                }
+                State::Type => self.separate(events),
                 State::Content => self.state = State::Blank { fence: 0 },
                 _ => {}
             },
@@ -221,32 +223,62 @@ impl Calls {
             let space = leading_space(text);
             if space > 0 {
                 self.raw.push(&text[..space], kind);
-                self.state = State::Name {
-                    start: start + space,
-                };
+                if let State::Name { start, .. } = &mut self.state {
+                    *start += space;
+                }
                 return space;
             }
         }
         let length = text.find(['\n', '`', '{']).unwrap_or(text.len());
         self.raw.push(&text[..length], kind);
-        if length < text.len() && !self.begin(start, events) {
-            self.state = State::Failed { begun: false };
+        if length < text.len() {
+            self.name_ended(events);
         }
         length
     }
 
-    /// Begins the call whose name stands in `raw` from `start` on, unless it is empty.
-    fn begin(&mut self, start: usize, events: &mut Vec<Event>) -> bool {
-        let name = self.raw.text()[start..].trim_end_matches(WHITE_SPACE);
+    /// The separator came: the name stands before it or comes now.
+    fn separate(&mut self, events: &mut Vec<Event>) {
+        let before = self.raw.text().trim_matches(WHITE_SPACE).to_owned();
+        let named_before = self.format.name == NamePlace::BeforeSeparator;
+        if named_before && !before.is_empty() && before != TYPE {
+            self.begin(&before, events);
+            return;
+        }
+        // What stood before it is the format's own, as little of the call as a marker, unless it proves to be the name.
+        self.raw.clear();
+        let default = if named_before || before != TYPE {
+            before
+        } else {
+            String::new()
+        };
+        self.state = State::Name { start: 0, default };
+    }
+
+    /// The end of the name after the separator came.
+    fn name_ended(&mut self, events: &mut Vec<Event>) {
+        let blank = State::Blank { fence: 0 };
+        if let State::Name { start, default } = core::mem::replace(&mut self.state, blank) {
+            if self.raw.text().len() == start {
+                self.raw.clear();
+                self.raw.push(&default, FragmentKind::Text);
+            }
+            let name = self.raw.text().trim_matches(WHITE_SPACE).to_owned();
+            self.begin(&name, events);
+        }
+    }
+
+    /// Begins a call of this name; no name is no call.
+    fn begin(&mut self, name: &str, events: &mut Vec<Event>) {
         if name.is_empty() {
-            return false;
+            self.state = State::Failed { begun: false };
+            return;
         }
         self.state = State::Opening {
             fence: Fence::Absent,
             call: JsonCall::named(self.next_index, name, events),
         };
         self.next_index += 1;
-        true
     }
 
     /// White space and the opening fence.
@@ -329,8 +361,8 @@ impl Calls {
 
     /// The marker that ends a call came.
     fn close(&mut self, events: &mut Vec<Event>) {
-        if let State::Name { start } = self.state {
-            self.begin(start, events);
+        if let State::Name { .. } = self.state {
+            self.name_ended(events);
         }
         match &mut self.state {
             State::Opening { call, .. } if call.begun() => {

@@ -30,11 +30,26 @@ static AFTER_SEPARATOR: CallFormat = CallFormat {
     name: NamePlace::AfterSeparator,
 };
 
+static BEFORE_SEPARATOR: CallFormat = CallFormat {
+    markers: AFTER_SEPARATOR.markers,
+    roles: AFTER_SEPARATOR.roles,
+    name: NamePlace::BeforeSeparator,
+};
+
 static REASONING: ReasoningFormat = ReasoningFormat {
+    turn: Cow::Borrowed(""),
     start: Cow::Borrowed("<think>"),
     end: Cow::Borrowed("</think>"),
     starts_inside: true,
     tool_marker_ends: false,
+};
+
+static OPTIONAL_REASONING: ReasoningFormat = ReasoningFormat {
+    turn: Cow::Borrowed(""),
+    start: Cow::Borrowed("<think>"),
+    end: Cow::Borrowed("</think>"),
+    starts_inside: false,
+    tool_marker_ends: true,
 };
 
 const PIECES: &[&str] = &[
@@ -83,13 +98,16 @@ const PIECES: &[&str] = &[
     "<call>\n{\"name\": \"k\"}\n</call>",
     "<call>function<｜sep｜>l\n```json\n{\"c\": null}\n```</call>",
     "<call>function<｜sep｜>m\n",
+    "<call>n<｜sep｜>{\"d\": \"\"}</call>",
 ];
 
 #[derive(Debug, Clone, Copy)]
 enum Family {
     InBody,
     AfterSeparator,
+    BeforeSeparator,
     Reasoning,
+    OptionalReasoning,
 }
 
 /// Adjacent pieces of content of one kind, of reasoning and of one call's arguments become one.
@@ -120,13 +138,19 @@ fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment])
     let mut events = Vec::new();
     let context = RequestContext {
         strict_markers: strict,
+        tool_markers: vec!["<call>".into()],
         ..RequestContext::default()
     };
     let format = match family {
         Family::InBody => &IN_BODY,
         Family::AfterSeparator => &AFTER_SEPARATOR,
-        Family::Reasoning => {
-            let mut parser = MarkedReasoning::new(&REASONING, &context);
+        Family::BeforeSeparator => &BEFORE_SEPARATOR,
+        Family::Reasoning | Family::OptionalReasoning => {
+            let format = match family {
+                Family::Reasoning => &REASONING,
+                _ => &OPTIONAL_REASONING,
+            };
+            let mut parser = MarkedReasoning::new(format, &context);
             for fragment in input {
                 parser.push(fragment, &mut events);
             }
@@ -222,7 +246,8 @@ proptest! {
         strict in any::<bool>(),
         stopped in any::<bool>(),
         family in prop_oneof![
-            Just(Family::InBody), Just(Family::AfterSeparator), Just(Family::Reasoning)
+            Just(Family::InBody), Just(Family::AfterSeparator), Just(Family::Reasoning),
+            Just(Family::OptionalReasoning)
         ],
     ) {
         let input = join(&pieces);
@@ -254,7 +279,12 @@ fn work_is_linear() {
         ),
     ];
     for text in &texts {
-        for family in [Family::InBody, Family::AfterSeparator, Family::Reasoning] {
+        for family in [
+            Family::InBody,
+            Family::AfterSeparator,
+            Family::BeforeSeparator,
+            Family::Reasoning,
+        ] {
             let whole = [Fragment::new(text.as_str(), FragmentKind::Text)];
             let events = parse(family, false, FinishReason::Stop, &whole);
             check_contract(&events);

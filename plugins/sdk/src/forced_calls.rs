@@ -1,0 +1,244 @@
+//! How the families of [`crate::marked_calls`] are forced: calls between markers as a tree of [`Segment`]s.
+//!
+//! Invariants: what is forced is what the family's chat template would write, and its parser reads it back as the same
+//! calls; nothing is forced that the request does not ask for. It knows no family's markers.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+
+use crate::{
+    grammar::{Segment, forced_tools},
+    types::{RequestContext, ResponseFormat, Tool, ToolChoice},
+};
+
+/// How a family writes calls that are forced.
+#[derive(Debug)]
+pub struct ForcedCalls {
+    /// The markers around all calls, for families that have them.
+    pub block: Option<[&'static str; 2]>,
+    /// The markers around a call.
+    pub call: [&'static str; 2],
+    /// What stands between two calls.
+    pub separator: &'static str,
+    /// What stands between the markers of a call of this tool.
+    pub body: fn(&Tool) -> Segment,
+}
+
+impl ForcedCalls {
+    /// See [`crate::Parser::grammar`]. Calls are forced as the tool choice asks for it. Where it leaves the choice to the
+    /// model and every tool is strict, text stays free and a call, once its marker came, is forced.
+    pub fn grammar(&self, context: &RequestContext) -> Option<Segment> {
+        let forced: Vec<&Tool> = forced_tools(context).collect();
+        if !forced.is_empty() {
+            return Some(self.calls(Start::Marker, &forced, context));
+        }
+        let strict = context.tool_choice == ToolChoice::Auto
+            && !context.tools.is_empty()
+            && context.tools.iter().all(|tool| tool.strict);
+        strict.then(|| {
+            let tools: Vec<&Tool> = context.tools.iter().collect();
+            if context.response_format == ResponseFormat::Text {
+                self.text_and_calls(&tools, context)
+            } else {
+                // Text beside calls would break the format of the response.
+                let calls = self.calls(Start::Marker, &tools, context);
+                Segment::Alternative([calls, Segment::Answer].into())
+            }
+        })
+    }
+
+    /// All of an answer that is calls; or the first part of one that has them after text.
+    fn calls(&self, start: Start, tools: &[&Tool], context: &RequestContext) -> Segment {
+        let separator = (!self.separator.is_empty()).then(|| Segment::literal(self.separator));
+        match (self.block, start) {
+            (Some([begin, end]), _) => Segment::sequence([
+                start.segment(begin),
+                self.call(Start::Marker, tools).calls(separator, context),
+                Segment::marker(end),
+            ]),
+            (None, Start::Marker) => self.call(start, tools).calls(separator, context),
+            (None, Start::Text) => self.call(start, tools),
+        }
+    }
+
+    fn call(&self, start: Start, tools: &[&Tool]) -> Segment {
+        let mut bodies: Vec<Segment> = tools.iter().map(|tool| (self.body)(tool)).collect();
+        let body = if bodies.len() == 1 {
+            bodies.remove(0)
+        } else {
+            Segment::Alternative(bodies)
+        };
+        let [begin, end] = self.call;
+        Segment::sequence([start.segment(begin), body, Segment::marker(end)])
+    }
+
+    fn text_and_calls(&self, tools: &[&Tool], context: &RequestContext) -> Segment {
+        let block = self.block.map(|[begin, _]| begin);
+        let starts = block.into_iter().chain([self.call[0]]);
+        Segment::sequence([
+            Segment::Repeat {
+                segment: Box::new(self.calls(Start::Text, tools, context)),
+                separator: None,
+                min: 0,
+                max: (!context.parallel_tool_calls).then_some(1),
+            },
+            Segment::TextWithout(starts.map(String::from).collect()),
+        ])
+    }
+}
+
+/// What stands before and with the marker that starts calls.
+#[derive(Clone, Copy)]
+enum Start {
+    /// The marker alone.
+    Marker,
+    /// Free text.
+    Text,
+}
+
+impl Start {
+    fn segment(self, marker: &str) -> Segment {
+        match self {
+            Self::Marker => Segment::marker(marker),
+            Self::Text => Segment::Until(marker.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    const PLAIN: ForcedCalls = ForcedCalls {
+        block: None,
+        call: ["<c>", "</c>"],
+        separator: "\n",
+        body: |tool| Segment::literal(tool.name.as_str()),
+    };
+    const BLOCK: ForcedCalls = ForcedCalls {
+        block: Some(["<b>", "</b>"]),
+        separator: "",
+        ..PLAIN
+    };
+
+    fn context(choice: ToolChoice, strict: bool) -> RequestContext {
+        let tool = |name: &str| Tool {
+            name: name.into(),
+            description: None,
+            parameters: "{}".into(),
+            strict,
+        };
+        RequestContext {
+            tools: ["f", "g"].map(tool).into(),
+            tool_choice: choice,
+            parallel_tool_calls: true,
+            ..RequestContext::default()
+        }
+    }
+
+    fn call(start: Segment, body: Segment) -> Segment {
+        Segment::sequence([start, body, Segment::marker("</c>")])
+    }
+
+    fn either() -> Segment {
+        Segment::Alternative(["f", "g"].map(Segment::literal).into())
+    }
+
+    fn repeat(segment: Segment, separator: Option<Segment>, min: u32, max: Option<u32>) -> Segment {
+        Segment::Repeat {
+            segment: Box::new(segment),
+            separator: separator.map(Box::new),
+            min,
+            max,
+        }
+    }
+
+    #[test]
+    fn nothing_is_forced_unasked() {
+        assert_eq!(PLAIN.grammar(&RequestContext::default()), None);
+        assert_eq!(PLAIN.grammar(&context(ToolChoice::Auto, false)), None);
+        assert_eq!(PLAIN.grammar(&context(ToolChoice::None, true)), None);
+        let mixed = RequestContext {
+            tools: [
+                context(ToolChoice::Auto, true),
+                context(ToolChoice::Auto, false),
+            ]
+            .map(|context| context.tools[0].clone())
+            .into(),
+            ..RequestContext::default()
+        };
+        assert_eq!(PLAIN.grammar(&mixed), None);
+        let unknown = ToolChoice::Named("h".to_string());
+        assert_eq!(PLAIN.grammar(&context(unknown, true)), None);
+    }
+
+    #[test]
+    fn a_choice_forces_calls() {
+        let any = call(Segment::marker("<c>"), either());
+        let required = context(ToolChoice::Required, false);
+        let line = Some(Segment::literal("\n"));
+        assert_eq!(
+            PLAIN.grammar(&required),
+            Some(repeat(any.clone(), line.clone(), 1, None))
+        );
+        assert_eq!(
+            BLOCK.grammar(&required),
+            Some(Segment::sequence([
+                Segment::marker("<b>"),
+                repeat(any, None, 1, None),
+                Segment::marker("</b>"),
+            ]))
+        );
+        let named = RequestContext {
+            parallel_tool_calls: false,
+            ..context(ToolChoice::Named("g".into()), false)
+        };
+        let one = call(Segment::marker("<c>"), Segment::literal("g"));
+        assert_eq!(PLAIN.grammar(&named), Some(repeat(one, line, 1, Some(1))));
+    }
+
+    #[test]
+    fn strict_tools_leave_text_free() {
+        let auto = context(ToolChoice::Auto, true);
+        let text = |markers: &[&str]| {
+            Segment::TextWithout(markers.iter().map(ToString::to_string).collect())
+        };
+        assert_eq!(
+            PLAIN.grammar(&auto),
+            Some(Segment::sequence([
+                repeat(call(Segment::Until("<c>".into()), either()), None, 0, None),
+                text(&["<c>"]),
+            ]))
+        );
+        let one = RequestContext {
+            parallel_tool_calls: false,
+            ..auto
+        };
+        let block = Segment::sequence([
+            Segment::Until("<b>".into()),
+            repeat(call(Segment::marker("<c>"), either()), None, 1, Some(1)),
+            Segment::marker("</b>"),
+        ]);
+        assert_eq!(
+            BLOCK.grammar(&one),
+            Some(Segment::sequence([
+                repeat(block, None, 0, Some(1)),
+                text(&["<b>", "<c>"]),
+            ]))
+        );
+    }
+
+    #[test]
+    fn strict_tools_beside_a_response_format_leave_no_text() {
+        let auto = RequestContext {
+            response_format: ResponseFormat::JsonObject,
+            ..context(ToolChoice::Auto, true)
+        };
+        let calls = PLAIN.grammar(&context(ToolChoice::Required, true));
+        assert_eq!(
+            PLAIN.grammar(&auto),
+            calls.map(|calls| Segment::Alternative([calls, Segment::Answer].into()))
+        );
+    }
+}
