@@ -17,6 +17,7 @@ use weir_plugin_sdk::{
 };
 
 static FORMAT: ReasoningFormat = ReasoningFormat {
+    turn: Cow::Borrowed("<｜Assistant｜>"),
     start: Cow::Borrowed("<think>"),
     end: Cow::Borrowed("</think>"),
     starts_inside: true,
@@ -86,6 +87,7 @@ mod tests {
         let content = [Event::Content(Fragment::new("x", FragmentKind::Text))];
         assert_eq!(parse("", "x"), reasoning);
         assert_eq!(parse("</think>y<think>\n", "x"), reasoning);
+        assert_eq!(parse("</think>y<｜Assistant｜>", "x"), reasoning);
         assert_eq!(parse("<think>\n\n</think>", "x"), content);
         assert_eq!(parse("<think>\n\n</think>", "<think>x"), reasoning);
     }

@@ -3,8 +3,7 @@
 //! `{"patterns": [{"name": "ticket", "pattern": "[A-Z]{2,5}-\\d+", "replacement": "[ticket]"}], "reasoning": true}`.
 //! A rule without `pattern` takes the built-in of its name; without `replacement` it becomes `[redacted]`; without
 //! `patterns` the rules are all the built-ins. Whatever is not understood is refused, an unknown key too: a slip of the
-//! pen must not switch a redaction off. The JSON reader knows strings, booleans, arrays and objects, which is all that
-//! stands here; a general one would double the size of the component.
+//! pen must not switch a redaction off.
 
 use alloc::{
     format,
@@ -12,6 +11,8 @@ use alloc::{
     vec,
     vec::Vec,
 };
+
+use weir_plugin_sdk::{config_reader::ConfigReader, grammar::json_string};
 
 use crate::program::{Program, Rules};
 
@@ -42,7 +43,7 @@ impl Config {
     /// # Errors
     /// What cannot be used, and where.
     pub fn read(text: &str) -> Result<Self, String> {
-        let mut json = Json::new(text);
+        let mut json = ConfigReader::new(text);
         let mut rules = None;
         let mut reasoning = false;
         json.object(|key, json| {
@@ -66,6 +67,20 @@ impl Config {
     }
 }
 
+/// The configuration of which every user who gives none makes use, as JSON text.
+pub fn default_config() -> String {
+    let replacement = json_string(DEFAULT_REPLACEMENT);
+    let rules: Vec<String> = BUILT_IN
+        .iter()
+        .map(|(name, pattern)| {
+            let (name, pattern) = (json_string(name), json_string(pattern));
+            format!(r#"{{"name": {name}, "pattern": {pattern}, "replacement": {replacement}}}"#)
+        })
+        .collect();
+    let rules = rules.join(", ");
+    format!(r#"{{"patterns": [{rules}], "reasoning": false}}"#)
+}
+
 fn built_in_rules() -> Result<Rules, String> {
     let mut program = Program::new();
     for (name, pattern) in BUILT_IN {
@@ -80,7 +95,7 @@ fn built_in_rules() -> Result<Rules, String> {
     })
 }
 
-fn read_rules(json: &mut Json<'_>) -> Result<Rules, String> {
+fn read_rules(json: &mut ConfigReader<'_>) -> Result<Rules, String> {
     let mut rules = Rules {
         program: Program::new(),
         replacements: Vec::new(),
@@ -92,7 +107,7 @@ fn read_rules(json: &mut Json<'_>) -> Result<Rules, String> {
     Ok(rules)
 }
 
-fn read_rule(json: &mut Json<'_>, rules: &mut Rules) -> Result<(), String> {
+fn read_rule(json: &mut ConfigReader<'_>, rules: &mut Rules) -> Result<(), String> {
     let (mut name, mut pattern, mut replacement) = (None, None, None);
     json.object(|key, json| {
         let field = match key {
@@ -135,169 +150,6 @@ fn built_in(name: &str) -> Option<&'static str> {
     Some(pattern)
 }
 
-/// A reader of the JSON that stands in this configuration, driven by what is expected next.
-struct Json<'a> {
-    text: &'a str,
-    position: usize,
-}
-
-impl<'a> Json<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { text, position: 0 }
-    }
-
-    fn fail<T>(&self, expected: &str) -> Result<T, String> {
-        Err(format!(
-            "configuration, byte {}: {expected} expected",
-            self.position
-        ))
-    }
-
-    fn rest(&self) -> &'a str {
-        &self.text[self.position..]
-    }
-
-    fn skip_white_space(&mut self) {
-        let rest = self.rest();
-        let trimmed = rest.trim_start_matches([' ', '\t', '\r', '\n']);
-        self.position += rest.len() - trimmed.len();
-    }
-
-    /// Takes `token` if it comes next, white space skipped.
-    fn take(&mut self, token: &str) -> bool {
-        self.skip_white_space();
-        let found = self.rest().starts_with(token);
-        if found {
-            self.position += token.len();
-        }
-        found
-    }
-
-    fn expect(&mut self, token: &str) -> Result<(), String> {
-        if self.take(token) {
-            return Ok(());
-        }
-        self.fail(&format!("`{token}`"))
-    }
-
-    fn end(&mut self) -> Result<(), String> {
-        self.skip_white_space();
-        if self.rest().is_empty() {
-            return Ok(());
-        }
-        self.fail("the end")
-    }
-
-    fn object(
-        &mut self,
-        mut field: impl FnMut(&str, &mut Self) -> Result<(), String>,
-    ) -> Result<(), String> {
-        self.expect("{")?;
-        if self.take("}") {
-            return Ok(());
-        }
-        loop {
-            let key = self.string()?;
-            self.expect(":")?;
-            field(&key, self)?;
-            if !self.take(",") {
-                return self.expect("}");
-            }
-        }
-    }
-
-    fn array(
-        &mut self,
-        mut item: impl FnMut(&mut Self) -> Result<(), String>,
-    ) -> Result<(), String> {
-        self.expect("[")?;
-        if self.take("]") {
-            return Ok(());
-        }
-        loop {
-            item(self)?;
-            if !self.take(",") {
-                return self.expect("]");
-            }
-        }
-    }
-
-    fn boolean(&mut self) -> Result<bool, String> {
-        if self.take("true") {
-            return Ok(true);
-        }
-        if self.take("false") {
-            return Ok(false);
-        }
-        self.fail("true or false")
-    }
-
-    fn string(&mut self) -> Result<String, String> {
-        self.skip_white_space();
-        if !self.rest().starts_with('"') {
-            return self.fail("a string");
-        }
-        self.position += 1;
-        let mut value = String::new();
-        loop {
-            let Some(c) = self.next_char() else {
-                return self.fail("`\"`");
-            };
-            match c {
-                '"' => return Ok(value),
-                '\\' => value.push(self.escape()?),
-                c if c < ' ' => return self.fail("an escape in place of a control character"),
-                c => value.push(c),
-            }
-        }
-    }
-
-    fn next_char(&mut self) -> Option<char> {
-        let c = self.rest().chars().next()?;
-        self.position += c.len_utf8();
-        Some(c)
-    }
-
-    fn escape(&mut self) -> Result<char, String> {
-        Ok(match self.next_char() {
-            Some(c @ ('"' | '\\' | '/')) => c,
-            Some('b') => '\u{8}',
-            Some('f') => '\u{c}',
-            Some('n') => '\n',
-            Some('r') => '\r',
-            Some('t') => '\t',
-            Some('u') => {
-                let unit = self.code_unit()?;
-                let code = match unit {
-                    0xd800..0xdc00 if self.rest().starts_with("\\u") => {
-                        self.position += 2;
-                        let low = self.code_unit()?;
-                        if !(0xdc00..0xe000).contains(&low) {
-                            return self.fail("the second half of a surrogate pair");
-                        }
-                        0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00)
-                    }
-                    unit => unit,
-                };
-                match char::from_u32(code) {
-                    Some(c) => c,
-                    None => return self.fail("a whole surrogate pair"),
-                }
-            }
-            _ => return self.fail("a known escape"),
-        })
-    }
-
-    fn code_unit(&mut self) -> Result<u32, String> {
-        let digits = self.rest().get(..4).unwrap_or_default();
-        if digits.len() != 4 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return self.fail("four hexadecimal digits");
-        }
-        self.position += 4;
-        u32::from_str_radix(digits, 16).or_else(|_| self.fail("four hexadecimal digits"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,6 +181,17 @@ mod tests {
         ] {
             let error = Config::read(config).expect_err(config);
             assert!(error.contains(reason), "{config}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_what_no_configuration_means() {
+        let given = Config::read(&default_config()).expect("a good configuration");
+        let none = Config::read("{}").expect("the built-ins");
+        assert_eq!(given.rules.replacements, none.rules.replacements);
+        assert_eq!(given.reasoning, none.reasoning);
+        for (_, pattern) in BUILT_IN {
+            assert!(default_config().contains(&json_string(pattern)));
         }
     }
 

@@ -20,7 +20,10 @@ use weir_plugin_sdk::{
     PostProcessorInfo, RequestContext,
 };
 
-use crate::{config::Config, search::Search};
+use crate::{
+    config::{Config, default_config},
+    search::Search,
+};
 
 weir_plugin_sdk::export_post_processor!(Redact);
 
@@ -41,7 +44,7 @@ impl PostProcessor for Redact {
                 reasoning: config.reasoning,
                 calls: false,
             },
-            default_config: String::new(),
+            default_config: default_config(),
         })
     }
 

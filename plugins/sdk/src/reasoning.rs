@@ -1,11 +1,11 @@
 //! The reasoning parser of every family that writes its reasoning between two markers, before the answer.
 //!
-//! Invariants: the first end marker ends the reasoning, later ones are content; line breaks next to the markers are
-//! markup; everything else is verbatim. Whether the output starts inside reasoning is read from the prompt, and only
-//! where the prompt says nothing from the family. A tool marker is reasoning like any other text, except where
-//! [`ReasoningFormat::tool_marker_ends`] says otherwise.
+//! Invariants: the first end marker ends the reasoning; one that comes before any of the answer is markup, a later one is
+//! content; line breaks next to the markers are markup; everything else is verbatim. Whether the output starts inside
+//! reasoning is read from the prompt, and only where the prompt says nothing from the family. A tool marker is reasoning
+//! like any other text, except where [`ReasoningFormat::tool_marker_ends`] says otherwise.
 
-use alloc::{borrow::Cow, string::String, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
 
 use crate::{
     fragment_buffer::FragmentBuffer,
@@ -17,6 +17,9 @@ use crate::{
 /// How a family marks its reasoning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReasoningFormat {
+    /// What starts a turn in the prompt; empty if that is not known. Only what follows the last one is read, so that the
+    /// reasoning of earlier turns and what a user writes about markers say nothing.
+    pub turn: Cow<'static, str>,
     /// The start marker; empty for families that have none.
     pub start: Cow<'static, str>,
     /// The end marker.
@@ -31,24 +34,37 @@ pub struct ReasoningFormat {
 impl ReasoningFormat {
     /// Whether an output that follows this prompt starts inside reasoning: the last marker there says so.
     pub fn starts_inside(&self, prompt_tail: &str) -> bool {
-        let find = |marker: &str| {
-            Some(marker)
-                .filter(|marker| !marker.is_empty())
-                .and_then(|marker| prompt_tail.rfind(marker))
-        };
-        match (find(&self.start), find(&self.end)) {
-            (None, None) => self.starts_inside,
-            (started, ended) => started > ended,
-        }
+        self.opened_by(prompt_tail).unwrap_or(self.starts_inside)
     }
 
-    /// How an answer with reasoning in front is forced: the reasoning freely, up to its end marker.
+    /// Whether the last marker of the turn that this prompt starts is the start marker; `None` if there is no marker.
+    fn opened_by(&self, prompt_tail: &str) -> Option<bool> {
+        let find = |text: &str, marker: &str| {
+            Some(marker)
+                .filter(|marker| !marker.is_empty())
+                .and_then(|marker| text.rfind(marker))
+        };
+        let turn = &prompt_tail[find(prompt_tail, &self.turn).unwrap_or(0)..];
+        let (started, ended) = (find(turn, &self.start), find(turn, &self.end));
+        started.max(ended).map(|_| started > ended)
+    }
+
+    /// How an answer with reasoning in front is forced: the reasoning freely, up to its end marker. Where the model
+    /// decides whether it reasons, it still may.
     pub fn grammar(&self, context: &RequestContext) -> Segment {
-        let end = String::from(&*self.end);
-        if self.starts_inside(&context.prompt_tail) {
-            return Segment::sequence([Segment::Until(end), Segment::Answer]);
-        }
-        Segment::Answer
+        let rest = Segment::Until(String::from(&*self.end));
+        let reasoning = match self.opened_by(&context.prompt_tail) {
+            Some(false) => return Segment::Answer,
+            None if !self.starts_inside && self.start.is_empty() => return Segment::Answer,
+            None if !self.starts_inside => Segment::Repeat {
+                segment: Box::new(Segment::sequence([Segment::marker(&*self.start), rest])),
+                separator: None,
+                min: 0,
+                max: Some(1),
+            },
+            _ => rest,
+        };
+        Segment::sequence([reasoning, Segment::Answer])
     }
 }
 
@@ -160,6 +176,11 @@ impl MarkerReader for Splitter {
             }
             (State::LeadingReasoning | State::Reasoning, false) => {
                 self.before_end(events);
+                self.state = State::AfterEnd;
+            }
+            // Before any of the answer: an end without reasoning, or the end marker once more.
+            (State::LeadingContent | State::AfterEnd, false) => {
+                self.blank.clear();
                 self.state = State::AfterEnd;
             }
             // Any other marker is text where it stands.
