@@ -11,6 +11,7 @@ extern crate alloc;
 extern crate std;
 
 mod component;
+pub mod config_reader;
 pub mod forced_calls;
 pub mod fragment_buffer;
 pub mod grammar;
