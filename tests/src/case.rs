@@ -1,9 +1,9 @@
 //! The format of a corpus case: one TOML file, written by hand.
 //!
 //! `shows` says what the case is about; `points` names the policy points and the peers' bugs it stands for. The input is
-//! `text`, or `chunks` where some of it comes as control tokens or reasoning parsers need company. `[expect]` is the
-//! message with streamed calls; `[expect.complete]` is the message with whole calls, where that is another one. Expected
-//! values are judged from the policy, never taken from a run. Unknown keys are refused.
+//! `text`, or `chunks` where control tokens and a remote engine's text are told from text. `[expect]` is the message with
+//! streamed calls; `[expect.complete]` is the message with whole calls, where that is another one. Expected values are
+//! judged from the policy, never taken from a run. Unknown keys are refused.
 
 use std::{
     env, fs,
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context;
 use serde::Deserialize;
-use weir_output::{ChatFinishReason, FinishReason, Fragment, FragmentKind, Tool};
+use weir_output::{ChatFinishReason, FinishReason, Fragment, FragmentKind, Tool, ToolChoice};
 
 /// One case.
 #[derive(Debug, Clone, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Case {
     /// The tools on offer.
     #[serde(default)]
     pub tools: Vec<OfferedTool>,
+    /// What the request says about calling them: `"auto"` where nothing stands here.
+    #[serde(default)]
+    pub tool_choice: Choice,
     /// The configuration of the plugin whose folder the case is in.
     #[serde(default)]
     pub config: toml::Table,
@@ -57,7 +60,7 @@ pub struct Case {
 
 /// A piece of the model's output.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Chunk {
     /// Text, which may be cut anywhere.
     Text(String),
@@ -66,6 +69,42 @@ pub enum Chunk {
         /// Its text.
         control: String,
     },
+    /// A remote engine's text, which may be cut anywhere.
+    Unknown {
+        /// It.
+        unknown: String,
+    },
+}
+
+/// What the request says about calling tools.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Choice {
+    /// Without naming a tool.
+    Mode(ChoiceMode),
+    /// This tool.
+    Named {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What the request says about calling tools without naming one.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChoiceMode {
+    /// No calls.
+    None,
+    /// The model decides.
+    Auto,
+    /// At least one call.
+    Required,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self::Mode(ChoiceMode::Auto)
+    }
 }
 
 /// A tool on offer.
@@ -76,6 +115,9 @@ pub struct OfferedTool {
     pub name: String,
     /// JSON Schema of its arguments, as text.
     pub parameters: String,
+    /// Whether arguments must match the schema.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 /// What is expected.
@@ -151,12 +193,13 @@ impl Case {
         Ok(case)
     }
 
-    /// What the model wrote: text in one piece, each control token for itself.
+    /// What the model wrote: a stretch of text in one piece, each control token for itself.
     pub fn fragments(&self) -> Vec<Fragment> {
         let text = self.text.iter().map(|text| (text, FragmentKind::Text));
         let chunks = self.chunks.iter().map(|chunk| match chunk {
             Chunk::Text(text) => (text, FragmentKind::Text),
             Chunk::Control { control } => (control, FragmentKind::Control),
+            Chunk::Unknown { unknown } => (unknown, FragmentKind::Unknown),
         });
         text.chain(chunks)
             .filter(|(text, _)| !text.is_empty())
@@ -173,9 +216,25 @@ impl Case {
             name: tool.name.clone(),
             description: None,
             parameters: tool.parameters.clone(),
-            strict: false,
+            strict: tool.strict,
         };
         self.tools.iter().map(offer).collect()
+    }
+
+    /// What the request says about calling them.
+    pub fn choice(&self) -> ToolChoice {
+        match &self.tool_choice {
+            Choice::Mode(ChoiceMode::None) => ToolChoice::None,
+            Choice::Mode(ChoiceMode::Auto) => ToolChoice::Auto,
+            Choice::Mode(ChoiceMode::Required) => ToolChoice::Required,
+            Choice::Named { name } => ToolChoice::Named(name.clone()),
+        }
+    }
+
+    /// Its file's name, which names it within its folder.
+    pub fn name(&self) -> &str {
+        let stem = self.path.file_stem();
+        stem.and_then(|name| name.to_str()).unwrap_or_default()
     }
 
     /// The folder it is in: the plugin it is for.

@@ -3,14 +3,22 @@
 //! `BLESS=1` rewrites `[expect]` of a case whose chunkings all agree with each other and not with it. It is for changes of
 //! the policy, and what it wrote is to be judged line by line: expectations come from the policy, not from the parsers.
 
-use std::{env, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    num::NonZero,
+    panic::{self, AssertUnwindSafe},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 use anyhow::Context;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
-use weir_output::{ChatFinishReason, Fragment, ToolCallStreaming};
+use weir_output::{ChatFinishReason, Fragment, FragmentKind, ToolCallStreaming};
 
 use crate::{
     Plugins,
+    boundaries::Boundaries,
     case::Case,
     chunking::{Cut, apply, chunkings, cuts, smallest_failing},
     fold::{Folded, Runner},
@@ -18,7 +26,7 @@ use crate::{
 
 const MODES: [ToolCallStreaming; 2] = [ToolCallStreaming::Incremental, ToolCallStreaming::Complete];
 
-/// Runs all cases and gathers what failed.
+/// Runs all cases, on as many threads as there are cores, and gathers what failed.
 ///
 /// # Errors
 /// The report of every case that failed.
@@ -27,58 +35,107 @@ pub fn check_all(
     cases: &[Case],
     post_processor: bool,
 ) -> anyhow::Result<()> {
-    let mut reports = Vec::new();
-    for case in cases {
-        let failure = match Runner::new(plugins, case, post_processor) {
-            Ok(runner) => check(&runner, case).err(),
-            Err(error) => Some(format!("  {error:#}\n")),
-        };
-        if let Some(failure) = failure {
-            let name = case
-                .path
-                .strip_prefix(crate::case::corpora())
-                .unwrap_or(&case.path);
-            reports.push(format!(
-                "{} ({})\n  {}\n{failure}",
-                name.display(),
-                plugins.label(),
-                case.shows
-            ));
+    let boundaries = read_boundaries(cases)?;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut reports = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(case) = cases.get(number) else {
+                return reports;
+            };
+            let boundaries = boundaries.get(case.plugin()).and_then(Option::as_ref);
+            let checked = panic::catch_unwind(AssertUnwindSafe(|| {
+                let runner = Runner::new(plugins, case, post_processor);
+                check(
+                    &runner.map_err(|error| format!("  {error:#}\n"))?,
+                    case,
+                    boundaries,
+                )
+            }));
+            let failure = checked
+                .unwrap_or_else(|_| Err("  a panic\n".to_owned()))
+                .err();
+            reports.extend(failure.map(|failure| (number, report(plugins, case, &failure))));
         }
-    }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut reports: Vec<(usize, String)> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let reports = threads.into_iter().map(|thread| thread.join());
+        reports
+            .flat_map(|reports| reports.unwrap_or_else(|panic| panic::resume_unwind(panic)))
+            .collect()
+    });
+    reports.sort();
+    let texts: Vec<&str> = reports.iter().map(|(_, text)| text.as_str()).collect();
     anyhow::ensure!(
-        reports.is_empty(),
+        texts.is_empty(),
         "{} of {} cases failed:\n\n{}",
-        reports.len(),
+        texts.len(),
         cases.len(),
-        reports.join("\n")
+        texts.join("\n")
     );
     Ok(())
 }
 
-fn check(runner: &Runner, case: &Case) -> Result<(), String> {
+fn read_boundaries(cases: &[Case]) -> anyhow::Result<BTreeMap<&str, Option<Boundaries>>> {
+    let folders: BTreeSet<&str> = cases.iter().map(Case::plugin).collect();
+    let read = |folder| Boundaries::read(folder).with_context(|| format!("boundaries/{folder}"));
+    folders
+        .into_iter()
+        .map(|folder| Ok((folder, read(folder)?)))
+        .collect()
+}
+
+fn report(plugins: &dyn Plugins, case: &Case, failure: &str) -> String {
+    let name = case
+        .path
+        .strip_prefix(crate::case::corpora())
+        .unwrap_or(&case.path);
+    format!(
+        "{} ({})\n  {}\n{failure}",
+        name.display(),
+        plugins.label(),
+        case.shows
+    )
+}
+
+/// Fragments, and the ways to cut them.
+type Cuttings = (Vec<Fragment>, Vec<Vec<Cut>>);
+
+fn check(runner: &Runner, case: &Case, boundaries: Option<&Boundaries>) -> Result<(), String> {
     let fragments = case.fragments();
-    let all = cuts(&fragments);
-    let run = |cuts: &[Cut], mode| {
-        runner
-            .run(apply(&fragments, cuts), mode)
-            .map_err(|error| format!("{error:#}"))
-    };
+    let chunkings = chunkings(&cuts(&fragments));
+    let mut cuttings: Vec<Cuttings> = vec![(fragments, chunkings)];
+    if let Some(boundaries) = boundaries {
+        let (tokens, cuts) = boundaries.tokens(case)?;
+        cuttings.push((tokens, vec![cuts]));
+    }
     let mut wholes = Vec::new();
     for mode in MODES {
-        let whole = run(&[], mode);
-        for chunking in chunkings(&all) {
-            if run(&chunking, mode) != whole {
-                let smallest = smallest_failing(chunking, |cuts| run(cuts, mode) != whole);
-                let pieces = apply(&fragments, &smallest);
-                return Err(disagreement(mode, &pieces, &whole, &run(&smallest, mode)));
+        let run = |fragments: &[Fragment], cuts: &[Cut]| {
+            runner
+                .run(apply(fragments, cuts), mode)
+                .map_err(|error| format!("{error:#}"))
+        };
+        let whole = run(&cuttings[0].0, &[]);
+        for (fragments, chunkings) in &cuttings {
+            for chunking in chunkings {
+                if run(fragments, chunking) != whole {
+                    let fails = |cuts: &[Cut]| run(fragments, cuts) != whole;
+                    let smallest = smallest_failing(chunking.clone(), fails);
+                    let pieces = apply(fragments, &smallest);
+                    let cut = run(fragments, &smallest);
+                    return Err(disagreement(mode, &pieces, &whole, &cut));
+                }
             }
         }
         wholes.push((mode, whole?));
     }
     if wholes
         .iter()
-        .all(|(mode, whole)| *whole == Folded::expected(case, *mode))
+        .all(|(mode, whole)| whole.meets(&Folded::expected(case, *mode)))
     {
         return Ok(());
     }
@@ -87,7 +144,7 @@ fn check(runner: &Runner, case: &Case) -> Result<(), String> {
     }
     let differing = wholes
         .iter()
-        .filter(|(mode, whole)| *whole != Folded::expected(case, *mode));
+        .filter(|(mode, whole)| !whole.meets(&Folded::expected(case, *mode)));
     Err(differing
         .map(|(mode, whole)| {
             let expected = Folded::expected(case, *mode);
@@ -106,9 +163,17 @@ fn disagreement(
         Ok(folded) => folded.to_string(),
         Err(error) => format!("  error: {error}\n"),
     };
-    let texts: Vec<&str> = pieces.iter().map(|piece| piece.text.as_str()).collect();
+    let pieces: Vec<String> = pieces
+        .iter()
+        .map(|piece| match piece.kind {
+            FragmentKind::Text => format!("{:?}", piece.text),
+            FragmentKind::Control => format!("{{ control = {:?} }}", piece.text),
+            FragmentKind::Unknown => format!("{{ unknown = {:?} }}", piece.text),
+        })
+        .collect();
     format!(
-        " {mode:?} mode, cut as {texts:?}\n whole\n{} cut\n{}",
+        " {mode:?} mode, cut as [{}]\n whole\n{} cut\n{}",
+        pieces.join(", "),
         show(whole),
         show(cut)
     )
@@ -117,7 +182,9 @@ fn disagreement(
 fn bless(case: &Case, incremental: &Folded, complete: &Folded) -> anyhow::Result<()> {
     let text = fs::read_to_string(&case.path)?;
     let mut document: DocumentMut = text.parse().context("a case")?;
-    let mut expect = folded_table(incremental);
+    let input = case.fragments().into_iter().map(|fragment| fragment.text);
+    let input = input.collect::<String>();
+    let mut expect = folded_table(incremental, &input);
     if !incremental.reasoning.is_empty() {
         expect["reasoning"] = value(&incremental.reasoning);
     }
@@ -125,14 +192,15 @@ fn bless(case: &Case, incremental: &Folded, complete: &Folded) -> anyhow::Result
         expect["finish_reason"] = value(incremental.finish_reason.as_str());
     }
     if (&incremental.content, &incremental.calls) != (&complete.content, &complete.calls) {
-        expect["complete"] = Item::Table(folded_table(complete));
+        expect["complete"] = Item::Table(folded_table(complete, &input));
     }
     document["expect"] = Item::Table(expect);
     fs::write(&case.path, document.to_string())?;
     Ok(())
 }
 
-fn folded_table(folded: &Folded) -> Table {
+/// Ids are the model's if they stand in its `input`.
+fn folded_table(folded: &Folded, input: &str) -> Table {
     let mut table = Table::new();
     if !folded.content.is_empty() {
         table["content"] = value(&folded.content);
@@ -142,6 +210,9 @@ fn folded_table(folded: &Folded) -> Table {
         let mut entry = Table::new();
         entry["name"] = value(&call.name);
         entry["arguments"] = value(&call.arguments);
+        if let Some(id) = call.id.as_ref().filter(|id| input.contains(*id)) {
+            entry["id"] = value(id);
+        }
         if !call.complete {
             entry["complete"] = value(false);
         }

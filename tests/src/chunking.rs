@@ -1,4 +1,5 @@
-//! The ways to cut a case's text: whole, per character, in two at every place, and at random.
+//! The ways to cut a case's text: whole, per character, in two at every place, and at random; [`crate::boundaries`] adds
+//! that of a real tokenizer.
 //!
 //! A control token is never cut. Deterministic: the random ones are seeded by the number of the chunking.
 
@@ -7,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use weir_output::{Fragment, FragmentKind};
 
 /// How many random chunkings each case gets.
-const RANDOM: u64 = 20;
+const RANDOM: u64 = 50;
 
 /// A place to cut: before this byte of this fragment.
 pub type Cut = (usize, usize);
@@ -46,10 +47,13 @@ pub fn chunkings(all: &[Cut]) -> Vec<Vec<Cut>> {
 /// The fragments cut at these places, which are sorted.
 pub fn apply(fragments: &[Fragment], cuts: &[Cut]) -> Vec<Fragment> {
     let mut pieces = Vec::new();
+    let mut cuts = cuts;
     for (index, fragment) in fragments.iter().enumerate() {
-        let here = cuts.iter().filter(|(at, _)| *at == index);
+        let (here, later) = cuts.split_at(cuts.partition_point(|(at, _)| *at == index));
+        cuts = later;
         let mut start = 0;
-        for end in here.map(|(_, byte)| *byte).chain([fragment.text.len()]) {
+        let ends = here.iter().map(|(_, byte)| *byte);
+        for end in ends.chain([fragment.text.len()]) {
             pieces.push(Fragment {
                 text: fragment.text[start..end].to_owned(),
                 kind: fragment.kind,

@@ -6,7 +6,6 @@ use anyhow::Context;
 use weir_output::{
     CallIds, ChatFinishReason, Configured, FinishReason, Fragment, MessageFold, OnError,
     OutputPipeline, Parser, PipelineSpec, PostProcessor, RequestContext, ToolCallStreaming,
-    ToolChoice,
 };
 
 use crate::{
@@ -28,6 +27,15 @@ pub struct Folded {
 }
 
 impl Folded {
+    /// Whether it is what is expected; where no id is, any is right.
+    pub fn meets(&self, expected: &Folded) -> bool {
+        let mut ours = self.clone();
+        for (call, expected) in ours.calls.iter_mut().zip(&expected.calls) {
+            call.id = call.id.take().filter(|_| expected.id.is_some());
+        }
+        ours == *expected
+    }
+
     /// What the case expects in this mode.
     pub fn expected(case: &Case, mode: ToolCallStreaming) -> Self {
         let expect = &case.expect;
@@ -55,7 +63,8 @@ impl fmt::Display for Folded {
             } else {
                 "abandoned call"
             };
-            writeln!(f, "  {state} {:?} {:?}", call.name, call.arguments)?;
+            let id = call.id.as_deref().unwrap_or("any");
+            writeln!(f, "  {state} {:?} {:?} id {id}", call.name, call.arguments)?;
         }
         Ok(())
     }
@@ -82,6 +91,7 @@ impl Runner {
             post: Vec::new(),
             context: RequestContext {
                 tools: case.offered(),
+                tool_choice: case.choice(),
                 parallel_tool_calls: true,
                 prompt_tail: case.prompt.clone(),
                 strict_markers: case.strict_markers,
@@ -153,11 +163,12 @@ impl Runner {
         let ended = pipeline.finish(self.ended, &mut events)?;
         let mut fold = MessageFold::new();
         fold.extend(&events);
-        let finish_reason = fold.finish_reason(ended, &ToolChoice::Auto);
+        let finish_reason = fold.finish_reason(ended, &self.context.tool_choice);
         let message = fold.into_message();
         let call = |call: weir_output::FoldedCall| ExpectedCall {
             name: call.name,
             arguments: call.arguments,
+            id: call.id,
             complete: call.complete,
         };
         Ok(Folded {

@@ -1,8 +1,9 @@
 //! The corpora's runner: every case under every chunking, through the real output pipeline, natively and as wasm.
 //!
-//! A case is a file under `tests/corpora`; [`case`] is its format, [`chunking`] cuts its text, [`fold`] runs it, [`check`]
+//! A case is a file under `tests/corpora`; [`case`] is its format, [`chunking`] and [`boundaries`] cut its text, [`fold`] runs it, [`check`]
 //! compares and explains. [`native`] and [`wasm`] are the two ways to come by a plugin. Nothing here knows a format.
 
+pub mod boundaries;
 pub mod case;
 pub mod check;
 pub mod chunking;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 
 use weir_output::{Parser, PostProcessor};
 
-/// Where plugins come from.
-pub trait Plugins {
+/// Where plugins come from; cases are run on several threads.
+pub trait Plugins: Sync {
     /// How it is called in a failure's report.
     fn label(&self) -> &'static str;
 

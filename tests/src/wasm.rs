@@ -110,7 +110,10 @@ fn registry(
     folder: &Path,
     manifest: &toml::Table,
 ) -> anyhow::Result<Registry> {
-    let path = folder.join("plugins.toml");
-    fs::write(&path, toml::to_string(manifest)?)?;
-    Ok(Registry::builder(host).manifest_file(&path)?.build()?)
+    // A file of its own: cases with configurations are loaded by several threads.
+    let file = tempfile::NamedTempFile::with_suffix_in(".toml", folder)?;
+    fs::write(file.path(), toml::to_string(manifest)?)?;
+    Ok(Registry::builder(host)
+        .manifest_file(file.path())?
+        .build()?)
 }
