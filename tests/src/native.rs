@@ -80,6 +80,13 @@ impl<P: sdk::Parser> NativeParser<P> {
                 special_tokens: info.special_tokens,
                 stop_tokens: info.stop_tokens,
                 chat_template: info.chat_template,
+                call_ids: match info.call_ids {
+                    sdk::CallIdFormat::Any => host::CallIdFormat::Any,
+                    sdk::CallIdFormat::Alphanumeric(length) => {
+                        host::CallIdFormat::Alphanumeric(length)
+                    }
+                },
+                default_config: info.default_config,
             },
             config: config.to_owned(),
             parser: PhantomData,
@@ -150,6 +157,7 @@ impl<P: sdk::PostProcessor> NativePostProcessor<P> {
                     reasoning: interests.reasoning,
                     calls: interests.calls,
                 },
+                default_config: info.default_config,
             },
             config: config.to_owned(),
             post_processor: PhantomData,
@@ -215,8 +223,14 @@ fn sdk_context(context: &host::RequestContext) -> sdk::RequestContext {
         parallel_tool_calls: context.parallel_tool_calls,
         prompt_tail: context.prompt_tail.clone(),
         tool_markers: context.tool_markers.clone(),
+        response_format: match &context.response_format {
+            host::ResponseFormat::Text => sdk::ResponseFormat::Text,
+            host::ResponseFormat::JsonObject => sdk::ResponseFormat::JsonObject,
+            host::ResponseFormat::JsonSchema(schema) => {
+                sdk::ResponseFormat::JsonSchema(schema.clone())
+            }
+        },
         strict_markers: context.strict_markers,
-        ..sdk::RequestContext::default()
     }
 }
 

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    call_id::CallIds,
+    call_id::{CallIdFormat, CallIds},
     event::{Event, Fragment, FragmentKind},
 };
 
@@ -139,15 +139,17 @@ fn push_content(text: String, events: &mut Vec<Event>) {
 #[derive(Debug)]
 pub(crate) struct CallNumbering {
     ids: CallIds,
+    format: CallIdFormat,
     next: u32,
     /// Indices of open calls: the plugin's and the client's.
     open: Vec<(u32, u32)>,
 }
 
 impl CallNumbering {
-    pub(crate) fn new(ids: CallIds) -> Self {
+    pub(crate) fn new(ids: CallIds, format: CallIdFormat) -> Self {
         Self {
             ids,
+            format,
             next: 0,
             open: Vec::new(),
         }
@@ -158,7 +160,7 @@ impl CallNumbering {
             Event::CallBegin { index, id, name } => {
                 let id = id
                     .filter(|id| !id.is_empty())
-                    .unwrap_or_else(|| self.ids.next_id());
+                    .unwrap_or_else(|| self.ids.next_id(self.format));
                 self.open.push((index, self.next));
                 events.push(Event::CallBegin {
                     index: self.next,
@@ -333,7 +335,7 @@ mod tests {
 
     #[test]
     fn numbering_closes_gaps_gives_ids_and_drops_orphans() {
-        let mut numbering = CallNumbering::new(CallIds::Counting(0));
+        let mut numbering = CallNumbering::new(CallIds::Counting(0), CallIdFormat::Any);
         let mut events = Vec::new();
         let input = [
             arguments(0, "{}"),

@@ -101,6 +101,12 @@ impl OutputPipeline {
         if !calls_wanted {
             context.tool_choice = ToolChoice::None;
         }
+        let call_ids = spec
+            .tools
+            .as_ref()
+            .or(spec.reasoning.as_ref())
+            .map(|parser| parser.plugin.info().call_ids)
+            .unwrap_or_default();
         Ok(Self {
             detokenizer: spec.detokenizer,
             stop_strings: spec.stop_strings,
@@ -112,7 +118,7 @@ impl OutputPipeline {
             )?,
             hold: CallHold::new(spec.tool_call_streaming),
             post: PostChain::new(&spec.post, &context)?,
-            numbering: CallNumbering::new(spec.call_ids),
+            numbering: CallNumbering::new(spec.call_ids, call_ids),
             failed: None,
         })
     }

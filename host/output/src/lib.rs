@@ -10,6 +10,7 @@ pub mod detokenizer;
 pub mod error;
 pub mod event;
 pub mod fold;
+pub mod grammar;
 pub mod parser;
 pub mod post_processor;
 pub mod stop_strings;
@@ -17,14 +18,17 @@ pub mod stop_strings;
 mod parsing;
 mod post;
 
-pub use call_id::CallIds;
+pub use call_id::{CallIdFormat, CallIds};
 pub use calls::{ToolCallStreaming, is_json_object};
 pub use chain::{Configured, OnError, OutputPipeline, PipelineSpec};
 pub use detokenizer::Detokenizer;
 pub use error::{PluginError, PluginErrorKind};
 pub use event::{Event, FinishReason, Fragment, FragmentKind};
 pub use fold::{ChatFinishReason, FoldedCall, FoldedMessage, MessageFold};
-pub use parser::{Parser, ParserInfo, ParserSession, RequestContext, Roles, Tool, ToolChoice};
+pub use grammar::{GrammarError, Segment};
+pub use parser::{
+    Parser, ParserInfo, ParserSession, RequestContext, ResponseFormat, Roles, Tool, ToolChoice,
+};
 pub use post_processor::{
     Action, Interests, PostProcessor, PostProcessorInfo, PostProcessorSession,
 };

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    call_id::CallIdFormat,
     error::PluginError,
     event::{Event, FinishReason, Fragment},
+    grammar::Segment,
 };
 
 /// Which parts of a model's output a parser takes apart.
@@ -35,6 +37,10 @@ pub struct ParserInfo {
     pub stop_tokens: Vec<String>,
     /// A chat template with tools, for models whose own has none.
     pub chat_template: Option<String>,
+    /// Which ids calls get whose format writes none.
+    pub call_ids: CallIdFormat,
+    /// The configuration it takes, with every default, as JSON text; empty when it takes none.
+    pub default_config: String,
 }
 
 /// A tool the request offers.
@@ -64,6 +70,18 @@ pub enum ToolChoice {
     Named(String),
 }
 
+/// What the request says about the form of the answer's content.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ResponseFormat {
+    /// Any text.
+    #[default]
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON that matches this schema, as text.
+    JsonSchema(String),
+}
+
 /// What a session may know of its request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequestContext {
@@ -73,6 +91,8 @@ pub struct RequestContext {
     pub tool_choice: ToolChoice,
     /// Whether several calls may stand in one answer.
     pub parallel_tool_calls: bool,
+    /// The form of the content.
+    pub response_format: ResponseFormat,
     /// The end of the rendered prompt: tells whether the output starts inside reasoning.
     pub prompt_tail: String,
     /// Markers of the tool parser behind this parser in the chain.
@@ -91,6 +111,15 @@ pub trait Parser: Send + Sync {
     /// # Errors
     /// When the plugin's constructor fails.
     fn session(&self, context: &RequestContext) -> Result<Box<dyn ParserSession>, PluginError>;
+
+    /// How the format is forced for a request: what the model must write. `None` when it cannot be, or nothing is to be
+    /// forced.
+    ///
+    /// # Errors
+    /// When the plugin fails.
+    fn grammar(&self, _context: &RequestContext) -> Result<Option<Segment>, PluginError> {
+        Ok(None)
+    }
 }
 
 /// One choice's parsing. After an error every further call answers [`crate::PluginErrorKind::Dead`].

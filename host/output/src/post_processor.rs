@@ -26,6 +26,8 @@ pub struct PostProcessorInfo {
     pub version: String,
     /// What it wants to see.
     pub interests: Interests,
+    /// The configuration it takes, with every default, as JSON text; empty when it takes none.
+    pub default_config: String,
 }
 
 /// What a post-processor does.

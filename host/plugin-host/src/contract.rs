@@ -46,6 +46,12 @@ impl EventOrder {
         })
     }
 
+    /// The call that arguments belong to.
+    pub(crate) fn open_call(&self) -> Result<u32, PluginErrorKind> {
+        self.open
+            .ok_or_else(|| broken("arguments while no call is open"))
+    }
+
     /// After `finish`, every call must have ended.
     pub(crate) fn check_end(&self) -> Result<(), PluginErrorKind> {
         match self.open {

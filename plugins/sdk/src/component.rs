@@ -6,6 +6,8 @@
 #[cfg(target_arch = "wasm32")]
 pub mod bindings;
 #[cfg(target_arch = "wasm32")]
+mod convert;
+#[cfg(target_arch = "wasm32")]
 pub mod guest;
 
 /// Makes the crate a `parser-plugin` component of this [`crate::Parser`] type when built for wasm32; nothing otherwise.
@@ -17,7 +19,19 @@ macro_rules! export_parser {
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code)] // the exports are what bindings.rs generates
         const _: () = {
-            type WeirGuest = $crate::guest::ParserGuest<$parser>;
+            struct WeirSlot;
+
+            impl $crate::guest::ParserSlot for WeirSlot {
+                type Parser = $parser;
+
+                fn slot() -> &'static $crate::guest::Slot<$parser, $crate::Event> {
+                    static SLOT: $crate::guest::Slot<$parser, $crate::Event> =
+                        $crate::guest::Slot::empty();
+                    &SLOT
+                }
+            }
+
+            type WeirGuest = $crate::guest::ParserGuest<WeirSlot>;
             $crate::bindings::parser_world::export!(
                 WeirGuest with_types_in $crate::bindings::parser_world
             );
@@ -35,7 +49,19 @@ macro_rules! export_post_processor {
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code)] // the exports are what bindings.rs generates
         const _: () = {
-            type WeirGuest = $crate::guest::PostProcessorGuest<$post_processor>;
+            struct WeirSlot;
+
+            impl $crate::guest::PostProcessorSlot for WeirSlot {
+                type PostProcessor = $post_processor;
+
+                fn slot() -> &'static $crate::guest::Slot<$post_processor, $crate::Action> {
+                    static SLOT: $crate::guest::Slot<$post_processor, $crate::Action> =
+                        $crate::guest::Slot::empty();
+                    &SLOT
+                }
+            }
+
+            type WeirGuest = $crate::guest::PostProcessorGuest<WeirSlot>;
             $crate::bindings::post_processor_world::export!(
                 WeirGuest with_types_in $crate::bindings::post_processor_world
             );

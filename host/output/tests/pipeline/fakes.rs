@@ -216,6 +216,7 @@ impl FakePost {
                 name: name.to_owned(),
                 version: String::new(),
                 interests,
+                default_config: String::new(),
             },
         }
     }

@@ -1,9 +1,12 @@
 //! Between the words of `weir-output` and the generated ones. What goes in is borrowed, what comes out is moved: no text
 //! is copied on the host's side.
 
-use weir_output::{Event, FinishReason, Fragment, FragmentKind, RequestContext, Tool, ToolChoice};
+use weir_output::{
+    Event, FinishReason, Fragment, FragmentKind, RequestContext, ResponseFormat, Segment, Tool,
+    ToolChoice, grammar::FlatSegment,
+};
 
-use super::bindings::weir::plugin::types;
+use super::bindings::weir::plugin::{grammars, types};
 
 pub(super) fn fragment(fragment: &Fragment) -> types::FragmentParam<'_> {
     types::FragmentParam {
@@ -104,6 +107,11 @@ impl<'a> ContextLists<'a> {
                 ToolChoice::Named(name) => types::ToolChoice::Named(name),
             },
             parallel_tool_calls: context.parallel_tool_calls,
+            response_format: match &context.response_format {
+                ResponseFormat::Text => types::ResponseFormat::Text,
+                ResponseFormat::JsonObject => types::ResponseFormat::JsonObject,
+                ResponseFormat::JsonSchema(schema) => types::ResponseFormat::JsonSchema(schema),
+            },
             prompt_tail: &context.prompt_tail,
             tool_markers: &self.markers,
             strict_markers: context.strict_markers,
@@ -118,4 +126,27 @@ fn tool(tool: &Tool) -> types::Tool<'_> {
         parameters: &tool.parameters,
         strict: tool.strict,
     }
+}
+
+pub(super) fn segment_out(segment: grammars::Segment) -> FlatSegment {
+    FlatSegment::Leaf(match segment {
+        grammars::Segment::Marker(text) => Segment::Marker(text),
+        grammars::Segment::Literal(text) => Segment::Literal(text),
+        grammars::Segment::Json(schema) => Segment::Json(schema),
+        grammars::Segment::Pattern(pattern) => Segment::Pattern(pattern),
+        grammars::Segment::Until(marker) => Segment::Until(marker),
+        grammars::Segment::TextWithout(markers) => Segment::TextWithout(markers),
+        grammars::Segment::Answer => Segment::Answer,
+        grammars::Segment::Lark(rule) => Segment::Lark(rule),
+        grammars::Segment::Sequence(parts) => return FlatSegment::Sequence(parts),
+        grammars::Segment::Alternative(parts) => return FlatSegment::Alternative(parts),
+        grammars::Segment::Repeat(repetition) => {
+            return FlatSegment::Repeat {
+                segment: repetition.segment,
+                separator: repetition.separator,
+                min: repetition.min,
+                max: repetition.max,
+            };
+        }
+    })
 }

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::ResourceAny;
 use weir_output::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, ParserSession, PluginError, PluginErrorKind,
-    RequestContext, Roles,
+    CallIdFormat, Event, FinishReason, Fragment, GrammarError, Parser, ParserInfo, ParserSession,
+    PluginError, PluginErrorKind, RequestContext, Roles, Segment,
 };
 
 use super::{
     PARSER,
-    bindings::exports::weir::plugin::parser::{Guest, GuestIndices, Info, Roles as GuestRoles},
+    bindings::exports::weir::plugin::parser::{
+        CallIds, Guest, GuestIndices, Info, Outcome, Roles as GuestRoles,
+    },
     convert::{self, ContextLists},
 };
 use crate::{
@@ -54,27 +55,34 @@ struct WasmParser {
     info: ParserInfo,
 }
 
-/// The guest's functions and its session.
-struct ParserGuest {
-    functions: Guest,
-    session: ResourceAny,
-}
-
 impl WasmParser {
-    fn open(&self, context: &RequestContext) -> Result<(ParserGuest, GuestStore), PluginErrorKind> {
-        let lists = ContextLists::of(context);
+    /// An instance on which nothing was called yet.
+    fn instance(&self) -> Result<(Guest, GuestStore), PluginErrorKind> {
         let mut store = self.plugin.store()?;
         let guest = store.call(|store| {
             let instance = self.plugin.pre.instantiate(&mut *store)?;
-            let functions = self.indices.load(&mut *store, &instance)?;
-            let session = functions.session().call_constructor(
-                store,
-                &self.plugin.config,
-                lists.context(context),
-            )?;
-            Ok(ParserGuest { functions, session })
+            self.indices.load(&mut *store, &instance)
         })?;
         Ok((guest, store))
+    }
+
+    fn start(&self, context: &RequestContext) -> Result<(Guest, GuestStore), PluginErrorKind> {
+        let lists = ContextLists::of(context);
+        let (guest, mut store) = self.instance()?;
+        store.call(|store| guest.call_start(store, &self.plugin.config, lists.context(context)))?;
+        Ok((guest, store))
+    }
+
+    fn forced(&self, context: &RequestContext) -> Result<Option<Segment>, PluginErrorKind> {
+        let lists = ContextLists::of(context);
+        let (guest, mut store) = self.instance()?;
+        let segments = store
+            .call(|store| guest.call_grammar(store, &self.plugin.config, lists.context(context)))?;
+        let broken = |error: GrammarError| PluginErrorKind::Contract(error.to_string());
+        segments
+            .map(|list| Segment::from_list(list.into_iter().map(convert::segment_out).collect()))
+            .transpose()
+            .map_err(broken)
     }
 }
 
@@ -85,8 +93,8 @@ impl Parser for WasmParser {
 
     fn session(&self, context: &RequestContext) -> Result<Box<dyn ParserSession>, PluginError> {
         let (guest, store) = self
-            .open(context)
-            .map_err(|kind| self.plugin.error("constructor", kind))?;
+            .start(context)
+            .map_err(|kind| self.plugin.error("start", kind))?;
         Ok(Box::new(Session::new(
             &self.plugin,
             guest,
@@ -94,30 +102,45 @@ impl Parser for WasmParser {
             store,
         )))
     }
+
+    fn grammar(&self, context: &RequestContext) -> Result<Option<Segment>, PluginError> {
+        self.forced(context)
+            .map_err(|kind| self.plugin.error("grammar", kind))
+    }
 }
 
-impl ParserSession for Session<ParserGuest> {
+impl ParserSession for Session<Guest> {
     fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) -> Result<(), PluginError> {
         self.step("push", events, |live, events| {
             live.store.tally.count.pushes += 1;
-            let ParserGuest { functions, session } = &live.guest;
-            let fragment = convert::fragment(fragment);
-            let said = live
-                .store
-                .call(|store| functions.session().call_push(store, *session, fragment))?;
-            let before = events.len();
-            events.extend(said.into_iter().map(convert::event_out));
-            live.order.check_events(&events[before..])
+            let guest = &live.guest;
+            let sent = convert::fragment(fragment);
+            match live.store.call(|store| guest.call_push(store, sent))? {
+                Outcome::Hold => {}
+                Outcome::Content => events.push(Event::Content(fragment.clone())),
+                Outcome::Reasoning => events.push(Event::Reasoning {
+                    text: fragment.text.clone(),
+                }),
+                Outcome::Arguments => events.push(Event::CallArguments {
+                    index: live.order.open_call()?,
+                    delta: fragment.text.clone(),
+                }),
+                Outcome::Events => {
+                    let said = live.store.call(|store| guest.call_take_events(store))?;
+                    let before = events.len();
+                    events.extend(said.into_iter().map(convert::event_out));
+                    live.order.check_events(&events[before..])?;
+                }
+            }
+            Ok(())
         })
     }
 
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) -> Result<(), PluginError> {
         self.step("finish", events, |live, events| {
-            let ParserGuest { functions, session } = &live.guest;
+            let guest = &live.guest;
             let reason = convert::finish_reason(reason);
-            let said = live
-                .store
-                .call(|store| functions.session().call_finish(store, *session, reason))?;
+            let said = live.store.call(|store| guest.call_finish(store, reason))?;
             let before = events.len();
             events.extend(said.into_iter().map(convert::event_out));
             live.order.check_events(&events[before..])?;
@@ -141,5 +164,10 @@ fn info_out(info: Info) -> ParserInfo {
         special_tokens: info.special_tokens,
         stop_tokens: info.stop_tokens,
         chat_template: info.chat_template,
+        call_ids: match info.call_ids {
+            CallIds::Any => CallIdFormat::Any,
+            CallIds::Alphanumeric(length) => CallIdFormat::Alphanumeric(length),
+        },
+        default_config: info.default_config,
     }
 }

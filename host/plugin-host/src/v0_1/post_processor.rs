@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::ResourceAny;
 use weir_output::{
     Action, Event, FinishReason, Interests, PluginError, PluginErrorKind, PostProcessor,
     PostProcessorInfo, PostProcessorSession, RequestContext,
@@ -11,7 +10,7 @@ use weir_output::{
 use super::{
     POST_PROCESSOR,
     bindings::exports::weir::plugin::post_processor::{
-        Action as GuestAction, Guest, GuestIndices, Info, Interests as GuestInterests,
+        Action as GuestAction, Guest, GuestIndices, Info, Interests as GuestInterests, Outcome,
     },
     convert::{self, ContextLists},
 };
@@ -58,28 +57,15 @@ struct WasmPostProcessor {
     info: PostProcessorInfo,
 }
 
-/// The guest's functions and its session.
-struct PostProcessorGuest {
-    functions: Guest,
-    session: ResourceAny,
-}
-
 impl WasmPostProcessor {
-    fn open(
-        &self,
-        context: &RequestContext,
-    ) -> Result<(PostProcessorGuest, GuestStore), PluginErrorKind> {
+    fn start(&self, context: &RequestContext) -> Result<(Guest, GuestStore), PluginErrorKind> {
         let lists = ContextLists::of(context);
         let mut store = self.plugin.store()?;
         let guest = store.call(|store| {
             let instance = self.plugin.pre.instantiate(&mut *store)?;
-            let functions = self.indices.load(&mut *store, &instance)?;
-            let session = functions.session().call_constructor(
-                store,
-                &self.plugin.config,
-                lists.context(context),
-            )?;
-            Ok(PostProcessorGuest { functions, session })
+            let guest = self.indices.load(&mut *store, &instance)?;
+            guest.call_start(store, &self.plugin.config, lists.context(context))?;
+            Ok(guest)
         })?;
         Ok((guest, store))
     }
@@ -95,8 +81,8 @@ impl PostProcessor for WasmPostProcessor {
         context: &RequestContext,
     ) -> Result<Box<dyn PostProcessorSession>, PluginError> {
         let (guest, store) = self
-            .open(context)
-            .map_err(|kind| self.plugin.error("constructor", kind))?;
+            .start(context)
+            .map_err(|kind| self.plugin.error("start", kind))?;
         Ok(Box::new(Session::new(
             &self.plugin,
             guest,
@@ -106,17 +92,21 @@ impl PostProcessor for WasmPostProcessor {
     }
 }
 
-impl PostProcessorSession for Session<PostProcessorGuest> {
+impl PostProcessorSession for Session<Guest> {
     fn push(&mut self, event: &Event, actions: &mut Vec<Action>) -> Result<(), PluginError> {
         self.step("push", actions, |live, actions| {
             live.store.tally.count.pushes += 1;
-            let PostProcessorGuest { functions, session } = &live.guest;
-            let event = convert::event(event);
-            let said = live
-                .store
-                .call(|store| functions.session().call_push(store, *session, event))?;
+            let guest = &live.guest;
+            let sent = convert::event(event);
             let before = actions.len();
-            actions.extend(said.into_iter().map(action_out));
+            match live.store.call(|store| guest.call_push(store, sent))? {
+                Outcome::Hold => {}
+                Outcome::Pass => actions.push(Action::Emit(event.clone())),
+                Outcome::Actions => {
+                    let said = live.store.call(|store| guest.call_take_actions(store))?;
+                    actions.extend(said.into_iter().map(action_out));
+                }
+            }
             live.order.check_actions(&actions[before..])
         })
     }
@@ -127,11 +117,9 @@ impl PostProcessorSession for Session<PostProcessorGuest> {
         actions: &mut Vec<Action>,
     ) -> Result<(), PluginError> {
         self.step("finish", actions, |live, actions| {
-            let PostProcessorGuest { functions, session } = &live.guest;
+            let guest = &live.guest;
             let reason = convert::finish_reason(reason);
-            let said = live
-                .store
-                .call(|store| functions.session().call_finish(store, *session, reason))?;
+            let said = live.store.call(|store| guest.call_finish(store, reason))?;
             let before = actions.len();
             actions.extend(said.into_iter().map(action_out));
             live.order.check_actions(&actions[before..])?;
@@ -158,5 +146,6 @@ fn info_out(info: Info) -> PostProcessorInfo {
             reasoning: info.interests.contains(GuestInterests::REASONING),
             calls: info.interests.contains(GuestInterests::CALLS),
         },
+        default_config: info.default_config,
     }
 }

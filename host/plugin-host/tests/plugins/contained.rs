@@ -79,7 +79,7 @@ fn contained(mode: &str, places: &[&str], limits: &str, expected: Expected) {
     for place in places {
         let error = failure(mode, place, limits);
         let call = if *place == "new" {
-            "constructor"
+            "start"
         } else {
             place
         };
