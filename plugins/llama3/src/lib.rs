@@ -1,16 +1,36 @@
-//! Being written.
+//! Tool parser for the JSON calls of Llama 3.1, 3.2 and 3.3: `{"name": ..., "parameters": {...}}`, several of them with `;`,
+//! a comma or white space between, `<|python_tag|>` before them or not.
+//!
+//! Only the markers are this crate's; what a call is, and every tolerance, is the SDK's [`bare_calls`]. A call without
+//! parameters is one behind the tag, or by the name of an offered tool: elsewhere `{"name": "Alice"}` is what the model
+//! writes about. Code behind the tag (`brave_search.call(...)`) is content; the pythonic calls of Llama 4 are not read.
+//!
+//! [`bare_calls`]: weir_plugin_sdk::bare_calls
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
-use weir_plugin_sdk::{Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles};
+use weir_plugin_sdk::{
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    bare_calls::{BareCalls, BareFormat},
+    grammar::{forced_tools, json_string},
+};
+
+const TAG: &str = "<|python_tag|>";
+/// End the message: to have a tool run, and for good.
+const ENDS: &[&str] = &["<|eom_id|>", "<|eot_id|>"];
+
+static FORMAT: BareFormat = BareFormat {
+    announcing: &[TAG],
+    ending: ENDS,
+};
 
 /// One choice's parsing.
 #[derive(Debug)]
-pub struct Llama3;
+pub struct Llama3(BareCalls);
 
 impl Parser for Llama3 {
     fn describe(_: &str) -> Result<ParserInfo, String> {
@@ -18,22 +38,148 @@ impl Parser for Llama3 {
             name: "llama3".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             roles: Roles {
-                reasoning: false,
                 tools: true,
+                ..Roles::default()
             },
+            aliases: ["llama3_json"].map(Into::into).into(),
+            markers: [TAG].map(Into::into).into(),
+            special_tokens: [TAG].map(Into::into).into(),
+            stop_tokens: ENDS.iter().map(|end| (*end).into()).collect(),
+            chat_template: Some(include_str!("../../../chat_templates/llama3.jinja").into()),
             ..ParserInfo::default()
         })
     }
 
-    fn new(_: &str, _: &RequestContext) -> Self {
-        Self
+    fn new(_: &str, context: &RequestContext) -> Self {
+        Self(BareCalls::new(&FORMAT, context))
     }
 
     fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
-        events.push(Event::Content(fragment.clone()));
+        self.0.push(fragment, events);
     }
 
-    fn finish(&mut self, _: FinishReason, _: &mut Vec<Event>) {}
+    fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        self.0.finish(reason, events);
+    }
+
+    fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
+        let mut calls: Vec<Segment> = forced_tools(context).map(call).collect();
+        let call = match calls.len() {
+            0 => return None,
+            1 => calls.remove(0),
+            _ => Segment::Alternative(calls),
+        };
+        Some(call.calls(Some(Segment::literal("; ")), context))
+    }
+}
+
+fn call(tool: &Tool) -> Segment {
+    let name = json_string(&tool.name);
+    Segment::sequence([
+        Segment::Literal(format!("{{\"name\": {name}, \"parameters\": ")),
+        Segment::Json(tool.parameters.clone()),
+        Segment::literal("}"),
+    ])
 }
 
 weir_plugin_sdk::export_parser!(Llama3);
+
+#[cfg(test)]
+mod tests {
+    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+
+    use super::*;
+
+    fn events(parser: &mut Llama3, text: &str) -> Vec<Event> {
+        let mut events = Vec::new();
+        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+        events
+    }
+
+    #[test]
+    fn a_call_streams_as_soon_as_it_is_certain() {
+        let mut parser = Llama3::new("{}", &RequestContext::default());
+        let delta = |delta: &str| Event::CallArguments {
+            index: 0,
+            delta: delta.into(),
+        };
+        let begin = Event::CallBegin {
+            index: 0,
+            id: None,
+            name: "f".into(),
+        };
+        let steps = [
+            ("{\"name\": \"f\"", Vec::new()),
+            (", \"parameters\": ", Vec::new()),
+            ("{", [begin, delta("{")].into()),
+            ("\"a\": 1", [delta("\"a\": 1")].into()),
+            ("}", [delta("}")].into()),
+            ("}", [Event::CallEnd { index: 0 }].into()),
+            ("; ", Vec::new()),
+        ];
+        for (text, expected) in steps {
+            assert_eq!(events(&mut parser, text), expected, "after {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_call_is_released_at_once() {
+        let mut parser = Llama3::new("{}", &RequestContext::default());
+        let content = |text: &str| Event::Content(Fragment::new(text, FragmentKind::Text));
+        assert_eq!(events(&mut parser, "if {"), [content("if ")]);
+        assert_eq!(events(&mut parser, " "), []);
+        assert_eq!(events(&mut parser, "x"), [content("{ "), content("x")]);
+        assert_eq!(events(&mut parser, "{\"a\": 1"), []);
+        assert_eq!(events(&mut parser, "}"), [content("{\"a\": 1}")]);
+    }
+
+    #[test]
+    fn forced_calls_are_the_format_s() {
+        let tool = |name: &str| Tool {
+            name: name.into(),
+            description: None,
+            parameters: "{\"type\": \"object\"}".into(),
+            strict: false,
+        };
+        let context = |choice: ToolChoice, parallel_tool_calls: bool| RequestContext {
+            tools: ["f", "say \"g\""].map(tool).into(),
+            tool_choice: choice,
+            parallel_tool_calls,
+            ..RequestContext::default()
+        };
+        let call = |name: &str| {
+            Segment::sequence([
+                Segment::Literal(format!("{{\"name\": {name}, \"parameters\": ")),
+                Segment::Json("{\"type\": \"object\"}".into()),
+                Segment::literal("}"),
+            ])
+        };
+        let repeat = |segment: Segment, max: Option<u32>| Segment::Repeat {
+            segment: segment.into(),
+            separator: Some(Segment::literal("; ").into()),
+            min: 1,
+            max,
+        };
+        assert_eq!(
+            Llama3::grammar("{}", &context(ToolChoice::Auto, true)),
+            None
+        );
+        let any = Segment::Alternative([call("\"f\""), call("\"say \\\"g\\\"\"")].into());
+        assert_eq!(
+            Llama3::grammar("{}", &context(ToolChoice::Required, true)),
+            Some(repeat(any, None))
+        );
+        let named = ToolChoice::Named("f".into());
+        assert_eq!(
+            Llama3::grammar("{}", &context(named, false)),
+            Some(repeat(call("\"f\""), Some(1)))
+        );
+    }
+
+    #[test]
+    fn its_template_writes_the_format() {
+        let info = Llama3::describe("{}").expect("any configuration is fine");
+        let template = info.chat_template.expect("a template");
+        assert!(template.contains(TAG) && template.contains("\"parameters\": "));
+    }
+}

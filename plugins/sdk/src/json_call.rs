@@ -3,9 +3,10 @@
 //! The body is either `{"name": ..., "arguments": {...}}`, keys in any order, or, where the format wrote the name before
 //! it, the arguments alone. Invariants: argument bytes go out as they arrive and as they were written; a call ends only
 //! with arguments that are a JSON object; a string that holds an object is unwrapped; no or empty arguments are `{}`.
+//! Where no marker says that the object is a call, the call begins only when its name or its arguments prove it.
 //! It knows no marker and keeps no text: the caller keeps `raw`, the text of the whole call.
 
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, string::String, sync::Arc, vec::Vec};
 use core::ops::Range;
 
 use crate::{
@@ -37,6 +38,13 @@ pub struct JsonCall {
     /// Whether the body is the arguments alone.
     arguments_only: bool,
     begun: bool,
+    /// Whether an `id` before the name is the call's id.
+    ids: bool,
+    id: Option<String>,
+    /// Names that prove a call; any does when there is no such list.
+    proving: Option<Arc<[String]>>,
+    /// The name that came and proves nothing.
+    unproven_name: Option<String>,
     arguments: Arguments,
     /// The member whose value comes or is being read, and where in `raw` the value starts.
     member: Option<(Member, usize)>,
@@ -45,6 +53,7 @@ pub struct JsonCall {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Member {
     Name,
+    Id,
     Arguments,
     Other,
 }
@@ -72,16 +81,48 @@ impl JsonCall {
             scanner: JsonScanner::new(),
             arguments_only: false,
             begun: false,
+            ids: false,
+            id: None,
+            proving: None,
+            unproven_name: None,
             arguments: Arguments::Missing,
             member: None,
         }
     }
 
+    /// An object that may be a call: it is one if its name is one of `proving`, or if it has a name and arguments that are
+    /// an object or a string that stands for one.
+    pub fn possible(index: u32, proving: Arc<[String]>) -> Self {
+        Self {
+            proving: Some(proving),
+            ..Self::object(index)
+        }
+    }
+
+    /// A call like that of [`Self::object`], whose object may hold its `id` too. It is the call's id if it stands before
+    /// the name: the call begins with the name.
+    pub fn object_with_id(index: u32) -> Self {
+        Self {
+            ids: true,
+            ..Self::object(index)
+        }
+    }
+
     /// A call whose name stood before its arguments; it begins at once.
     pub fn named(index: u32, name: &str, events: &mut Vec<Event>) -> Self {
+        Self::named_with_id(index, name, None, events)
+    }
+
+    /// A call whose name, and id if there is one, stood before its arguments; it begins at once.
+    pub fn named_with_id(
+        index: u32,
+        name: &str,
+        id: Option<String>,
+        events: &mut Vec<Event>,
+    ) -> Self {
         events.push(Event::CallBegin {
             index,
-            id: None,
+            id,
             name: name.to_owned(),
         });
         Self {
@@ -96,9 +137,19 @@ impl JsonCall {
         self.begun
     }
 
+    /// The scanner of the call's JSON, for who picks up what is left of a broken one.
+    pub fn scanner(&self) -> &JsonScanner {
+        &self.scanner
+    }
+
     /// Whether a string is open, and how many of the bytes taken last it may be.
     pub fn unproven_string(&self) -> usize {
         self.scanner.unproven_string()
+    }
+
+    /// How many objects of the JSON are open.
+    pub fn open_objects(&self) -> usize {
+        self.scanner.open_objects()
     }
 
     /// Ends a call that has begun and has no arguments: they are `{}`.
@@ -121,7 +172,7 @@ impl JsonCall {
             let rest = &text[taken..];
             if self.arguments_only && self.member.is_none() && !rest.is_empty() {
                 self.member = Some((Member::Arguments, raw.text().len()));
-                self.value_starts(Member::Arguments, rest.as_bytes()[0]);
+                self.value_starts(Member::Arguments, rest.as_bytes()[0], events);
             }
             let (used, step) = self.scanner.scan(rest);
             raw.push(&rest[..used], kind);
@@ -138,7 +189,7 @@ impl JsonCall {
                     if let Some((member, start)) = &mut self.member {
                         *start = raw.text().len();
                         let member = *member;
-                        self.value_starts(member, next);
+                        self.value_starts(member, next, events);
                     }
                 }
                 Step::ValueEnd => self.value_ended(raw.text(), events),
@@ -155,7 +206,8 @@ impl JsonCall {
     fn key_ended(&mut self, raw: &str) {
         let literal = &raw[raw.len() - self.scanner.unproven_string()..];
         let member = match decode_string(literal).as_deref() {
-            Some("name") if !self.begun => Member::Name,
+            Some("name") if !self.begun && self.unproven_name.is_none() => Member::Name,
+            Some("id") if self.ids => Member::Id,
             Some("arguments" | "parameters") if self.arguments == Arguments::Missing => {
                 Member::Arguments
             }
@@ -164,14 +216,33 @@ impl JsonCall {
         self.member = Some((member, raw.len()));
     }
 
-    fn value_starts(&mut self, member: Member, first: u8) {
+    fn value_starts(&mut self, member: Member, first: u8, events: &mut Vec<Event>) {
         if member == Member::Arguments {
             self.arguments = match first {
                 b'{' => Arguments::Streaming,
                 b'"' => Arguments::Missing,
                 _ => Arguments::Unusable,
             };
+            if self.arguments == Arguments::Streaming {
+                self.begin_proven(events);
+            }
         }
+    }
+
+    /// Begins the call whose name came and is proven now.
+    fn begin_proven(&mut self, events: &mut Vec<Event>) {
+        if let Some(name) = self.unproven_name.take() {
+            self.begin(name, events);
+        }
+    }
+
+    fn begin(&mut self, name: String, events: &mut Vec<Event>) {
+        self.begun = true;
+        events.push(Event::CallBegin {
+            index: self.index,
+            id: self.id.take(),
+            name,
+        });
     }
 
     /// Sends bytes of an arguments object.
@@ -192,6 +263,7 @@ impl JsonCall {
         };
         match member {
             Member::Name => self.name_ended(&raw[start..], raw, events),
+            Member::Id => self.id = decode_string(&raw[start..]).filter(|id| !id.is_empty()),
             Member::Arguments => self.arguments_ended(start, raw, events),
             Member::Other => {}
         }
@@ -201,19 +273,27 @@ impl JsonCall {
         let Some(name) = decode_string(literal).filter(|name| !name.is_empty()) else {
             return;
         };
-        self.begun = true;
-        events.push(Event::CallBegin {
-            index: self.index,
-            id: None,
-            name,
-        });
-        if let Arguments::Held(range) = self.arguments.clone() {
-            self.send(&raw[range], events);
+        let proven = match &self.proving {
+            Some(names) => names.contains(&name),
+            None => true,
+        };
+        let held = match &self.arguments {
+            Arguments::Held(range) => Some(&raw[range.clone()]),
+            _ => None,
+        };
+        if proven || held.is_some_and(|value| whole_arguments(value).is_some()) {
+            self.begin(name, events);
+            if let Some(value) = held {
+                self.send(value, events);
+            }
+        } else {
+            self.unproven_name = Some(name);
         }
     }
 
     fn arguments_ended(&mut self, start: usize, raw: &str, events: &mut Vec<Event>) {
-        match (&self.arguments, self.begun) {
+        let named = self.begun || self.unproven_name.is_some();
+        match (&self.arguments, named) {
             (Arguments::Streaming, true) => self.arguments = Arguments::Sent,
             (Arguments::Missing, true) => self.send(&raw[start..], events),
             (Arguments::Streaming | Arguments::Missing, false) => {
@@ -223,21 +303,13 @@ impl JsonCall {
         }
     }
 
-    /// Sends whole arguments: an object, or a string that holds one.
+    /// Sends whole arguments, if they can be any.
     fn send(&mut self, value: &str, events: &mut Vec<Event>) {
-        let delta = if value.starts_with('"') {
-            let text = decode_string(value).unwrap_or_default();
-            match text.trim() {
-                "" => String::from("{}"),
-                object if is_object(object) => object.to_owned(),
-                _ => {
-                    self.arguments = Arguments::Unusable;
-                    return;
-                }
-            }
-        } else {
-            value.to_owned()
+        let Some(delta) = whole_arguments(value) else {
+            self.arguments = Arguments::Unusable;
+            return;
         };
+        self.begin_proven(events);
         self.arguments = Arguments::Sent;
         events.push(Event::CallArguments {
             index: self.index,
@@ -266,5 +338,18 @@ impl JsonCall {
             });
         }
         events.push(Event::CallEnd { index });
+    }
+}
+
+/// The arguments that a whole value, an object or a string, stands for: the object, or the one that the string holds.
+fn whole_arguments(value: &str) -> Option<String> {
+    if !value.starts_with('"') {
+        return Some(value.to_owned());
+    }
+    let text = decode_string(value)?;
+    match text.trim() {
+        "" => Some(String::from("{}")),
+        object if is_object(object) => Some(object.to_owned()),
+        _ => None,
     }
 }

@@ -166,6 +166,22 @@ impl JsonScanner {
         self.string_start.map_or(0, |start| self.position - start)
     }
 
+    /// How many objects are open.
+    pub fn open_objects(&self) -> usize {
+        let objects = self.containers.iter();
+        objects.filter(|c| **c == Container::Object).count()
+    }
+
+    /// How many containers are open, those that were when the value broke.
+    pub fn depth(&self) -> usize {
+        self.containers.len()
+    }
+
+    /// Whether one of the open containers is an array.
+    pub fn in_array(&self) -> bool {
+        self.containers.contains(&Container::Array)
+    }
+
     fn effect(&mut self, byte: u8) -> Effect {
         match self.state {
             State::Value { or_end, announced } => self.value(byte, or_end, announced),

@@ -10,6 +10,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod bare_calls;
 mod component;
 pub mod config_reader;
 pub mod forced_calls;

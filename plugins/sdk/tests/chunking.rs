@@ -6,8 +6,11 @@ use std::borrow::Cow;
 
 use proptest::prelude::*;
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, FragmentKind, RequestContext,
+    Event, FinishReason, Fragment, FragmentKind, RequestContext, Tool,
+    bare_calls::{BareCalls, BareFormat},
+    chained::Chained,
     json_scanner::is_object,
+    listed_calls::{ListFormat, ListRole, ListedCalls},
     marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
     reasoning::{MarkedReasoning, ReasoningFormat},
 };
@@ -34,6 +37,23 @@ static BEFORE_SEPARATOR: CallFormat = CallFormat {
     markers: AFTER_SEPARATOR.markers,
     roles: AFTER_SEPARATOR.roles,
     name: NamePlace::BeforeSeparator,
+};
+
+static BARE: BareFormat = BareFormat {
+    announcing: &["<calls>", "<call>"],
+    ending: &["</call>"],
+};
+
+static LISTED: ListFormat = ListFormat {
+    markers: &["<call>", "</call>", "<｜sep｜>", "<calls>"],
+    roles: &[
+        ListRole::Start,
+        ListRole::End,
+        ListRole::Arguments,
+        ListRole::Id,
+    ],
+    names: true,
+    ids: true,
 };
 
 static REASONING: ReasoningFormat = ReasoningFormat {
@@ -99,15 +119,25 @@ const PIECES: &[&str] = &[
     "<call>function<｜sep｜>l\n```json\n{\"c\": null}\n```</call>",
     "<call>function<｜sep｜>m\n",
     "<call>n<｜sep｜>{\"d\": \"\"}</call>",
+    "<call>[{\"id\": \"o\", \"name\": \"o\"}, ",
+    "{\"name\": \"p\", \"arguments\": {\"e\": [{}",
+    ";",
+    "{\"",
+    "{\"name\": \"offered\"",
+    "{\"name\": \"o\", \"parameters\": {\"x\": ",
+    "[{\"name\": \"p\", \"parameters\": {}}, ",
+    "{\"q\": {\"name\": \"r\", \"parameters\": {}}}",
 ];
 
 #[derive(Debug, Clone, Copy)]
 enum Family {
+    Bare,
     InBody,
     AfterSeparator,
     BeforeSeparator,
     Reasoning,
     OptionalReasoning,
+    Listed,
 }
 
 /// Adjacent pieces of content of one kind, of reasoning and of one call's arguments become one.
@@ -134,17 +164,44 @@ fn fold(events: Vec<Event>) -> Vec<Event> {
     folded
 }
 
+fn offered() -> Tool {
+    Tool {
+        name: "offered".into(),
+        description: None,
+        parameters: "{}".into(),
+        strict: false,
+    }
+}
+
 fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment]) -> Vec<Event> {
     let mut events = Vec::new();
     let context = RequestContext {
         strict_markers: strict,
         tool_markers: vec!["<call>".into()],
+        tools: vec![offered()],
         ..RequestContext::default()
     };
     let format = match family {
+        Family::Bare => {
+            let mut parser = BareCalls::new(&BARE, &context);
+            for fragment in input {
+                parser.push(fragment, &mut events);
+            }
+            parser.finish(reason, &mut events);
+            return fold(events);
+        }
         Family::InBody => &IN_BODY,
         Family::AfterSeparator => &AFTER_SEPARATOR,
         Family::BeforeSeparator => &BEFORE_SEPARATOR,
+        Family::Listed => {
+            let tools = ListedCalls::new(&LISTED, strict);
+            let mut parser = Chained::new(&OPTIONAL_REASONING, tools, &["<call>"], &context);
+            for fragment in input {
+                parser.push(fragment, &mut events);
+            }
+            parser.finish(reason, &mut events);
+            return fold(events);
+        }
         Family::Reasoning | Family::OptionalReasoning => {
             let format = match family {
                 Family::Reasoning => &REASONING,
@@ -246,8 +303,8 @@ proptest! {
         strict in any::<bool>(),
         stopped in any::<bool>(),
         family in prop_oneof![
-            Just(Family::InBody), Just(Family::AfterSeparator), Just(Family::Reasoning),
-            Just(Family::OptionalReasoning)
+            Just(Family::Bare), Just(Family::InBody), Just(Family::AfterSeparator), Just(Family::Reasoning),
+            Just(Family::OptionalReasoning), Just(Family::Listed)
         ],
     ) {
         let input = join(&pieces);
@@ -277,13 +334,27 @@ fn work_is_linear() {
             "<call>{{\"name\":\"f\",\"arguments\":{{\"a\":\"{}",
             "<call>".repeat(10_000)
         ),
+        "{ ".repeat(30_000),
+        "{\"".repeat(30_000),
+        "{\"a\"b".repeat(12_000),
+        "{\"a {\" ".repeat(8_000),
+        "{\"<\"b<".repeat(8_000),
+        "{}".repeat(30_000),
+        format!("{{\"x {}", " ".repeat(60_000)),
+        "{\"name\": \"f\", \"parameters\": {'".repeat(2_000),
+        format!("<call>[{}", "{\"name\": \"f\" {}, ".repeat(3_000)),
+        format!("<call>[{}", "{\"x}, ".repeat(8_000)),
+        format!("<call>[{}", "{\"a\": \"x}, {\", ".repeat(4_000)),
+        "{\"name\": \"f\", \"parameters\": {\"a\": \"x}}\n".repeat(1_500),
     ];
     for text in &texts {
         for family in [
+            Family::Bare,
             Family::InBody,
             Family::AfterSeparator,
             Family::BeforeSeparator,
             Family::Reasoning,
+            Family::Listed,
         ] {
             let whole = [Fragment::new(text.as_str(), FragmentKind::Text)];
             let events = parse(family, false, FinishReason::Stop, &whole);
