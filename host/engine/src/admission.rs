@@ -117,6 +117,7 @@ mod tests {
                 max_tokens,
                 ..StopConditions::default()
             },
+            constraint: None,
         }
     }
 

@@ -26,5 +26,8 @@ pub use engine::{Engine, EngineConfig, EngineCounters, StepOutput};
 pub use error::EngineError;
 pub use fake_runner::{FakeRunner, FakeScript};
 pub use generator::{Generated, GeneratedStream, Generator, SequenceUsage, TokenLogprobs};
-pub use request::{FinishReason, SamplingParams, SequenceId, SequenceRequest, StopConditions};
+pub use logits_processor::LogitsProcessor;
+pub use request::{
+    Constraint, FinishReason, SamplingParams, SequenceId, SequenceRequest, StopConditions,
+};
 pub use runner::{ModelRunner, RunnerInfo};

@@ -40,6 +40,9 @@ pub fn processors_for(
             end_tokens: end_tokens.to_vec(),
         }));
     }
+    if let Some(constraint) = &request.constraint {
+        processors.push(constraint.processor(end_tokens));
+    }
     processors
 }
 
@@ -166,6 +169,7 @@ mod tests {
                 prompt: vec![0, 1],
                 sampling,
                 stop,
+                constraint: None,
             },
             &[2],
         );

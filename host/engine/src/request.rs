@@ -2,12 +2,16 @@
 //!
 //! Stop *strings* are not here: they are text, and text is matched in `weir-output`.
 
+use std::{fmt, sync::Arc};
+
+use crate::logits_processor::LogitsProcessor;
+
 /// Names one sequence for the engine's life; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
 
 /// One sequence to generate.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct SequenceRequest {
     /// Token ids of the rendered prompt; at least one.
     pub prompt: Vec<u32>,
@@ -15,6 +19,15 @@ pub struct SequenceRequest {
     pub sampling: SamplingParams,
     /// When the sequence ends by itself.
     pub stop: StopConditions,
+    /// What the output must look like; None leaves it to the model.
+    pub constraint: Option<Arc<dyn Constraint>>,
+}
+
+/// What an output must look like; shared by all sequences that must look so.
+pub trait Constraint: Send + Sync + fmt::Debug {
+    /// The processor that keeps one sequence to it. `end_tokens` are those that end the sequence: it forbids them until
+    /// the output is what it must be.
+    fn processor(&self, end_tokens: &[u32]) -> Box<dyn LogitsProcessor>;
 }
 
 /// How the next token is chosen from the logits. The defaults sample from the plain distribution.

@@ -306,6 +306,7 @@ fn sequence_request(model: &ServedModel, plan: &Plan, answer: usize) -> Sequence
             stop_token_ids,
             ignore_eos: fields.ignore_eos,
         },
+        constraint: None,
     }
 }
 

@@ -132,6 +132,7 @@ fn logprobs_are_of_the_untempered_model() {
                 ..SamplingParams::default()
             },
             stop: crate::request::StopConditions::default(),
+            constraint: None,
         },
         &[],
     );

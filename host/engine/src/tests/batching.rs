@@ -79,6 +79,7 @@ fn request() -> impl Strategy<Value = SequenceRequest> {
             prompt,
             sampling,
             stop,
+            constraint: None,
         },
     )
 }

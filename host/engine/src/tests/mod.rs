@@ -89,5 +89,6 @@ fn greedy(prompt: Vec<u32>, max_tokens: Option<usize>) -> SequenceRequest {
             max_tokens,
             ..StopConditions::default()
         },
+        constraint: None,
     }
 }

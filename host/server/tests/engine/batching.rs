@@ -33,6 +33,7 @@ fn request(number: usize, max_tokens: usize) -> SequenceRequest {
             ignore_eos: true,
             ..StopConditions::default()
         },
+        constraint: None,
     }
 }
 

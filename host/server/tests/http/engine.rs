@@ -28,6 +28,7 @@ fn sequence() -> SequenceRequest {
         prompt: vec![1],
         sampling: SamplingParams::default(),
         stop: StopConditions::default(),
+        constraint: None,
     }
 }
 

@@ -1,0 +1,274 @@
+//! From a tree of segments to llguidance's grammars: one Lark grammar for the format and one JSON grammar for each schema,
+//! which the first refers to by name, so that their rules cannot collide.
+//!
+//! Invariant: recursion is bounded, because a [`Segment`] that came from a plugin is no deeper than its limit.
+
+use std::fmt::Write as _;
+
+use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
+use serde_json::{Value, json};
+use weir_output::Segment;
+use weir_prompt::{TokenKind, Vocabulary};
+
+use crate::ConstrainError;
+
+/// The grammars of a tree; `answer` stands where the tree says so.
+///
+/// # Errors
+/// When a schema is not JSON.
+pub fn llguidance_grammar(
+    segment: &Segment,
+    answer: &Segment,
+    vocabulary: &Vocabulary,
+) -> Result<TopLevelGrammar, ConstrainError> {
+    let mut writer = LarkWriter {
+        vocabulary,
+        answer,
+        definitions: String::new(),
+        terminals: 0,
+        schemas: Vec::new(),
+    };
+    let start = writer.expression(segment)?;
+    let lark = format!("start: {start}\n{}", writer.definitions);
+    let mut grammars = vec![GrammarWithLexer::from_lark(lark)];
+    grammars.extend(writer.schemas);
+    Ok(TopLevelGrammar {
+        grammars,
+        max_tokens: None,
+    })
+}
+
+struct LarkWriter<'a> {
+    vocabulary: &'a Vocabulary,
+    answer: &'a Segment,
+    /// Terminals and rules beside `start`, a line each.
+    definitions: String,
+    terminals: usize,
+    schemas: Vec<GrammarWithLexer>,
+}
+
+impl LarkWriter<'_> {
+    /// A segment as it stands on the right side of a rule.
+    fn expression(&mut self, segment: &Segment) -> Result<String, ConstrainError> {
+        Ok(match segment {
+            Segment::Marker(marker) => self.marker(marker),
+            Segment::Literal(text) => literal(text),
+            Segment::Json(schema) => self.json(schema)?,
+            Segment::Pattern(pattern) => self.terminal(&regex(&format!("(?:{pattern})"))),
+            Segment::Until(marker) => self.until(marker),
+            Segment::TextWithout(markers) => self.text_without(markers),
+            Segment::Answer => {
+                let answer = self.answer;
+                match answer {
+                    Segment::Answer => self.text_without(&[]),
+                    other => self.expression(other)?,
+                }
+            }
+            Segment::Sequence(parts) => self.joined(parts, " ")?,
+            Segment::Alternative(parts) => self.joined(parts, " | ")?,
+            Segment::Repeat {
+                segment,
+                separator,
+                min,
+                max,
+            } => {
+                let one = self.expression(segment)?;
+                match separator {
+                    Some(separator) => {
+                        let separator = self.expression(separator)?;
+                        separated(&one, &separator, *min, *max)
+                    }
+                    None => format!("{one}{}", times(*min, *max)),
+                }
+            }
+            Segment::Lark(rule) => format!("({rule})"),
+        })
+    }
+
+    fn joined(&mut self, parts: &[Segment], between: &str) -> Result<String, ConstrainError> {
+        let parts = parts
+            .iter()
+            .map(|part| self.expression(part))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(match parts.as_slice() {
+            [] => literal(""),
+            parts => format!("({})", parts.join(between)),
+        })
+    }
+
+    /// The control token that is this marker.
+    fn token(&self, marker: &str) -> Option<usize> {
+        (0..self.vocabulary.len()).find(|id| {
+            u32::try_from(*id).is_ok_and(|id| {
+                self.vocabulary.kind(id) != TokenKind::Normal
+                    && self.vocabulary.bytes(id) == Some(marker.as_bytes())
+            })
+        })
+    }
+
+    fn marker(&self, marker: &str) -> String {
+        match self.token(marker) {
+            Some(id) => format!("<[{id}]>"),
+            None => literal(marker),
+        }
+    }
+
+    /// A terminal of its own for this body.
+    fn terminal(&mut self, body: &str) -> String {
+        self.terminals += 1;
+        let name = format!("T{}", self.terminals);
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.definitions, "{name}: {body}");
+        name
+    }
+
+    fn until(&mut self, marker: &str) -> String {
+        if let Some(id) = self.token(marker) {
+            let text = self.text_without(&[marker.to_owned()]);
+            return format!("({text} <[{id}]>)");
+        }
+        self.terminals += 1;
+        let name = format!("until_{}", self.terminals);
+        let body = regex(&format!("(?s:.*){}", escaped(marker)));
+        let _ = writeln!(self.definitions, "{name}[lazy]: {body}");
+        name
+    }
+
+    fn text_without(&mut self, markers: &[String]) -> String {
+        let any = regex("(?s:.*)");
+        if markers.is_empty() {
+            return self.terminal(&any);
+        }
+        let markers: Vec<_> = markers.iter().map(|marker| escaped(marker)).collect();
+        let holds = regex(&format!("(?s:.*)(?:{})(?s:.*)", markers.join("|")));
+        self.terminal(&format!("{any} & ~{holds}"))
+    }
+
+    fn json(&mut self, schema: &str) -> Result<String, ConstrainError> {
+        let name = format!("json_{}", self.schemas.len());
+        let grammar = GrammarWithLexer {
+            name: Some(name.clone()),
+            json_schema: Some(with_fixed_space(serde_json::from_str(schema)?)),
+            lark_grammar: None,
+        };
+        self.schemas.push(grammar);
+        Ok(format!("@{name}"))
+    }
+}
+
+/// A schema that asks for the white space that models write, and for nothing else of llguidance's own options, whatever the
+/// schema's author wrote there.
+fn with_fixed_space(schema: Value) -> Value {
+    let mut schema = match schema {
+        Value::Object(schema) => schema,
+        // `true` is the schema of everything and `false` of nothing; neither is an arguments object.
+        other => serde_json::Map::from_iter([("allOf".to_owned(), json!([other]))]),
+    };
+    let options = json!({
+        "whitespace_flexible": false,
+        "item_separator": ", ",
+        "key_separator": ": ",
+    });
+    schema.insert("x-guidance".to_owned(), options);
+    Value::Object(schema)
+}
+
+/// At least `min` and at most `max`, with something between two of them.
+fn separated(one: &str, separator: &str, min: u32, max: Option<u32>) -> String {
+    match (min, max) {
+        (_, Some(0)) => literal(""),
+        (0, _) => format!("({})?", separated(one, separator, 1, max)),
+        _ => {
+            let rest = times(min - 1, max.map(|max| max - 1));
+            format!("({one} ({separator} {one}){rest})")
+        }
+    }
+}
+
+fn times(min: u32, max: Option<u32>) -> String {
+    match max {
+        Some(max) => format!("{{{min},{max}}}"),
+        None => format!("{{{min},}}"),
+    }
+}
+
+/// A Lark string, which is written as a JSON string is.
+fn literal(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// A Lark regular expression.
+fn regex(pattern: &str) -> String {
+    format!("/{}/", pattern.replace('/', "\\/"))
+}
+
+/// A text as a regular expression that matches it alone.
+fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if character.is_ascii_punctuation() && character != '/' {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lark(segment: &Segment) -> String {
+        let special = (b"<call>".to_vec().into_boxed_slice(), TokenKind::Added);
+        let vocabulary = Vocabulary::new(vec![special]);
+        let grammar = llguidance_grammar(segment, &Segment::Answer, &vocabulary).expect("JSON");
+        grammar.grammars[0].lark_grammar.clone().expect("Lark")
+    }
+
+    fn text(text: &str) -> Segment {
+        Segment::Literal(text.to_owned())
+    }
+
+    #[test]
+    fn a_marker_is_a_token_where_there_is_one() {
+        let marker = |marker: &str| Segment::Marker(marker.to_owned());
+        assert_eq!(lark(&marker("<call>")), "start: <[0]>\n");
+        assert_eq!(lark(&marker("<other>")), "start: \"<other>\"\n");
+        let until = Segment::Until("</t>".to_owned());
+        let lazy = "start: until_1\nuntil_1[lazy]: /(?s:.*)\\<\\/t\\>/\n";
+        assert_eq!(lark(&until), lazy);
+    }
+
+    #[test]
+    fn repetitions_and_choices_nest() {
+        let repeat = |min, max, separator: Option<Segment>| Segment::Repeat {
+            segment: Box::new(Segment::Alternative(vec![text("a"), text("\"")])),
+            separator: separator.map(Box::new),
+            min,
+            max,
+        };
+        let one = "(\"a\" | \"\\\"\")";
+        assert_eq!(
+            lark(&repeat(0, None, None)),
+            format!("start: {one}{{0,}}\n")
+        );
+        let list = format!("start: ({one} (\",\" {one}){{0,}})\n");
+        assert_eq!(lark(&repeat(1, None, Some(text(",")))), list);
+        let optional = format!("start: (({one} (\",\" {one}){{0,1}}))?\n");
+        assert_eq!(lark(&repeat(0, Some(2), Some(text(",")))), optional);
+    }
+
+    #[test]
+    fn a_schema_cannot_set_options_of_the_decoder() {
+        let schema = r#"{"type": "object", "x-guidance": {"lenient": true}}"#;
+        let grammar = llguidance_grammar(
+            &Segment::Json(schema.to_owned()),
+            &Segment::Answer,
+            &Vocabulary::default(),
+        )
+        .expect("JSON");
+        let schema = grammar.grammars[1].json_schema.clone().expect("a schema");
+        assert_eq!(schema["x-guidance"].get("lenient"), None);
+        assert_eq!(schema["x-guidance"]["whitespace_flexible"], json!(false));
+    }
+}
