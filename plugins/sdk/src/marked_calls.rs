@@ -257,14 +257,18 @@ impl Calls {
 
     /// The end of the name after the separator came.
     fn name_ended(&mut self, events: &mut Vec<Event>) {
-        let blank = State::Blank { fence: 0 };
-        if let State::Name { start, default } = core::mem::replace(&mut self.state, blank) {
-            if self.raw.text().len() == start {
-                self.raw.clear();
-                self.raw.push(&default, FragmentKind::Text);
-            }
-            let name = self.raw.text().trim_matches(WHITE_SPACE).to_owned();
-            self.begin(&name, events);
+        self.settle_name();
+        let name = self.raw.text().trim_matches(WHITE_SPACE).to_owned();
+        self.begin(&name, events);
+    }
+
+    /// If no name came after the separator, what stood before it is the name after all.
+    fn settle_name(&mut self) {
+        if let State::Name { start, default } = &self.state
+            && self.raw.text().len() == *start
+        {
+            self.raw.clear();
+            self.raw.push(default, FragmentKind::Text);
         }
     }
 
@@ -376,6 +380,7 @@ impl Calls {
 
     /// Abandons the open call if there is one; `closed` when a marker says so, which makes white space before it markup.
     fn abandon(&mut self, closed: bool, events: &mut Vec<Event>) {
+        self.settle_name();
         let begun = match &self.state {
             State::Blank { .. } | State::Content => return,
             State::Type | State::Name { .. } => false,
