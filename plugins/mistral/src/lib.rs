@@ -1,16 +1,65 @@
-//! Being written.
+//! Reasoning and tool parser for the formats of Mistral AI's models, in one: `[THINK]...[/THINK]`, and calls behind
+//! `[TOOL_CALLS]`: an array of `{"name", "arguments"}` or one such object (tokenizers up to v7), or a name, perhaps
+//! `[CALL_ID]` and an id, `[ARGS]` and the arguments, repeated (tokenizers from v11 on).
+//!
+//! Only the markers are this crate's; what a call is, and every tolerance, is the SDK's [`listed_calls`].
+//!
+//! [`listed_calls`]: weir_plugin_sdk::listed_calls
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
-use weir_plugin_sdk::{Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles};
+use weir_plugin_sdk::{
+    CallIdFormat, Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles,
+    Segment, Tool,
+    chained::{self, Chained},
+    forced_calls::ForcedCalls,
+    listed_calls::{ListFormat, ListRole, ListedCalls},
+    reasoning::ReasoningFormat,
+};
+
+const CALLS: &str = "[TOOL_CALLS]";
+const ARGUMENTS: &str = "[ARGS]";
+const CALL_ID: &str = "[CALL_ID]";
+const THINK: &str = "[THINK]";
+const THINK_END: &str = "[/THINK]";
+
+static TOOLS: ListFormat = ListFormat {
+    markers: &[CALLS, ARGUMENTS, CALL_ID],
+    roles: &[ListRole::Start, ListRole::Arguments, ListRole::Id],
+    names: true,
+    ids: true,
+};
+
+static REASONING: ReasoningFormat = ReasoningFormat {
+    turn: Cow::Borrowed("[/INST]"),
+    start: Cow::Borrowed(THINK),
+    end: Cow::Borrowed(THINK_END),
+    starts_inside: false,
+    tool_marker_ends: true,
+};
+
+static FORCED: ForcedCalls = ForcedCalls {
+    block: None,
+    call: [CALLS, ""],
+    separator: "",
+    body,
+};
+
+fn body(tool: &Tool) -> Segment {
+    Segment::sequence([
+        Segment::literal(tool.name.as_str()),
+        Segment::marker(ARGUMENTS),
+        Segment::Json(tool.parameters.clone()),
+    ])
+}
 
 /// One choice's parsing.
 #[derive(Debug)]
-pub struct Mistral;
+pub struct Mistral(Chained<ListedCalls>);
 
 impl Parser for Mistral {
     fn describe(_: &str) -> Result<ParserInfo, String> {
@@ -21,19 +70,33 @@ impl Parser for Mistral {
                 reasoning: true,
                 tools: true,
             },
+            markers: [THINK, CALLS].map(Into::into).into(),
+            special_tokens: [CALLS, ARGUMENTS, CALL_ID, THINK, THINK_END]
+                .map(Into::into)
+                .into(),
+            chat_template: Some(include_str!("../../../chat_templates/mistral.jinja").into()),
+            call_ids: CallIdFormat::Alphanumeric(9),
             ..ParserInfo::default()
         })
     }
 
-    fn new(_: &str, _: &RequestContext) -> Self {
-        Self
+    fn new(_: &str, context: &RequestContext) -> Self {
+        let tools = ListedCalls::new(&TOOLS, context.strict_markers);
+        Self(Chained::new(&REASONING, tools, &[CALLS], context))
     }
 
     fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
-        events.push(Event::Content(fragment.clone()));
+        self.0.push(fragment, events);
     }
 
-    fn finish(&mut self, _: FinishReason, _: &mut Vec<Event>) {}
+    fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        self.0.finish(reason, events);
+    }
+
+    fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
+        let tools = FORCED.grammar(context);
+        Some(chained::grammar(&REASONING, tools, context))
+    }
 }
 
 weir_plugin_sdk::export_parser!(Mistral);

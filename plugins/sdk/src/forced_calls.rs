@@ -15,7 +15,7 @@ use crate::{
 pub struct ForcedCalls {
     /// The markers around all calls, for families that have them.
     pub block: Option<[&'static str; 2]>,
-    /// The markers around a call.
+    /// The markers around a call; an empty end marker for families that have none.
     pub call: [&'static str; 2],
     /// What stands between two calls.
     pub separator: &'static str,
@@ -68,7 +68,8 @@ impl ForcedCalls {
             Segment::Alternative(bodies)
         };
         let [begin, end] = self.call;
-        Segment::sequence([start.segment(begin), body, Segment::marker(end)])
+        let end = (!end.is_empty()).then(|| Segment::marker(end));
+        Segment::sequence([start.segment(begin), body].into_iter().chain(end))
     }
 
     fn text_and_calls(&self, tools: &[&Tool], context: &RequestContext) -> Segment {

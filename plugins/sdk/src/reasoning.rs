@@ -126,6 +126,11 @@ impl MarkedReasoning {
         }
     }
 
+    /// Whether the answer began: every fragment from here on is content as it is, and nothing is held back.
+    pub fn is_over(&self) -> bool {
+        self.splitter.state == State::Content
+    }
+
     /// See [`crate::Parser::push`].
     pub fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
         self.scanner.push(fragment, &mut self.splitter, events);
@@ -139,6 +144,10 @@ impl MarkedReasoning {
 }
 
 impl MarkerReader for Splitter {
+    fn literal(&self) -> bool {
+        self.state == State::Content
+    }
+
     fn text(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
         if self.ends_reasoning(text, kind) {
             self.before_end(events);

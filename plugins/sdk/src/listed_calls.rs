@@ -1,0 +1,287 @@
+//! The tool parser of every family that writes its calls as a JSON array behind a marker; some also write one object
+//! there, or a name and its arguments. A family is a [`ListFormat`].
+//!
+//! Invariants: text outside calls is content, verbatim; a stretch of it between markers that is white space alone is the
+//! format's own and dropped; no marker is ever content. A name is one word: a second one behind it, or anything else that
+//! starts neither JSON nor a name, makes all of it content. A call whose end nothing marks ends with the model's stop.
+
+use alloc::{string::String, vec::Vec};
+
+use crate::{
+    call_list::CallList,
+    fragment_buffer::FragmentBuffer,
+    marker_scanner::{MarkerReader, MarkerScanner},
+    types::{Event, FinishReason, Fragment, FragmentKind},
+};
+
+/// How a family marks its calls.
+#[derive(Debug)]
+pub struct ListFormat {
+    /// Every marker; none begins another one.
+    pub markers: &'static [&'static str],
+    /// What the marker of the same index does.
+    pub roles: &'static [ListRole],
+    /// Whether a name may stand behind the start marker, with the call's arguments behind it.
+    pub names: bool,
+    /// Whether the `id` of a call object is the call's id.
+    pub ids: bool,
+}
+
+/// What a marker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListRole {
+    /// Starts calls.
+    Start,
+    /// Ends calls.
+    End,
+    /// Stands between a call's name and its arguments.
+    Arguments,
+    /// Stands between a call's name and its id.
+    Id,
+}
+
+/// One choice's parsing.
+#[derive(Debug)]
+pub struct ListedCalls {
+    scanner: MarkerScanner,
+    calls: Calls,
+}
+
+#[derive(Debug)]
+struct Calls {
+    format: &'static ListFormat,
+    state: State,
+    list: CallList,
+    /// Whether any marker came: white space at the end is content otherwise.
+    marked: bool,
+    /// White space outside calls since the last marker or call.
+    blank: FragmentBuffer,
+    /// The name of the call that has not begun, and white space behind it.
+    name: String,
+    id: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Outside calls, white space alone since the last marker or call.
+    Blank,
+    /// Outside calls, after text.
+    Content,
+    /// After the start marker.
+    Start,
+    /// In a name, or in the white space behind it.
+    Name,
+    /// In an id.
+    Id,
+    /// In the list, which is open.
+    List,
+}
+
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+impl ListedCalls {
+    /// A parser of this format.
+    pub fn new(format: &'static ListFormat, strict_markers: bool) -> Self {
+        assert_eq!(format.markers.len(), format.roles.len(), "a role a marker");
+        Self {
+            scanner: MarkerScanner::new(format.markers.iter().copied(), strict_markers),
+            calls: Calls {
+                format,
+                state: State::Blank,
+                list: CallList::new(format.ids),
+                marked: false,
+                blank: FragmentBuffer::default(),
+                name: String::new(),
+                id: String::new(),
+            },
+        }
+    }
+
+    /// See [`crate::Parser::push`].
+    pub fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
+        self.scanner.push(fragment, &mut self.calls, events);
+    }
+
+    /// See [`crate::Parser::finish`].
+    pub fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        self.scanner.finish(&mut self.calls, events);
+        // A model that stopped inside a string forgot the quote; one that was cut off may be quoting a marker.
+        if reason != FinishReason::Length {
+            self.calls.list.distrust_open_string();
+            self.scanner.finish(&mut self.calls, events);
+        }
+        self.calls.finish(reason, events);
+    }
+}
+
+impl MarkerReader for Calls {
+    fn literal(&self) -> bool {
+        self.state == State::List && self.list.literal()
+    }
+
+    fn text(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
+        match self.state {
+            State::List => {
+                let used = self.list.text(text, kind, events);
+                if !self.list.is_open() {
+                    self.state = State::Blank;
+                }
+                used
+            }
+            State::Content => {
+                events.push(Event::Content(Fragment::new(text, kind)));
+                text.len()
+            }
+            State::Blank => self.blank(text, kind, events),
+            State::Start => self.start(text),
+            State::Name => self.name(text, events),
+            State::Id => self.id(text, events),
+        }
+    }
+
+    fn marker(&mut self, marker: usize, _: FragmentKind, events: &mut Vec<Event>) {
+        self.marked = true;
+        self.blank.clear();
+        match (self.format.roles[marker], self.state) {
+            (ListRole::Start, _) => {
+                self.close(events);
+                self.state = State::Start;
+            }
+            (ListRole::End, _) => {
+                self.close(events);
+                self.state = State::Blank;
+            }
+            (ListRole::Arguments, State::Name | State::Id) => self.begin(events),
+            (ListRole::Id, State::Name) => self.state = State::Id,
+            // Out of its place it is markup that says nothing.
+            (_, State::Content) => self.state = State::Blank,
+            _ => {}
+        }
+    }
+
+    fn again(&mut self) -> Vec<Fragment> {
+        self.list.again()
+    }
+}
+
+impl Calls {
+    /// Text outside calls, where only white space came since the last marker or call.
+    fn blank(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
+        let space = leading_space(text);
+        self.blank.push(&text[..space], kind);
+        if space < text.len() {
+            events.extend(self.blank.take().into_iter().map(Event::Content));
+            self.state = State::Content;
+        }
+        space
+    }
+
+    fn start(&mut self, text: &str) -> usize {
+        let space = leading_space(text);
+        let Some(first) = text[space..].chars().next() else {
+            return space;
+        };
+        match first {
+            '[' => {
+                self.list.open_array();
+                self.state = State::List;
+                return space + 1;
+            }
+            '{' => {
+                self.list.open_object();
+                self.state = State::List;
+            }
+            _ if self.format.names && is_of_a_name(first) => self.state = State::Name,
+            _ => self.state = State::Content,
+        }
+        space
+    }
+
+    fn name(&mut self, text: &str, events: &mut Vec<Event>) -> usize {
+        let mut ended = self.name.ends_with(WHITE_SPACE);
+        for (at, character) in text.char_indices() {
+            if WHITE_SPACE.contains(&character) {
+                ended = true;
+            } else if character == '{' {
+                self.name.push_str(&text[..at]);
+                self.begin(events);
+                return at;
+            } else if ended || !is_of_a_name(character) {
+                self.name.push_str(&text[..at]);
+                self.disown_name(self.name.len(), events);
+                self.state = State::Content;
+                return at;
+            }
+        }
+        self.name.push_str(text);
+        text.len()
+    }
+
+    fn id(&mut self, text: &str, events: &mut Vec<Event>) -> usize {
+        let length = text.find('{').unwrap_or(text.len());
+        self.id.push_str(&text[..length]);
+        if length < text.len() {
+            self.begin(events);
+        }
+        length
+    }
+
+    /// Begins the call whose name came.
+    fn begin(&mut self, events: &mut Vec<Event>) {
+        let id = Some(self.id.trim_matches(WHITE_SPACE)).filter(|id| !id.is_empty());
+        let name = self.name.trim_end_matches(WHITE_SPACE);
+        self.list.open_named(name, id.map(String::from), events);
+        self.name.clear();
+        self.id.clear();
+        self.state = State::List;
+    }
+
+    /// What was taken for a name is none.
+    fn disown_name(&mut self, length: usize, events: &mut Vec<Event>) {
+        if length > 0 {
+            events.push(Event::CallAbandoned {
+                index: self.list.next_index(),
+                raw: self.name[..length].into(),
+            });
+        }
+        self.name.clear();
+    }
+
+    /// A marker ends what is open.
+    fn close(&mut self, events: &mut Vec<Event>) {
+        if self.state == State::Id {
+            self.begin(events);
+        }
+        let name = self.name.trim_end_matches(WHITE_SPACE).len();
+        self.disown_name(name, events);
+        self.list.close(events);
+    }
+
+    fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        if !self.marked {
+            events.extend(self.blank.take().into_iter().map(Event::Content));
+        }
+        if self.state == State::Id {
+            if reason == FinishReason::Length {
+                // Half an id is none.
+                self.id.clear();
+            }
+            self.begin(events);
+        }
+        self.disown_name(self.name.len(), events);
+        if reason == FinishReason::Length {
+            self.list.cut(events);
+        } else {
+            self.list.close(events);
+        }
+    }
+}
+
+/// Whether a character may stand in a name that nothing but its place tells from prose.
+fn is_of_a_name(character: char) -> bool {
+    !character.is_whitespace() && !"[](){}<>\"'`,;!?".contains(character)
+}
+
+fn leading_space(text: &str) -> usize {
+    text.len() - text.trim_start_matches(WHITE_SPACE).len()
+}
