@@ -26,7 +26,8 @@ pub struct Header {
 
 const ANALYSIS: &str = "analysis";
 const CHANNELS: [&str; 3] = [ANALYSIS, "commentary", "final"];
-const ROLE: &str = "assistant";
+const ASSISTANT: &str = "assistant";
+const ROLES: [&str; 5] = [ASSISTANT, "user", "system", "developer", "tool"];
 const TYPES: [&str; 2] = ["json", "code"];
 const TO: &str = "to=";
 const FUNCTIONS: &str = "functions.";
@@ -71,7 +72,7 @@ pub fn is_role(text: &str, whole: bool) -> bool {
         let open = goes_on && words.peek().is_none();
         let begins = |name: &str| open && name.starts_with(word);
         let known = |name: &str| name == word || begins(name);
-        let named = first && (known(ROLE) || CHANNELS.into_iter().any(known));
+        let named = first && (known(ASSISTANT) || CHANNELS.into_iter().any(known));
         if !named && !word.starts_with(TO) && !begins(TO) {
             return false;
         }
@@ -90,7 +91,7 @@ pub fn text_start(section: Section, text: &str, cut: bool) -> usize {
         let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
         let after = after.trim_start();
         let name = match section {
-            Section::Role => true,
+            Section::Role => ROLES.contains(&word),
             Section::Channel => CHANNELS.contains(&word),
             Section::Type => TYPES.contains(&word),
         };
@@ -190,6 +191,8 @@ mod tests {
         for (section, header, text) in [
             (Role, "assistant ", "Sure, here it is."),
             (Role, "assistant to=f", ""),
+            (Role, "functions.f to=assistant", ""),
+            (Role, "", "` starts a message"),
             (Channel, "final ", "{\"a\": 1}"),
             (Channel, "final", "{}"),
             (Channel, "commentary to=f json", "{}"),
