@@ -3,7 +3,9 @@
 use std::{env, fmt::Write as _, fs, path::Path};
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Asked for when it runs: a target folder may have been built somewhere else.
+    let root = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| panic!("not run by cargo"));
+    let root = Path::new(&root).join("../..");
     let manifest_path = root.join("plugins.toml");
     let manifest = fs::read_to_string(&manifest_path)
         .unwrap_or_else(|error| panic!("{}: {error}", manifest_path.display()));
