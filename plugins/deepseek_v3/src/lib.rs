@@ -1,7 +1,8 @@
 //! Tool parser for the format of DeepSeek V3 and R1: between block markers, calls of a type, a separator, the tool's name on
 //! its line, and a Markdown fence with the arguments.
 //!
-//! Only the markers are this crate's; what a call is, and every tolerance, is the SDK's [`marked_calls`].
+//! Only the markers are this crate's; what a call is, and every tolerance, is the SDK's [`marked_calls`]: calls written as
+//! V3.1 writes them, the name before the separator, are read too.
 //!
 //! [`marked_calls`]: weir_plugin_sdk::marked_calls
 
