@@ -163,27 +163,40 @@ fn disagreement(
         Ok(folded) => folded.to_string(),
         Err(error) => format!("  error: {error}\n"),
     };
-    let pieces: Vec<String> = pieces
-        .iter()
-        .map(|piece| match piece.kind {
-            FragmentKind::Text => format!("{:?}", piece.text),
-            FragmentKind::Control => format!("{{ control = {:?} }}", piece.text),
-            FragmentKind::Unknown => format!("{{ unknown = {:?} }}", piece.text),
-        })
-        .collect();
     format!(
-        " {mode:?} mode, cut as [{}]\n whole\n{} cut\n{}",
-        pieces.join(", "),
+        " {mode:?} mode, cut as {}\n whole\n{} cut\n{}",
+        as_chunks(pieces),
         show(whole),
         show(cut)
     )
 }
 
+/// Fragments as the `chunks` of a case.
+pub fn as_chunks(fragments: &[Fragment]) -> String {
+    let chunk = |fragment: &Fragment| {
+        let text = toml::Value::from(fragment.text.as_str());
+        match fragment.kind {
+            FragmentKind::Text => text.to_string(),
+            FragmentKind::Control => format!("{{ control = {text} }}"),
+            FragmentKind::Unknown => format!("{{ unknown = {text} }}"),
+        }
+    };
+    let chunks: Vec<String> = fragments.iter().map(chunk).collect();
+    format!("[{}]", chunks.join(", "))
+}
+
 fn bless(case: &Case, incremental: &Folded, complete: &Folded) -> anyhow::Result<()> {
     let text = fs::read_to_string(&case.path)?;
     let mut document: DocumentMut = text.parse().context("a case")?;
-    let input = case.fragments().into_iter().map(|fragment| fragment.text);
-    let input = input.collect::<String>();
+    let expect = expectation(incremental, complete, &case.fragments());
+    document["expect"] = Item::Table(expect);
+    fs::write(&case.path, document.to_string())?;
+    Ok(())
+}
+
+/// The `[expect]` of a case that folds like this in the two modes.
+pub fn expectation(incremental: &Folded, complete: &Folded, input: &[Fragment]) -> Table {
+    let input: String = input.iter().map(|part| part.text.as_str()).collect();
     let mut expect = folded_table(incremental, &input);
     if !incremental.reasoning.is_empty() {
         expect["reasoning"] = value(&incremental.reasoning);
@@ -194,9 +207,7 @@ fn bless(case: &Case, incremental: &Folded, complete: &Folded) -> anyhow::Result
     if (&incremental.content, &incremental.calls) != (&complete.content, &complete.calls) {
         expect["complete"] = Item::Table(folded_table(complete, &input));
     }
-    document["expect"] = Item::Table(expect);
-    fs::write(&case.path, document.to_string())?;
-    Ok(())
+    expect
 }
 
 /// Ids are the model's if they stand in its `input`.

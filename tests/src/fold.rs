@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use anyhow::Context;
 use weir_output::{
-    CallIds, ChatFinishReason, Configured, FinishReason, Fragment, MessageFold, OnError,
+    CallIds, ChatFinishReason, Configured, Event, FinishReason, Fragment, MessageFold, OnError,
     OutputPipeline, Parser, PipelineSpec, PostProcessor, RequestContext, ToolCallStreaming,
 };
 
@@ -112,9 +112,9 @@ impl Runner {
         Ok(runner)
     }
 
-    /// The pipeline of one parser alone.
-    pub fn of_parser(
-        parser: Arc<dyn Parser>,
+    /// The pipeline of these parsers, each in its roles.
+    pub fn of_parsers<'a>(
+        parsers: impl IntoIterator<Item = &'a Arc<dyn Parser>>,
         context: RequestContext,
         ended: FinishReason,
     ) -> Self {
@@ -125,7 +125,9 @@ impl Runner {
             context,
             ended,
         };
-        runner.take_parser(parser);
+        for parser in parsers {
+            runner.take_parser(Arc::clone(parser));
+        }
         runner
     }
 
@@ -143,6 +145,19 @@ impl Runner {
     /// # Errors
     /// When a plugin fails.
     pub fn run(&self, fragments: Vec<Fragment>, mode: ToolCallStreaming) -> anyhow::Result<Folded> {
+        let (events, ended) = self.events(fragments, mode)?;
+        Ok(self.fold(&events, ended))
+    }
+
+    /// What a client sees of these fragments, and how generation ended for it.
+    ///
+    /// # Errors
+    /// When a plugin fails.
+    pub fn events(
+        &self,
+        fragments: Vec<Fragment>,
+        mode: ToolCallStreaming,
+    ) -> anyhow::Result<(Vec<Event>, FinishReason)> {
         let parser = |parser: &Arc<dyn Parser>| Configured::new(Arc::clone(parser), OnError::Fail);
         let post = |post: &Arc<dyn PostProcessor>| Configured::new(Arc::clone(post), OnError::Fail);
         let mut pipeline = OutputPipeline::new(PipelineSpec {
@@ -161,8 +176,13 @@ impl Runner {
             pipeline.push_fragment(fragment, &mut events)?;
         }
         let ended = pipeline.finish(self.ended, &mut events)?;
+        Ok((events, ended))
+    }
+
+    /// What these events add up to.
+    pub fn fold(&self, events: &[Event], ended: FinishReason) -> Folded {
         let mut fold = MessageFold::new();
-        fold.extend(&events);
+        fold.extend(events);
         let finish_reason = fold.finish_reason(ended, &self.context.tool_choice);
         let message = fold.into_message();
         let call = |call: weir_output::FoldedCall| ExpectedCall {
@@ -171,11 +191,11 @@ impl Runner {
             id: call.id,
             complete: call.complete,
         };
-        Ok(Folded {
+        Folded {
             content: message.content.unwrap_or_default(),
             reasoning: message.reasoning.unwrap_or_default(),
             calls: message.tool_calls.into_iter().map(call).collect(),
             finish_reason,
-        })
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! The corpora's runner: every case under every chunking, through the real output pipeline, natively and as wasm.
 //!
 //! A case is a file under `tests/corpora`; [`case`] is its format, [`chunking`] and [`boundaries`] cut its text, [`fold`] runs it, [`check`]
-//! compares and explains. [`native`] and [`wasm`] are the two ways to come by a plugin. Nothing here knows a format.
+//! compares and explains; [`fuzz`] makes inputs of its own. [`native`] and [`wasm`] are the two ways to come by a plugin. Nothing here knows a format.
 
 pub mod boundaries;
 pub mod case;
 pub mod check;
 pub mod chunking;
 pub mod fold;
+pub mod fuzz;
 pub mod native;
 pub mod wasm;
 

@@ -1,137 +1,110 @@
-//! Parsers under arbitrary input: junk made of markers, pieces of JSON and text, cut anywhere.
+//! Parsers under arbitrary input: a short run of the fuzzing that `cargo xtask fuzz` does at length.
 //!
-//! One fold under every chunking, the same natively and as wasm, no panic and no plugin error: whatever it says.
+//! The same inputs in every run; what must hold of them is listed in `weir_tests::fuzz`.
 
-use proptest::prelude::*;
-use weir_output::{FinishReason, Fragment, FragmentKind, RequestContext, ToolCallStreaming};
+use std::sync::Arc;
+
+use weir_output::{
+    Event, FinishReason, Fragment, Parser, ParserInfo, ParserSession, PluginError, PostProcessor,
+    RequestContext,
+};
 use weir_tests::{
     Plugins,
-    chunking::{apply, cuts},
-    fold::Runner,
+    fuzz::{Plan, names, run},
     native::NativePlugins,
     wasm::WasmPlugins,
 };
 
-const CASES: u32 = 300;
+const NATIVE_EXECUTIONS_PER_PARSER: u64 = 2000;
+const WASM_EXECUTIONS_PER_PARSER: u64 = 500;
 
-const MARKERS: [&str; 9] = [
-    "<tool_call>",
-    "</tool_call>",
-    "<think>",
-    "</think>",
-    "<｜tool▁calls▁begin｜>",
-    "<｜tool▁call▁begin｜>",
-    "<｜tool▁sep｜>",
-    "<｜tool▁call▁end｜>",
-    "<｜tool▁calls▁end｜>",
-];
-
-const PIECES: [&str; 32] = [
-    "{",
-    "}",
-    "[",
-    "]",
-    "\"",
-    "\\",
-    "\\\"",
-    "\\u00e",
-    ":",
-    ",",
-    " ",
-    "\n",
-    "```",
-    "json",
-    "```json\n",
-    "\n```",
-    "function",
-    "f",
-    "\"name\"",
-    "\"name\": \"f\"",
-    "\"arguments\": ",
-    "\"parameters\":{}",
-    "\"arguments\": {\"a\": [1, \"x\"]}",
-    "1e5",
-    "-0.0",
-    "null",
-    "é",
-    "🌦️",
-    "｜",
-    "<",
-    "</tool",
-    "{\"name\": \"f\", \"arguments\": {\"a\": 1}}",
-];
-
-/// A piece of junk: half of the markers come as control tokens.
-fn fragment() -> impl Strategy<Value = Fragment> {
-    let marker = (prop::sample::select(&MARKERS[..]), any::<bool>());
-    prop_oneof![
-        2 => marker.prop_map(|(marker, control)| Fragment {
-            text: marker.to_owned(),
-            kind: if control { FragmentKind::Control } else { FragmentKind::Text },
-        }),
-        5 => prop::sample::select(&PIECES[..]).prop_map(|piece| Fragment {
-            text: piece.to_owned(),
-            kind: FragmentKind::Text,
-        }),
-    ]
-}
-
-/// Neighbouring text in one piece, as it comes whole.
-fn joined(pieces: Vec<Fragment>) -> Vec<Fragment> {
-    let mut whole: Vec<Fragment> = Vec::new();
-    for piece in pieces {
-        match whole.last_mut() {
-            Some(last) if last.kind == FragmentKind::Text && piece.kind == FragmentKind::Text => {
-                last.text.push_str(&piece.text);
-            }
-            _ => whole.push(piece),
-        }
-    }
-    whole
-}
-
-fn check(parser: &str) {
-    let wasm = WasmPlugins::new().expect("a plugin host");
-    let config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(CASES)
+fn nothing_is_found(seed: u64, executions_per_parser: u64, wasm: Option<&dyn Plugins>) {
+    let parsers = names().expect("the corpora");
+    let plan = Plan {
+        executions: executions_per_parser * parsers.len() as u64,
+        parsers,
+        seed,
+        time: None,
+        progress: false,
     };
-    let input = (
-        prop::collection::vec(fragment(), 0..24).prop_map(joined),
-        prop::collection::vec(any::<bool>(), 300),
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-    );
-    proptest!(config, |((whole, chosen, strict_markers, complete, stopped) in input)| {
-        let mode = if complete { ToolCallStreaming::Complete } else { ToolCallStreaming::Incremental };
-        let ended = if stopped { FinishReason::Stop } else { FinishReason::Length };
-        let context = RequestContext { strict_markers, ..RequestContext::default() };
-        let all = cuts(&whole);
-        let some: Vec<_> = all.iter().zip(&chosen).filter(|(_, cut)| **cut).map(|(cut, _)| *cut).collect();
-        let mut expected = None;
-        for plugins in [&NativePlugins as &dyn Plugins, &wasm] {
-            let runner = Runner::of_parser(plugins.parser(parser, &toml::Table::new()).expect("a parser"), context.clone(), ended);
-            for cuts in [&[][..], &some, &all] {
-                let folded = runner.run(apply(&whole, cuts), mode).expect("no plugin error");
-                let expected = expected.get_or_insert_with(|| folded.clone());
-                prop_assert_eq!(&*expected, &folded, "{} cut at {:?}", plugins.label(), cuts);
-            }
+    let outcomes = run(&plan, wasm).expect("every parser loads");
+    let findings: Vec<String> = outcomes
+        .into_iter()
+        .filter_map(|outcome| Some(format!("{}: {}", outcome.parser, outcome.finding?)))
+        .collect();
+    assert!(findings.is_empty(), "{}", findings.join("\n\n"));
+}
+
+#[test]
+fn parsers_native() {
+    nothing_is_found(1, NATIVE_EXECUTIONS_PER_PARSER, None);
+}
+
+#[test]
+fn parsers_wasm() {
+    let wasm = WasmPlugins::new().expect("a plugin host");
+    nothing_is_found(2, WASM_EXECUTIONS_PER_PARSER, Some(&wasm));
+}
+
+/// Parsers that lose the second of two braces at the end of a fragment.
+struct Broken;
+
+impl Plugins for Broken {
+    fn label(&self) -> &'static str {
+        "broken"
+    }
+
+    fn parser(&self, name: &str, config: &toml::Table) -> anyhow::Result<Arc<dyn Parser>> {
+        Ok(Arc::new(BrokenParser(NativePlugins.parser(name, config)?)))
+    }
+
+    fn post_processor(
+        &self,
+        name: &str,
+        config: &toml::Table,
+    ) -> anyhow::Result<Arc<dyn PostProcessor>> {
+        NativePlugins.post_processor(name, config)
+    }
+}
+
+struct BrokenParser(Arc<dyn Parser>);
+
+impl Parser for BrokenParser {
+    fn info(&self) -> &ParserInfo {
+        self.0.info()
+    }
+
+    fn session(&self, context: &RequestContext) -> Result<Box<dyn ParserSession>, PluginError> {
+        Ok(Box::new(BrokenSession(self.0.session(context)?)))
+    }
+}
+
+struct BrokenSession(Box<dyn ParserSession>);
+
+impl ParserSession for BrokenSession {
+    fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) -> Result<(), PluginError> {
+        let mut fragment = fragment.clone();
+        if fragment.text.ends_with("{{") {
+            fragment.text.pop();
         }
-    });
+        self.0.push(&fragment, events)
+    }
+
+    fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) -> Result<(), PluginError> {
+        self.0.finish(reason, events)
+    }
 }
 
 #[test]
-fn deepseek_v3() {
-    check("deepseek_v3");
-}
-
-#[test]
-fn deepseek_r1() {
-    check("deepseek_r1");
-}
-
-#[test]
-fn qwen25() {
-    check("qwen25");
+fn what_is_wrong_is_found_and_made_small() {
+    let plan = Plan {
+        parsers: vec!["qwen25".to_owned()],
+        executions: 5000,
+        seed: 3,
+        time: None,
+        progress: false,
+    };
+    let outcomes = run(&plan, Some(&Broken)).expect("it loads");
+    let finding = outcomes[0].finding.as_deref().expect("a finding");
+    assert!(finding.contains("chunks = [\"{{\"]"), "{finding}");
 }

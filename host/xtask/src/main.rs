@@ -5,6 +5,7 @@ use std::{path::Path, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 mod deps;
+mod fuzz;
 mod plugins;
 mod tidy;
 mod wit;
@@ -25,6 +26,8 @@ enum Command {
     Plugins(plugins::Arguments),
     /// Check the house rules that neither rustfmt nor clippy knows
     Tidy,
+    /// Run seeded random inputs through the parsers, natively and as wasm
+    Fuzz(fuzz::Arguments),
     /// Check which crate depends on which
     Deps,
     /// Check that frozen contract versions did not change
@@ -46,6 +49,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Plugins(arguments) => plugins::run(&root, &arguments),
         Command::Tidy => tidy::run(&root),
+        Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
         Command::Deps => deps::run(),
         Command::Wit => wit::run(&root),
     }

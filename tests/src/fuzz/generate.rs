@@ -1,0 +1,278 @@
+//! Makes inputs: junk of the format's own pieces, and corpus cases changed in a few places.
+//!
+//! Nothing here knows a format: its markers come from what the parser says of itself, its habits from its corpus.
+
+use weir_output::{
+    FinishReason, Fragment, FragmentKind, RequestContext, Tool, ToolCallStreaming, ToolChoice,
+};
+
+use super::{
+    pieces::{joined, length, split, text},
+    random::Random,
+    subject::Subject,
+    words,
+};
+use crate::chunking::{Cut, cuts};
+
+/// Texts beyond this are cut off: long ones find nothing that short ones do not, and cost more.
+const MOST_BYTES: usize = 6000;
+
+/// What one execution is about.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The chain, by its place in the subject's.
+    pub setup: usize,
+    /// What the model writes, whole.
+    pub fragments: Vec<Fragment>,
+    /// What the sessions know.
+    pub context: RequestContext,
+    /// How generation ends.
+    pub ended: FinishReason,
+    /// How calls reach the client.
+    pub mode: ToolCallStreaming,
+}
+
+/// How an engine tells what it sends.
+#[derive(Clone, Copy)]
+enum Engine {
+    /// Control tokens from text.
+    Local,
+    /// It does not.
+    Remote,
+    /// It cannot be, and must do no harm.
+    Mixed,
+}
+
+/// An input for this parser; `foreign` are markers of all parsers.
+pub fn input(subject: &Subject, foreign: &[String], random: &mut Random) -> Input {
+    let engine = match random.below(20) {
+        0..15 => Engine::Local,
+        15..18 => Engine::Remote,
+        _ => Engine::Mixed,
+    };
+    let maker = Maker {
+        subject,
+        foreign,
+        engine,
+    };
+    let mut input = if subject.cases.is_empty() || random.percent(45) {
+        maker.junk(random)
+    } else {
+        maker.changed_case(random)
+    };
+    input.fragments = joined(split(&input.fragments, MOST_BYTES).0);
+    input
+}
+
+/// A way to cut it: from every character to hardly anywhere.
+pub fn chunking(fragments: &[Fragment], random: &mut Random) -> Vec<Cut> {
+    let all = cuts(fragments);
+    let percent = match random.below(8) {
+        0 | 1 => return all,
+        2 if !all.is_empty() => return vec![*random.pick(&all)],
+        3 => 2,
+        4 => 10,
+        5 => 50,
+        _ => 25,
+    };
+    all.into_iter()
+        .filter(|_| random.percent(percent))
+        .collect()
+}
+
+struct Maker<'a> {
+    subject: &'a Subject,
+    foreign: &'a [String],
+    engine: Engine,
+}
+
+impl Maker<'_> {
+    fn junk(&self, random: &mut Random) -> Input {
+        let most = if random.percent(20) { 60 } else { 16 };
+        let count = random.below(most);
+        Input {
+            setup: random.below(self.subject.setups.len()),
+            fragments: (0..count).map(|_| self.fragment(random)).collect(),
+            context: self.context(random),
+            ended: ended(random),
+            mode: mode(random),
+        }
+    }
+
+    fn changed_case(&self, random: &mut Random) -> Input {
+        let (case, setup) = random.pick(&self.subject.cases);
+        let mut input = Input {
+            setup: *setup,
+            fragments: case.fragments(),
+            context: RequestContext {
+                tools: case.offered(),
+                tool_choice: case.choice(),
+                prompt_tail: case.prompt.clone(),
+                strict_markers: case.strict_markers,
+                parallel_tool_calls: true,
+                ..RequestContext::default()
+            },
+            ended: case.finish_reason,
+            mode: mode(random),
+        };
+        if random.percent(25) {
+            input.setup = random.below(self.subject.setups.len());
+        }
+        if random.percent(25) {
+            input.context = self.context(random);
+        }
+        if random.percent(25) {
+            input.ended = ended(random);
+        }
+        for _ in 0..random.few(8) {
+            input.fragments = self.change(&input.fragments, random);
+        }
+        input
+    }
+
+    /// The fragments with one change.
+    fn change(&self, fragments: &[Fragment], random: &mut Random) -> Vec<Fragment> {
+        let places = length(fragments);
+        let start = random.below(places + 1);
+        let span = match random.below(3) {
+            0 => random.below(4),
+            1 => random.below(40),
+            _ => random.below(places + 1),
+        };
+        let (before, rest) = split(fragments, start);
+        let (middle, after) = split(&rest, span);
+        let parts: Vec<Vec<Fragment>> = match random.below(12) {
+            0 | 1 => vec![before, after],
+            2 => vec![before, middle.clone(), middle, after],
+            3 => vec![before],
+            4 => vec![before, after, middle],
+            5 => vec![before, self.cut_of_a_case(random), after],
+            6 => {
+                let other = self.cut_of_a_case(random);
+                vec![before, other]
+            }
+            7 => vec![before, self.told_apart(&middle, random), after],
+            8 => vec![before, vec![self.fragment(random)], after],
+            _ => vec![before, vec![self.fragment(random)], middle, after],
+        };
+        joined(parts.into_iter().flatten())
+    }
+
+    /// The same text in other kinds: markers as control tokens, or all of it as text.
+    fn told_apart(&self, fragments: &[Fragment], random: &mut Random) -> Vec<Fragment> {
+        let text = text(fragments);
+        let marker = random.percent(70).then(|| random.pick(self.foreign));
+        let Some((before, rest)) = marker.and_then(|marker| text.split_once(marker.as_str()))
+        else {
+            return vec![self.text(text, random)];
+        };
+        let marker = &text[before.len()..text.len() - rest.len()];
+        vec![
+            self.text(before.to_owned(), random),
+            self.control(marker.to_owned()),
+            self.text(rest.to_owned(), random),
+        ]
+    }
+
+    fn cut_of_a_case(&self, random: &mut Random) -> Vec<Fragment> {
+        let (case, _) = random.pick(&self.subject.cases);
+        let fragments = case.fragments();
+        let rest = split(&fragments, random.below(length(&fragments) + 1)).1;
+        split(&rest, random.below(length(&rest) + 1)).0
+    }
+
+    fn fragment(&self, random: &mut Random) -> Fragment {
+        if self.subject.markers.is_empty() || random.percent(60) {
+            let piece = words::piece(random);
+            return self.text(piece, random);
+        }
+        let marker = random.pick(&self.subject.markers).clone();
+        match random.below(20) {
+            0..8 => self.text(marker, random),
+            8..16 => self.control(marker),
+            16 => self.control(random.pick(self.foreign).clone()),
+            17 => self.text(random.pick(self.foreign).clone(), random),
+            _ => {
+                let at = random.place(&marker);
+                let (start, end) = marker.split_at(at);
+                self.text(
+                    if random.percent(70) { start } else { end }.to_owned(),
+                    random,
+                )
+            }
+        }
+    }
+
+    fn text(&self, text: String, random: &mut Random) -> Fragment {
+        let kind = match self.engine {
+            Engine::Local => FragmentKind::Text,
+            Engine::Remote => FragmentKind::Unknown,
+            Engine::Mixed => *random.pick(&[FragmentKind::Text, FragmentKind::Unknown]),
+        };
+        Fragment { text, kind }
+    }
+
+    fn control(&self, text: String) -> Fragment {
+        let kind = match self.engine {
+            Engine::Local | Engine::Mixed => FragmentKind::Control,
+            Engine::Remote => FragmentKind::Unknown,
+        };
+        Fragment { text, kind }
+    }
+
+    fn context(&self, random: &mut Random) -> RequestContext {
+        let schemas = [
+            "{}",
+            r#"{"type": "object", "properties": {"a": {"type": "string"}, "city": {"type": "integer"}}}"#,
+            "not JSON",
+        ];
+        let tool = |random: &mut Random| Tool {
+            name: (*random.pick(words::NAMES)).to_owned(),
+            description: None,
+            parameters: (*random.pick(&schemas)).to_owned(),
+            strict: random.percent(20),
+        };
+        let strict = match self.engine {
+            Engine::Local => 40,
+            Engine::Remote | Engine::Mixed => 10,
+        };
+        RequestContext {
+            tools: (0..random.few(3)).map(|_| tool(random)).collect(),
+            tool_choice: match random.below(20) {
+                0 => ToolChoice::None,
+                1 => ToolChoice::Required,
+                2 => ToolChoice::Named((*random.pick(words::NAMES)).to_owned()),
+                _ => ToolChoice::Auto,
+            },
+            parallel_tool_calls: random.percent(90),
+            prompt_tail: self.prompt(random),
+            strict_markers: random.percent(strict),
+            ..RequestContext::default()
+        }
+    }
+
+    fn prompt(&self, random: &mut Random) -> String {
+        match random.below(4) {
+            0 if !self.subject.cases.is_empty() => {
+                random.pick(&self.subject.cases).0.prompt.clone()
+            }
+            1 => (0..random.few(6))
+                .map(|_| self.fragment(random).text)
+                .collect(),
+            _ => String::new(),
+        }
+    }
+}
+
+fn ended(random: &mut Random) -> FinishReason {
+    *random.pick(&[
+        FinishReason::Stop,
+        FinishReason::Stop,
+        FinishReason::Length,
+        FinishReason::ContentFilter,
+    ])
+}
+
+fn mode(random: &mut Random) -> ToolCallStreaming {
+    *random.pick(&[ToolCallStreaming::Incremental, ToolCallStreaming::Complete])
+}
