@@ -1,7 +1,7 @@
 //! What a message's header says: its channel and its recipient, told from words between the header's markers.
 //!
-//! Invariants: nothing of a header is text for anybody; a word that cannot be read is skipped. Header texts are short, so
-//! they are read when their section ended. Knows no marker and no event.
+//! Also tells a message's text from a header that lost its end. Invariants: a word that cannot be read is skipped; a
+//! section is read once, when it ended, and what nothing announced as a header is short. Knows no marker and no event.
 
 use alloc::{borrow::ToOwned, string::String};
 

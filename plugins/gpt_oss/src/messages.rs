@@ -1,7 +1,7 @@
 //! Harmony's messages, one after the other: from markers and text to events, for both roles in one pass.
 //!
-//! Invariants: no marker and nothing of a header is ever handed out; the texts of messages are, verbatim, but for line
-//! breaks around a reasoning message. Messages of one destination are joined by one line break. A recipient makes a call
+//! Invariants: no marker and nothing that reads as a header is ever handed out; the texts of messages are, verbatim, but
+//! for line breaks around a reasoning message, also where the marker between header and text is missing. Messages of one destination are joined by one line break. A recipient makes a call
 //! only of a text that starts as JSON may, and only where calls are asked for; its channel decides about any other.
 //! White space alone between messages is the format's own. Stopping ends a message as its end marker would, because
 //! engines keep that marker back.
@@ -27,12 +27,19 @@ pub const MARKERS: [&str; 7] = [
     "<|return|>",
     "<|call|>",
 ];
+/// Starts a message's header. As the following, the index of a marker.
 pub const START: usize = 0;
+/// Ends a message.
 pub const END: usize = 1;
+/// Ends a header and starts its message's text.
 pub const MESSAGE: usize = 2;
+/// Starts the channel section of a header.
 pub const CHANNEL: usize = 3;
+/// Starts the type section of a header.
 pub const CONSTRAIN: usize = 4;
+/// Ends the last message.
 pub const RETURN: usize = 5;
+/// Ends a call.
 pub const CALL: usize = 6;
 
 /// One choice's parsing.
