@@ -123,18 +123,17 @@ impl MarkerReader for Calls {
 
     fn text(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
         if self.object.is_some() {
-            let (used, unproven) = self.object(text, kind, events);
-            self.again = unproven;
-            return used;
+            return self.object(text, kind, events);
         }
         // All of it at once, or the scanner would look for markers in what is left again and again.
         let mut at = 0;
         while at < text.len() {
             let rest = &text[at..];
             at += if self.object.is_some() {
-                let (used, unproven) = self.object(rest, kind, events);
                 // The object started in this text, so what is to be read again stands here.
-                used - unproven.iter().map(|f| f.text.len()).sum::<usize>()
+                let used = self.object(rest, kind, events);
+                let again = self.again();
+                used - again.iter().map(|f| f.text.len()).sum::<usize>()
             } else if self.failed.is_some() {
                 self.failed(rest, events)
             } else if self.clear {
@@ -232,15 +231,10 @@ impl Calls {
         });
     }
 
-    /// Takes text of the object: how much, and what of it is to be read again, because it was no string.
-    fn object(
-        &mut self,
-        text: &str,
-        kind: FragmentKind,
-        events: &mut Vec<Event>,
-    ) -> (usize, Vec<Fragment>) {
+    /// Takes text of the object, and returns how much; what was no string is to be read again.
+    fn object(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
         let Some(call) = &mut self.object else {
-            return (0, Vec::new());
+            return 0;
         };
         let said = events.len();
         let had_begun = call.begun();
@@ -248,16 +242,15 @@ impl Calls {
         if call.begun() && !had_begun {
             self.begun(said, events);
         }
-        let unproven = match progress {
-            Progress::Open => Vec::new(),
+        match progress {
+            Progress::Open => {}
             Progress::Complete => {
                 self.object = None;
                 self.raw.clear();
-                Vec::new()
             }
             Progress::Failed { unproven } => self.no_call(unproven, events),
-        };
-        (used, unproven)
+        }
+        used
     }
 
     /// The object turned out to be a call; what it said so far stands from `said` on.
@@ -274,12 +267,12 @@ impl Calls {
         }
     }
 
-    /// The object is no call, or one that broke. So many of the last bytes are no part of it and come back.
-    fn no_call(&mut self, unproven: usize, events: &mut Vec<Event>) -> Vec<Fragment> {
+    /// The object is no call, or one that broke. So many of the last bytes are no part of it and to be read again.
+    fn no_call(&mut self, unproven: usize, events: &mut Vec<Event>) {
         let Some(call) = self.object.take() else {
-            return Vec::new();
+            return;
         };
-        let again = self.raw.split_off(self.raw.text().len() - unproven);
+        self.again = self.raw.split_off(self.raw.text().len() - unproven);
         if call.begun() {
             self.failed = Some(Failed::default());
         }
@@ -294,7 +287,6 @@ impl Calls {
             self.release(events);
             events.extend(self.raw.take().into_iter().map(Event::Content));
         }
-        again
     }
 
     /// What is blank is text.
@@ -320,7 +312,7 @@ impl Calls {
     fn distrust_open_string(&mut self, events: &mut Vec<Event>) -> bool {
         let unproven = self.object.as_ref().map_or(0, JsonCall::unproven_string);
         if unproven > 0 {
-            self.again = self.no_call(unproven, events);
+            self.no_call(unproven, events);
         }
         unproven > 0
     }
