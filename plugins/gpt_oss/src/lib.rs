@@ -1,8 +1,8 @@
-//! Parser for OpenAI's harmony, the format of gpt-oss: reasoning, calls and answer as messages on channels, in one grammar.
+//! Parser for OpenAI's harmony, the format of gpt-oss: reasoning, calls and answer as messages on channels.
 //!
-//! `<|channel|>analysis<|message|>...<|end|>` is reasoning, a message with a recipient is a call, any other is content.
-//! Says here what the format is; `messages` reads it, `header` the words of a message's header, `forced` says how it is
-//! forced.
+//! `<|channel|>analysis<|message|>...<|end|>` is reasoning, a message to a tool is a call, any other is content. This
+//! file says what the format is; `messages` reads it, `header` the words of a message's header, and `forced` says how
+//! it is forced.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 

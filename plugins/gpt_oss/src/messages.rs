@@ -1,10 +1,10 @@
 //! Harmony's messages, one after the other: from markers and text to events, for both roles in one pass.
 //!
 //! Invariants: no marker and nothing that reads as a header is ever handed out; the texts of messages are, verbatim, but
-//! for line breaks around a reasoning message, also where the marker between header and text is missing. Messages of one destination are joined by one line break. A recipient makes a call
-//! only of a text that starts as JSON may, and only where calls are asked for; its channel decides about any other.
-//! White space alone between messages is the format's own. Stopping ends a message as its end marker would, because
-//! engines keep that marker back.
+//! for line breaks around a reasoning message, also where the marker between header and text is missing. Messages of one
+//! destination are joined by one line break. A recipient makes a call only of a text that starts as JSON may, and only
+//! where calls are asked for; its channel decides about any other. White space alone between messages is the format's
+//! own. Stopping ends a message as its end marker would, because engines keep that marker back.
 
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
