@@ -100,3 +100,125 @@ impl Parser for Mistral {
 }
 
 weir_plugin_sdk::export_parser!(Mistral);
+
+#[cfg(test)]
+mod tests {
+    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+
+    use super::*;
+
+    fn parse(pieces: &[(&str, FragmentKind)]) -> Vec<Vec<Event>> {
+        let mut parser = Mistral::new("{}", &RequestContext::default());
+        let mut steps = Vec::new();
+        for (text, kind) in pieces {
+            let mut events = Vec::new();
+            parser.push(&Fragment::new(*text, *kind), &mut events);
+            steps.push(events);
+        }
+        let mut events = Vec::new();
+        parser.finish(FinishReason::Stop, &mut events);
+        steps.push(events);
+        steps
+    }
+
+    fn arguments(delta: &str) -> Event {
+        Event::CallArguments {
+            index: 0,
+            delta: delta.into(),
+        }
+    }
+
+    #[test]
+    fn a_call_streams_as_it_is_written() {
+        use FragmentKind::{Control, Text};
+        let steps = parse(&[
+            (THINK, Control),
+            ("Hm.", Text),
+            (CALLS, Control),
+            ("get", Text),
+            (CALL_ID, Control),
+            ("abcdefghi", Text),
+            (ARGUMENTS, Control),
+            ("{\"a\": \"[", Text),
+            ("\"}", Text),
+        ]);
+        let reasoning = Event::Reasoning { text: "Hm.".into() };
+        let begin = Event::CallBegin {
+            index: 0,
+            id: Some("abcdefghi".into()),
+            name: "get".into(),
+        };
+        let expected: [&[Event]; 10] = [
+            &[],
+            &[reasoning],
+            &[],
+            &[],
+            &[],
+            &[],
+            &[begin],
+            &[arguments("{\"a\": \"[")],
+            &[arguments("\"}"), Event::CallEnd { index: 0 }],
+            &[],
+        ];
+        assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn only_a_possible_marker_is_held_back() {
+        let steps = parse(&[
+            ("See [1], [T", FragmentKind::Text),
+            ("] [/TH", FragmentKind::Text),
+            ("[", FragmentKind::Text),
+        ]);
+        let content = |events: &Vec<Event>| -> String {
+            let text = |event: &Event| match event {
+                Event::Content(fragment) => fragment.text.clone(),
+                other => panic!("{other:?}"),
+            };
+            events.iter().map(text).collect()
+        };
+        let texts: Vec<String> = steps.iter().map(content).collect();
+        assert_eq!(texts, ["See [1], ", "[T] [/TH", "", "["]);
+    }
+
+    #[test]
+    fn calls_are_forced_as_newer_tokenizers_write_them() {
+        let tool = Tool {
+            name: "f".into(),
+            description: None,
+            parameters: "{}".into(),
+            strict: false,
+        };
+        let mut context = RequestContext {
+            tools: [tool].into(),
+            tool_choice: ToolChoice::Required,
+            prompt_tail: "[/INST][THINK]".into(),
+            ..RequestContext::default()
+        };
+        let call = Segment::sequence([
+            Segment::marker(CALLS),
+            Segment::sequence([
+                Segment::literal("f"),
+                Segment::marker(ARGUMENTS),
+                Segment::Json("{}".into()),
+            ]),
+        ]);
+        let until = Segment::Until(THINK_END.into());
+        let forced = |answer: Segment| Some(Segment::sequence([until.clone(), answer]));
+        let calls = call.calls(None, &context);
+        assert_eq!(Mistral::grammar("{}", &context), forced(calls.clone()));
+        context.tool_choice = ToolChoice::Auto;
+        assert_eq!(Mistral::grammar("{}", &context), forced(Segment::Answer));
+        context.tool_choice = ToolChoice::Required;
+        context.prompt_tail = "[THINK]a[/THINK]".into();
+        assert_eq!(Mistral::grammar("{}", &context), Some(calls));
+    }
+
+    #[test]
+    fn its_template_writes_the_format() {
+        let info = Mistral::describe("{}").expect("any configuration is fine");
+        assert_eq!(info.call_ids, CallIdFormat::Alphanumeric(9));
+        let template = info.chat_template.expect("a template");
+        assert!(template.contains(CALLS));
+    }
+}

@@ -174,7 +174,7 @@ impl JsonCall {
                 self.member = Some((Member::Arguments, raw.text().len()));
                 self.value_starts(Member::Arguments, rest.as_bytes()[0], events);
             }
-            let (used, step) = self.scanner.scan(rest);
+            let (used, step) = self.scan(rest);
             raw.push(&rest[..used], kind);
             taken += used;
             self.stream(&rest[..used], events);
@@ -182,7 +182,6 @@ impl JsonCall {
                 Step::More => return (taken, Progress::Open),
                 Step::Broken => return (taken, self.failed()),
                 Step::Complete => return (taken, self.completed(raw.text(), events)),
-                Step::Key | Step::ValueStart | Step::ValueEnd if self.arguments_only => {}
                 Step::Key => self.key_ended(raw.text()),
                 Step::ValueStart => {
                     let next = text.as_bytes()[taken];
@@ -195,6 +194,17 @@ impl JsonCall {
                 Step::ValueEnd => self.value_ended(raw.text(), events),
             }
         }
+    }
+
+    /// Takes bytes up to the next step that matters: the members of arguments that are the whole body do not.
+    fn scan(&mut self, text: &str) -> (usize, Step) {
+        let (mut taken, mut step) = self.scanner.scan(text);
+        while self.arguments_only && matches!(step, Step::Key | Step::ValueStart | Step::ValueEnd) {
+            let (used, next) = self.scanner.scan(&text[taken..]);
+            taken += used;
+            step = next;
+        }
+        (taken, step)
     }
 
     fn failed(&self) -> Progress {
