@@ -78,6 +78,7 @@ impl LarkWriter<'_> {
                         let separator = self.expression(separator)?;
                         separated(&one, &separator, *min, *max)
                     }
+                    None if *max == Some(0) => literal(""),
                     None => format!("{one}{}", times(*min, *max)),
                 }
             }
@@ -176,7 +177,9 @@ fn with_fixed_space(schema: Value) -> Value {
 /// At least `min` and at most `max`, with something between two of them.
 fn separated(one: &str, separator: &str, min: u32, max: Option<u32>) -> String {
     match (min, max) {
+        // Lark has no repetition of at most zero.
         (_, Some(0)) => literal(""),
+        (1, Some(1)) => one.to_owned(),
         (0, _) => format!("({})?", separated(one, separator, 1, max)),
         _ => {
             let rest = times(min - 1, max.map(|max| max - 1));
@@ -254,6 +257,10 @@ mod tests {
         );
         let list = format!("start: ({one} (\",\" {one}){{0,}})\n");
         assert_eq!(lark(&repeat(1, None, Some(text(",")))), list);
+        assert_eq!(
+            lark(&repeat(1, Some(1), Some(text(",")))),
+            format!("start: {one}\n")
+        );
         let optional = format!("start: (({one} (\",\" {one}){{0,1}}))?\n");
         assert_eq!(lark(&repeat(0, Some(2), Some(text(",")))), optional);
     }

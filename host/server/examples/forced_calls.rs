@@ -257,6 +257,7 @@ fn context() -> RequestContext {
             ),
         ],
         tool_choice: ToolChoice::Required,
+        parallel_tool_calls: true,
         ..RequestContext::default()
     }
 }

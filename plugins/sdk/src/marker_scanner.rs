@@ -33,6 +33,8 @@ pub trait MarkerReader {
 #[derive(Debug)]
 pub struct MarkerScanner {
     markers: Vec<Cow<'static, str>>,
+    /// The bytes that markers start with, each once: nearly all text is none of them.
+    first_bytes: Vec<u8>,
     strict: bool,
     /// Text or unknown that begins a marker and ends in the middle of it.
     held: Option<Fragment>,
@@ -90,8 +92,12 @@ impl MarkerScanner {
         if let Err(message) = check_markers(&markers) {
             panic!("{message}");
         }
+        let mut first_bytes: Vec<u8> = markers.iter().map(|m| m.as_bytes()[0]).collect();
+        first_bytes.sort_unstable();
+        first_bytes.dedup();
         Self {
             markers,
+            first_bytes,
             strict,
             held: None,
         }
@@ -198,7 +204,7 @@ impl MarkerScanner {
             return Found::Text(text.len());
         }
         for (at, byte) in text.bytes().enumerate() {
-            if !self.markers.iter().any(|m| m.as_bytes()[0] == byte) {
+            if !self.first_bytes.contains(&byte) {
                 continue;
             }
             // The first byte of a marker is the first of a character, so this is a border.
