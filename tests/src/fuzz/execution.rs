@@ -198,8 +198,12 @@ fn check_one(subject: &Subject, setup: &Setup, input: &Input, seen: &Seen) -> Re
     if !texts.iter().all(|text| is_part_of(text, &whole, breaks)) {
         return broken(Rule::TextIsOfTheInput, folded.to_string());
     }
-    let calls: usize = folded.calls.iter().map(size).sum();
-    if folded.content.len() + folded.reasoning.len() + calls > whole.len() {
+    // What was streamed of an abandoned call stands, even where it is read again as something else.
+    let closed = folded.calls.iter().filter(|call| call.complete);
+    let calls: usize = closed.map(size).sum();
+    // A call may have begun in the prompt.
+    let written = whole.len() + input.context.prompt_tail.len();
+    if folded.content.len() + folded.reasoning.len() + calls > written {
         return broken(Rule::NothingTwice, folded.to_string());
     }
     match setup.tools_alone() {
