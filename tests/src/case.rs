@@ -27,7 +27,6 @@ pub struct Case {
     #[serde(default)]
     pub points: Vec<String>,
     /// Where the shape of the input is known from: a format's definition, an issue thread, a peer's behaviour, our policy.
-    #[serde(default)]
     pub source: String,
     /// Another parser of the chain beside the one whose folder the case is in.
     pub with: Option<String>,
@@ -40,7 +39,7 @@ pub struct Case {
     /// Whether markers count as control fragments only.
     #[serde(default)]
     pub strict_markers: bool,
-    /// What the model wrote.
+    /// What the model wrote, where it means the same with its markers as text and as control tokens.
     pub text: Option<String>,
     /// What the model wrote, control tokens told from text.
     #[serde(default)]

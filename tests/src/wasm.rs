@@ -15,6 +15,10 @@ use weir_plugin_host::{PluginHost, PluginHostConfig, Registry};
 
 use crate::Plugins;
 
+/// A call that takes this long hangs. The limits of the manifest are wall-clock time, and a machine that runs tests on all
+/// cores is slow at times.
+const CALL_MS: i64 = 10_000;
+
 /// First-party components by name.
 pub struct WasmPlugins {
     host: Arc<PluginHost>,
@@ -98,6 +102,10 @@ fn manifest() -> anyhow::Result<toml::Table> {
             None => root.join(wasm),
         };
         entry.insert("wasm".to_owned(), path.display().to_string().into());
+        let limits = entry.entry("limits").or_insert(toml::Table::new().into());
+        if let Some(limits) = limits.as_table_mut() {
+            limits.insert("call_ms".to_owned(), CALL_MS.into());
+        }
         if dist.is_some() {
             entry.remove("sha256");
         }

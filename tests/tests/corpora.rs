@@ -42,6 +42,16 @@ fn post_processors_wasm() {
 }
 
 #[test]
+fn every_case_names_its_source() {
+    for folder in ["parsers", "post_processors"] {
+        for case in case::read_all(folder).expect("the corpus") {
+            let named = !case.source.trim().is_empty() && !case.shows.trim().is_empty();
+            assert!(named, "{}", case.path.display());
+        }
+    }
+}
+
+#[test]
 fn every_corpus_is_large_enough() {
     for (folder, plugin, least) in [
         ("parsers", "deepseek_v3", CASES_PER_PARSER),
