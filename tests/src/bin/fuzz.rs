@@ -16,6 +16,8 @@ use weir_tests::{
     wasm::WasmPlugins,
 };
 
+const DEFAULT_EXECUTIONS: u64 = 100_000;
+
 /// Run seeded random inputs through the parsers, natively and as wasm, and look for what must never happen
 #[derive(Parser)]
 #[command(name = "cargo xtask fuzz")]
@@ -23,9 +25,9 @@ struct Arguments {
     /// Only this parser; may be given again
     #[arg(long = "parser", value_name = "NAME")]
     parsers: Vec<String>,
-    /// How many executions, spread over the parsers
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    executions: u64,
+    /// How many executions, spread over the parsers [default: 100000, or as many as fit into the minutes]
+    #[arg(long, value_name = "N")]
+    executions: Option<u64>,
     /// What the inputs are made from
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -57,7 +59,11 @@ fn fuzz(arguments: &Arguments) -> anyhow::Result<bool> {
         } else {
             arguments.parsers.clone()
         },
-        executions: arguments.executions,
+        executions: match (arguments.executions, arguments.minutes) {
+            (Some(executions), _) => executions,
+            (None, Some(_)) => u64::MAX,
+            (None, None) => DEFAULT_EXECUTIONS,
+        },
         seed: arguments.seed,
         time: arguments
             .minutes
@@ -81,26 +87,32 @@ fn fuzz(arguments: &Arguments) -> anyhow::Result<bool> {
         }
     }
     if all && !arguments.native {
-        report(&plan, &outcomes, seconds)?;
+        report(&command(arguments), &outcomes, seconds)?;
     }
     Ok(outcomes.iter().all(|outcome| outcome.finding.is_none()))
 }
 
+/// The command line that makes the same run, as far as time allows.
+fn command(arguments: &Arguments) -> String {
+    let mut command = "cargo xtask fuzz".to_owned();
+    if let Some(executions) = arguments.executions {
+        command.push_str(&format!(" --executions {executions}"));
+    }
+    if let Some(minutes) = arguments.minutes {
+        command.push_str(&format!(" --minutes {minutes}"));
+    }
+    command + &format!(" --seed {}", arguments.seed)
+}
+
 /// Writes the table.
-fn report(plan: &Plan, outcomes: &[Outcome], seconds: u64) -> anyhow::Result<()> {
-    let minutes = plan
-        .time
-        .map(|time| format!(" --minutes {}", time.as_secs() / 60));
+fn report(command: &str, outcomes: &[Outcome], seconds: u64) -> anyhow::Result<()> {
     let mut text = format!(
-        "# Fuzzing\n\n{}, commit {}, {seconds} s:\n\n    cargo xtask fuzz --executions {} --seed {}{}\n\n\
+        "# Fuzzing\n\n{}, commit {}, {seconds} s:\n\n    {command}\n\n\
          One execution is one generated input under one chunking, natively and as wasm, and whole in both modes. What\n\
          must hold is listed in `tests/src/fuzz/execution.rs`; a parser with a finding gets no more executions.\n\n\
          | parser | executions | findings |\n|---|---:|---:|\n",
         date()?,
         commit()?,
-        plan.executions,
-        plan.seed,
-        minutes.unwrap_or_default()
     );
     let mut total = 0;
     for Outcome {

@@ -183,8 +183,7 @@ impl Work<'_> {
             .iter()
             .filter(|lane| lane.over.load(Ordering::Relaxed));
         eprintln!(
-            "{done} of {} executions, {speed:.0} a second, {} parsers with a finding",
-            self.plan.executions,
+            "{done} executions, {speed:.0} a second, {} parsers with a finding",
             found.count()
         );
     }

@@ -92,7 +92,7 @@ impl Maker<'_> {
         let count = random.below(most);
         Input {
             setup: random.below(self.subject.setups.len()),
-            fragments: (0..count).map(|_| self.fragment(random)).collect(),
+            fragments: (0..count).flat_map(|_| self.part(random)).collect(),
             context: self.context(random),
             ended: ended(random),
             mode: mode(random),
@@ -175,10 +175,24 @@ impl Maker<'_> {
     }
 
     fn cut_of_a_case(&self, random: &mut Random) -> Vec<Fragment> {
-        let (case, _) = random.pick(&self.subject.cases);
-        let fragments = case.fragments();
+        let Subject {
+            cases, neighbours, ..
+        } = self.subject;
+        let fragments = if cases.is_empty() || (!neighbours.is_empty() && random.percent(25)) {
+            random.pick(neighbours).fragments()
+        } else {
+            random.pick(cases).0.fragments()
+        };
         let rest = split(&fragments, random.below(length(&fragments) + 1)).1;
         split(&rest, random.below(length(&rest) + 1)).0
+    }
+
+    fn part(&self, random: &mut Random) -> Vec<Fragment> {
+        let any = !self.subject.cases.is_empty() || !self.subject.neighbours.is_empty();
+        if any && random.percent(4) {
+            return self.cut_of_a_case(random);
+        }
+        vec![self.fragment(random)]
     }
 
     fn fragment(&self, random: &mut Random) -> Fragment {

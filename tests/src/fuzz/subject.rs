@@ -21,6 +21,8 @@ pub struct Subject {
     pub setups: Vec<Setup>,
     /// Its corpus, each case with its chain's place in `setups`.
     pub cases: Vec<(Case, usize)>,
+    /// The corpora of its companions.
+    pub neighbours: Vec<Case>,
     /// The texts that mean something to it or its companions.
     pub markers: Vec<String>,
 }
@@ -78,12 +80,13 @@ pub fn load(name: &str, wasm: Option<&dyn Plugins>) -> anyhow::Result<Subject> {
         name: name.to_owned(),
         setups: Vec::new(),
         cases: Vec::new(),
+        neighbours: Vec::new(),
         markers: Vec::new(),
     };
-    let corpus = read_all("parsers")?
+    let (own, others): (Vec<Case>, Vec<Case>) = read_all("parsers")?
         .into_iter()
-        .filter(|case| case.plugin() == name);
-    for case in corpus {
+        .partition(|case| case.plugin() == name);
+    for case in own {
         let setup = setup(&mut subject, &case.config, case.with.as_deref(), wasm)?;
         subject.cases.push((case, setup));
     }
@@ -104,6 +107,11 @@ pub fn load(name: &str, wasm: Option<&dyn Plugins>) -> anyhow::Result<Subject> {
             }
         }
     }
+    let is_companion = |case: &Case| {
+        let companions = subject.setups.iter().map(|setup| setup.with.as_deref());
+        companions.flatten().any(|with| with == case.plugin())
+    };
+    subject.neighbours = others.into_iter().filter(is_companion).collect();
     let infos = subject
         .setups
         .iter()
