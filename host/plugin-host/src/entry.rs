@@ -167,10 +167,25 @@ fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, PluginHostError> {
     fs::read(path).map_err(failed)
 }
 
+/// Whether an export is this interface, the patch number of its version aside. A pre-release is another version.
+fn same_but_for_patch(export: &str, interface: &str) -> bool {
+    let Some((version, _)) = interface.rsplit_once('.') else {
+        return false;
+    };
+    let patch = export
+        .strip_prefix(version)
+        .and_then(|rest| rest.strip_prefix('.'));
+    patch.is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Chooses the adapter of the contract's version by what the component exports: once, here, and never per call.
 fn adapt(plugin: LinkedPlugin, kind: Option<PluginKind>) -> Result<Loaded, PluginHostError> {
     let exports = component::exports(plugin.pre.component());
-    let has = |interface: &str| exports.iter().any(|export| export == interface);
+    let has = |interface: &str| {
+        exports
+            .iter()
+            .any(|export| same_but_for_patch(export, interface))
+    };
     let parser = kind != Some(PluginKind::PostProcessor);
     let post_processor = kind != Some(PluginKind::Parser);
     if parser && has(v0_1::PARSER) {
@@ -188,5 +203,26 @@ fn adapt(plugin: LinkedPlugin, kind: Option<PluginKind>) -> Result<Loaded, Plugi
             wanted,
             exports,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_is_the_same_contract_and_nothing_else_is() {
+        let same = |export: &str| same_but_for_patch(export, v0_1::PARSER);
+        assert!(same("weir:plugin/parser@0.1.0") && same("weir:plugin/parser@0.1.12"));
+        for other in [
+            "weir:plugin/parser@0.1.0-draft",
+            "weir:plugin/parser@0.1.",
+            "weir:plugin/parser@0.10.0",
+            "weir:plugin/parser@0.2.0",
+            "weir:plugin/parser",
+            "weir:plugin/post-processor@0.1.0",
+        ] {
+            assert!(!same(other), "{other}");
+        }
     }
 }

@@ -65,6 +65,11 @@ pub enum PluginCommand {
         /// The `.wasm` file.
         file: PathBuf,
     },
+    /// Measure what a parser costs through wasm on this machine
+    Bench {
+        /// Its name or alias.
+        name: String,
+    },
     /// Make a component of the core module that rustc built for wasm32-unknown-unknown
     Pack {
         /// The core module.

@@ -8,6 +8,7 @@ pub mod engine_thread;
 pub mod error;
 pub mod generation;
 pub mod parse;
+mod plugin_bench;
 pub mod plugin_commands;
 pub mod pull;
 pub mod replay;

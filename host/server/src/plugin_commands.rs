@@ -1,4 +1,4 @@
-//! `weir plugin list | inspect | check | pack`: what plugin users and authors ask from a shell.
+//! `weir plugin list | inspect | check | bench | pack`: what plugin users and authors ask from a shell.
 
 use std::{
     fmt::Write as _,
@@ -6,12 +6,15 @@ use std::{
 };
 
 use thiserror::Error;
-use weir_output::{ParserInfo, PostProcessorInfo};
+use weir_output::{
+    FinishReason, Fragment, FragmentKind, ParserInfo, PluginError, PostProcessorInfo,
+};
 use weir_plugin_host::{PluginHostError, PluginKind, Registry};
 use wit_component::ComponentEncoder;
 
 use crate::{
     cli::{PluginCommand, PluginFlags},
+    plugin_bench,
     wiring::{self, WiringError},
 };
 
@@ -24,6 +27,9 @@ pub enum PluginCommandError {
     /// The plugin itself.
     #[error(transparent)]
     Plugin(#[from] PluginHostError),
+    /// The plugin failed while it ran.
+    #[error(transparent)]
+    Failed(#[from] PluginError),
     /// A file.
     #[error("{path}: {reason}", path = path.display())]
     File {
@@ -50,7 +56,12 @@ pub fn run(command: &PluginCommand, sources: &PluginFlags) -> Result<String, Plu
             let file = file.display();
             let registry = registry(Some(format!("{CHECKED}={file}")))?;
             let described = inspect(&registry, CHECKED)?;
+            exercise(&registry)?;
             Ok(format!("{file} keeps the contract\n{described}"))
+        }
+        PluginCommand::Bench { name } => {
+            let parser = registry(None)?.parser(name)?;
+            Ok(plugin_bench::run(parser.as_ref())?)
         }
         PluginCommand::Pack { module, output } => pack(module, output),
     }
@@ -84,6 +95,24 @@ fn inspect(registry: &Registry, name: &str) -> Result<String, PluginCommandError
     }
 }
 
+/// Runs every function of a parser once: that it loads says nothing of them.
+fn exercise(registry: &Registry) -> Result<(), PluginCommandError> {
+    let parser = match registry.parser(CHECKED) {
+        Err(PluginHostError::WrongKind { .. }) => return Ok(()),
+        parser => parser?,
+    };
+    let context = plugin_bench::forced_call();
+    parser.grammar(&context)?;
+    let mut session = parser.session(&context)?;
+    let word = Fragment {
+        text: "word".to_owned(),
+        kind: FragmentKind::Text,
+    };
+    session.push(&word, &mut Vec::new())?;
+    session.finish(FinishReason::Stop, &mut Vec::new())?;
+    Ok(())
+}
+
 fn describe_parser(info: &ParserInfo) -> String {
     let roles: Vec<&str> = [
         (info.roles.reasoning, "reasoning"),
@@ -112,6 +141,9 @@ fn describe_parser(info: &ParserInfo) -> String {
         .as_ref()
         .map_or("none", |_| "recommended");
     let _ = writeln!(text, "chat template: {template}");
+    if !info.default_config.is_empty() {
+        let _ = writeln!(text, "default configuration: {}", info.default_config);
+    }
     text
 }
 
@@ -125,12 +157,16 @@ fn describe_post_processor(info: &PostProcessorInfo) -> String {
     .into_iter()
     .filter_map(|(has, name)| has.then_some(name))
     .collect();
-    format!(
+    let mut text = format!(
         "name: {} {}\ninterests: {}\n",
         info.name,
         info.version,
         wanted.join(", ")
-    )
+    );
+    if !info.default_config.is_empty() {
+        let _ = writeln!(text, "default configuration: {}", info.default_config);
+    }
+    text
 }
 
 /// The component of a core module. The SDK's macro has put the contract's types into the module.

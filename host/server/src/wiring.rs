@@ -136,6 +136,7 @@ impl Chain {
     ) -> Result<(), WiringError> {
         if self.tools.is_none()
             && let Some(name) = registry.for_model(model, Role::Tools)?
+            && !self.clashes(registry, name)?
         {
             tracing::info!(
                 parser = name,
@@ -146,6 +147,7 @@ impl Chain {
         }
         if self.reasoning.is_none()
             && let Some(name) = registry.for_model(model, Role::Reasoning)?
+            && !self.clashes(registry, name)?
         {
             tracing::info!(
                 parser = name,
@@ -155,6 +157,26 @@ impl Chain {
             self.reasoning = Some(parser(registry, name)?);
         }
         self.check_roles()
+    }
+
+    /// Whether a plugin that nobody named parses a part for which the user named another: then it is not chosen.
+    fn clashes(&self, registry: &Registry, name: &str) -> Result<bool, WiringError> {
+        let candidate = registry.parser(name)?;
+        let both = |roles: Roles| roles.tools && roles.reasoning;
+        let clashing = [&self.tools, &self.reasoning]
+            .into_iter()
+            .flatten()
+            .any(|named| {
+                (both(candidate.info().roles) || both(named.plugin.info().roles))
+                    && !Arc::ptr_eq(&candidate, &named.plugin)
+            });
+        if clashing {
+            tracing::info!(
+                parser = name,
+                "left out: it parses what a named parser does"
+            );
+        }
+        Ok(clashing)
     }
 
     /// A plugin with both roles, named for either, serves both.

@@ -5,8 +5,11 @@ use std::{path::Path, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 mod deps;
+mod forced_calls;
 mod fuzz;
 mod plugins;
+mod push_cost;
+mod report;
 mod tidy;
 mod wit;
 
@@ -28,6 +31,10 @@ enum Command {
     Tidy,
     /// Run seeded random inputs through the parsers, natively and as wasm
     Fuzz(fuzz::Arguments),
+    /// Measure what a push costs through wasm and natively
+    PushCost,
+    /// Force calls on the default model with the grammar of its parser
+    ForcedCalls,
     /// Check which crate depends on which
     Deps,
     /// Check that frozen contract versions did not change
@@ -50,6 +57,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Plugins(arguments) => plugins::run(&root, &arguments),
         Command::Tidy => tidy::run(&root),
         Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
+        Command::PushCost => push_cost::run(&root),
+        Command::ForcedCalls => forced_calls::run(&root),
         Command::Deps => deps::run(),
         Command::Wit => wit::run(&root),
     }

@@ -92,9 +92,12 @@ impl MarkerScanner {
         if let Err(message) = check_markers(&markers) {
             panic!("{message}");
         }
-        let mut first_bytes: Vec<u8> = markers.iter().map(|m| m.as_bytes()[0]).collect();
-        first_bytes.sort_unstable();
-        first_bytes.dedup();
+        let mut first_bytes = Vec::new();
+        for byte in markers.iter().map(|marker| marker.as_bytes()[0]) {
+            if !first_bytes.contains(&byte) {
+                first_bytes.push(byte);
+            }
+        }
         Self {
             markers,
             first_bytes,

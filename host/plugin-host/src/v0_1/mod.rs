@@ -9,11 +9,11 @@ mod post_processor;
 pub(crate) use parser::load_parser;
 pub(crate) use post_processor::load_post_processor;
 
-/// The interface a parser exports.
-pub(crate) const PARSER: &str = "weir:plugin/parser@0.1.0-draft";
+/// The interface a parser exports. One with another patch number is the same: a patch changes documentation alone.
+pub(crate) const PARSER: &str = "weir:plugin/parser@0.1.0";
 
 /// The interface a post-processor exports.
-pub(crate) const POST_PROCESSOR: &str = "weir:plugin/post-processor@0.1.0-draft";
+pub(crate) const POST_PROCESSOR: &str = "weir:plugin/post-processor@0.1.0";
 
 /// Both worlds at once, so that they share one set of types; the adapters use the interfaces and not the world.
 #[allow(missing_docs, dead_code, unused_imports)] // generated
@@ -24,8 +24,8 @@ mod bindings {
             package weir:host;
 
             world plugins {
-                include weir:plugin/parser-plugin@0.1.0-draft;
-                include weir:plugin/post-processor-plugin@0.1.0-draft;
+                include weir:plugin/parser-plugin@0.1.0;
+                include weir:plugin/post-processor-plugin@0.1.0;
             }
         ",
         world: "weir:host/plugins",

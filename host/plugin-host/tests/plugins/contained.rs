@@ -78,11 +78,7 @@ fn misbehave(registry: &weir_plugin_host::Registry, place: &str) -> PluginError 
 fn contained(mode: &str, places: &[&str], limits: &str, expected: Expected) {
     for place in places {
         let error = failure(mode, place, limits);
-        let call = if *place == "new" {
-            "start"
-        } else {
-            place
-        };
+        let call = if *place == "new" { "start" } else { place };
         assert_eq!(error.call, call, "{mode} in {place}: {error}");
         assert!(expected(&error.kind), "{mode} in {place}: {error}");
     }

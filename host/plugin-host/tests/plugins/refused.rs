@@ -12,7 +12,7 @@ use weir_plugin_host::{PluginHostError as Error, Registry};
 
 use crate::{HOST, HOSTILE};
 
-const PARSER: &str = "weir:plugin/parser@0.1.0-draft";
+const PARSER: &str = "weir:plugin/parser@0.1.0";
 
 /// The error of loading these bytes as a plugin of this kind, with more manifest keys.
 fn refusal(kind: &str, bytes: &[u8], more: &str) -> Error {

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Characters of the prompt's end that parsers see: room for the header of the answer and an open reasoning block.
-const PROMPT_TAIL: usize = 256;
+const PROMPT_TAIL: usize = 4096;
 
 /// Answers a chat request.
 pub(super) async fn create(

@@ -20,7 +20,7 @@ pub mod post_processor_world {
         world: "post-processor-plugin",
         pub_export_macro: true,
         with: {
-            "weir:plugin/types@0.1.0-draft": super::parser_world::weir::plugin::types,
+            "weir:plugin/types@0.1.0": super::parser_world::weir::plugin::types,
         },
     });
 }

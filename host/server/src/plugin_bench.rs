@@ -1,0 +1,243 @@
+//! `weir plugin bench`: what a parser costs through wasm, on this machine, for its author.
+//!
+//! It streams plain text, and a call made from the parser's own grammar, in deltas of 4 characters, through the same path a
+//! request takes. Times are medians over streams; nothing is judged here, since a busy machine is slower.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    time::{Duration, Instant},
+};
+
+use weir_output::{
+    Event, Fragment, FragmentKind, Parser, PluginError, RequestContext, Segment, Tool, ToolChoice,
+};
+
+const DELTA: usize = 4;
+const CALL_LENGTHS: [usize; 2] = [2_000, 32_000];
+const STREAMS: usize = 25;
+const SESSIONS: usize = 500;
+const LIVE_SESSIONS: usize = 200;
+
+/// Measures a parser and returns the table to print.
+///
+/// # Errors
+/// When the plugin fails.
+pub fn run(parser: &dyn Parser) -> Result<String, PluginError> {
+    let content = Stream {
+        start: String::new(),
+        deltas: cut(&"plain text with words ".repeat(100)),
+    };
+    let context = forced_call();
+    let grammar = parser.grammar(&context)?;
+    let mut table = String::new();
+    // Writing to a string cannot fail.
+    if let Some(bytes) = live_session_bytes(parser, &context, &content)? {
+        let _ = writeln!(
+            table,
+            "memory of a live session      {:>8} KiB",
+            bytes / 1024
+        );
+    }
+    let _ = writeln!(
+        table,
+        "start of a session            {:>8.1} us",
+        nanoseconds(session_time(parser, &context)?) / 1e3
+    );
+    let _ = writeln!(
+        table,
+        "push of plain text            {:>8.0} ns",
+        push_time(parser, &context, &content)?
+    );
+    let Some(grammar) = grammar else {
+        table.push_str("its grammar forces no call, so none could be made up\n");
+        return Ok(table);
+    };
+    for length in CALL_LENGTHS {
+        let time = push_time(parser, &context, &call(&grammar, length))?;
+        let label = format!("push in {length} argument characters");
+        let _ = writeln!(table, "{label:<38} {time:.0} ns");
+    }
+    Ok(table)
+}
+
+/// What a model wrote: what is pushed before the clock starts, and the deltas that are timed.
+struct Stream {
+    start: String,
+    deltas: Vec<String>,
+}
+
+fn cut(text: &str) -> Vec<String> {
+    let characters: Vec<char> = text.chars().collect();
+    let pieces = characters.chunks(DELTA);
+    pieces.map(|piece| piece.iter().collect()).collect()
+}
+
+/// One tool that must be called.
+pub(crate) fn forced_call() -> RequestContext {
+    RequestContext {
+        tools: vec![Tool {
+            name: "f".to_owned(),
+            description: None,
+            parameters: r#"{"type": "object", "properties": {"text": {"type": "string"}}}"#
+                .to_owned(),
+            strict: false,
+        }],
+        tool_choice: ToolChoice::Required,
+        ..RequestContext::default()
+    }
+}
+
+/// The call that a grammar forces, up to the end of its one string argument of so many characters.
+fn call(grammar: &Segment, length: usize) -> Stream {
+    let mut start = String::new();
+    write_until_json(grammar, &mut start);
+    start.push_str("{\"text\": \"");
+    Stream {
+        start,
+        deltas: cut(&"some words ".repeat(length)[..length]),
+    }
+}
+
+/// Writes the shortest text of a grammar up to its first JSON value, and says whether that was reached.
+fn write_until_json(segment: &Segment, text: &mut String) -> bool {
+    match segment {
+        Segment::Json(_) => return true,
+        Segment::Marker(part) | Segment::Literal(part) | Segment::Until(part) => {
+            text.push_str(part);
+        }
+        Segment::Sequence(parts) => {
+            return parts.iter().any(|part| write_until_json(part, text));
+        }
+        Segment::Alternative(parts) => {
+            // The one that holds a call; it need not be the first.
+            for part in parts {
+                let before = text.len();
+                if write_until_json(part, text) {
+                    return true;
+                }
+                text.truncate(before);
+            }
+        }
+        Segment::Repeat { segment, .. } => {
+            let before = text.len();
+            if write_until_json(segment, text) {
+                return true;
+            }
+            text.truncate(before);
+        }
+        Segment::Pattern(_) | Segment::TextWithout(_) | Segment::Answer | Segment::Lark(_) => {}
+    }
+    false
+}
+
+fn fragment(text: &str) -> Fragment {
+    Fragment {
+        text: text.to_owned(),
+        kind: FragmentKind::Text,
+    }
+}
+
+/// Nanoseconds a push, the median over streams.
+fn push_time(
+    parser: &dyn Parser,
+    context: &RequestContext,
+    stream: &Stream,
+) -> Result<f64, PluginError> {
+    let fragments: Vec<_> = stream.deltas.iter().map(|delta| fragment(delta)).collect();
+    let mut times = Vec::with_capacity(STREAMS);
+    let mut events: Vec<Event> = Vec::new();
+    for _ in 0..STREAMS {
+        let mut session = parser.session(context)?;
+        if !stream.start.is_empty() {
+            session.push(&fragment(&stream.start), &mut events)?;
+        }
+        let begun = Instant::now();
+        for fragment in &fragments {
+            events.clear();
+            session.push(fragment, &mut events)?;
+        }
+        times.push(begun.elapsed());
+    }
+    Ok(nanoseconds(median(times)) / fragments.len() as f64)
+}
+
+/// From nothing to a started session and back, the median.
+fn session_time(parser: &dyn Parser, context: &RequestContext) -> Result<Duration, PluginError> {
+    let mut times = Vec::with_capacity(SESSIONS);
+    for _ in 0..SESSIONS {
+        let begun = Instant::now();
+        drop(parser.session(context)?);
+        times.push(begun.elapsed());
+    }
+    Ok(median(times))
+}
+
+/// What a session that is in the middle of an answer holds of this process's memory; where the system does not tell, None.
+fn live_session_bytes(
+    parser: &dyn Parser,
+    context: &RequestContext,
+    stream: &Stream,
+) -> Result<Option<usize>, PluginError> {
+    // What all sessions share is there before the first one is counted.
+    let mut sessions = vec![parser.session(context)?];
+    let Some(before) = resident_bytes() else {
+        return Ok(None);
+    };
+    let mut events = Vec::new();
+    for _ in 0..LIVE_SESSIONS {
+        let mut session = parser.session(context)?;
+        for delta in &stream.deltas {
+            events.clear();
+            session.push(&fragment(delta), &mut events)?;
+        }
+        sessions.push(session);
+    }
+    let after = resident_bytes().unwrap_or(before);
+    drop(sessions);
+    Ok(Some(after.saturating_sub(before) / LIVE_SESSIONS))
+}
+
+/// Resident memory of this process, from Linux's /proc/self/statm, which counts in pages of 4 KiB on every target of ours.
+fn resident_bytes() -> Option<usize> {
+    let counts = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: usize = counts.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * 4096)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn nanoseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_made_up_from_a_grammar() {
+        let literal = |text: &str| Segment::Literal(text.to_owned());
+        let call_of = Segment::Sequence(vec![
+            Segment::Marker("<call>".to_owned()),
+            literal("{\"arguments\": "),
+            Segment::Json("{}".to_owned()),
+            literal("}"),
+        ]);
+        let grammar = Segment::Alternative(vec![
+            literal("no call"),
+            Segment::Repeat {
+                segment: Box::new(call_of),
+                separator: None,
+                min: 1,
+                max: None,
+            },
+        ]);
+        let stream = call(&grammar, 10);
+        assert_eq!(stream.start, "<call>{\"arguments\": {\"text\": \"");
+        assert_eq!(stream.deltas, ["some", " wor", "ds"]);
+    }
+}
