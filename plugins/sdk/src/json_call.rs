@@ -152,6 +152,11 @@ impl JsonCall {
         self.scanner.open_objects()
     }
 
+    /// Whether its name and all of its arguments came.
+    pub fn has_all(&self) -> bool {
+        self.begun && self.arguments == Arguments::Sent
+    }
+
     /// Ends a call that has begun and has no arguments: they are `{}`.
     pub fn end_without_arguments(&mut self, events: &mut Vec<Event>) {
         self.arguments = Arguments::Missing;
@@ -339,7 +344,8 @@ impl JsonCall {
         Progress::Complete
     }
 
-    fn end(&mut self, events: &mut Vec<Event>) {
+    /// Ends a call that has begun; arguments that never came are `{}`.
+    pub fn end(&mut self, events: &mut Vec<Event>) {
         let index = self.index;
         if self.arguments == Arguments::Missing {
             events.push(Event::CallArguments {

@@ -64,6 +64,8 @@ struct Calls {
     next_index: u32,
     /// Whether any marker came: white space at the end is content otherwise.
     marked: bool,
+    /// Whether a call is whole and its end marker did not come yet.
+    end_awaited: bool,
     /// White space outside calls since the last marker.
     blank: FragmentBuffer,
     /// What the model wrote of the open call, without markers.
@@ -85,6 +87,8 @@ enum State {
     Opening { fence: Fence, call: JsonCall },
     /// In the JSON, where markers are data.
     Json { fenced: bool, call: JsonCall },
+    /// In a call that has its name and all of its arguments and lacks no more than closing brackets.
+    Unclosed { call: JsonCall },
     /// In a call that failed; `begun` if its `CallBegin` is out.
     Failed { begun: bool },
 }
@@ -114,6 +118,7 @@ impl MarkedCalls {
                 state: State::Blank { fence: 0 },
                 next_index: 0,
                 marked: false,
+                end_awaited: false,
                 blank: FragmentBuffer::default(),
                 raw: FragmentBuffer::default(),
                 again: Vec::new(),
@@ -128,11 +133,19 @@ impl MarkedCalls {
 
     /// See [`crate::Parser::finish`].
     pub fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        // A piece of an end marker where one must come is markup, not text.
+        if self.calls.end_awaited && matches!(self.calls.state, State::Blank { .. }) {
+            let roles = self.calls.format.roles;
+            self.scanner.discard_part(|marker| {
+                matches!(roles[marker], MarkerRole::CallEnd | MarkerRole::Block)
+            });
+        }
         self.scanner.finish(&mut self.calls, events);
         // A model that stopped inside a string forgot the quote; one that was cut off may be quoting a marker.
         if reason != FinishReason::Length {
             self.calls.distrust_open_string();
             self.scanner.finish(&mut self.calls, events);
+            self.calls.end_unclosed(events);
         }
         self.calls.finish(events);
     }
@@ -157,12 +170,15 @@ impl MarkerReader for Calls {
             State::Name { start, .. } => self.name(text, kind, *start, events),
             State::Opening { .. } => self.opening(text, kind, events),
             State::Json { .. } => self.json(text, kind, events),
+            State::Unclosed { .. } => self.unclosed(text, kind),
         }
     }
 
     fn marker(&mut self, marker: usize, _: FragmentKind, events: &mut Vec<Event>) {
         self.marked = true;
+        self.end_awaited = false;
         self.blank.clear();
+        self.end_unclosed(events);
         match self.format.roles[marker] {
             MarkerRole::CallStart => {
                 self.abandon(true, events);
@@ -344,7 +360,14 @@ impl Calls {
             Progress::Open => {}
             Progress::Complete => {
                 self.raw.clear();
+                self.end_awaited = true;
                 self.state = State::Blank { fence };
+            }
+            Progress::Failed { unproven: 0 } if call.has_all() => {
+                let blank = State::Blank { fence };
+                if let State::Json { call, .. } = core::mem::replace(&mut self.state, blank) {
+                    self.state = State::Unclosed { call };
+                }
             }
             Progress::Failed { unproven } => {
                 self.state = State::Failed { begun };
@@ -354,9 +377,38 @@ impl Calls {
         used
     }
 
+    /// After the arguments, where a closing bracket is missing: anything but white space before the next marker is no such
+    /// slip.
+    fn unclosed(&mut self, text: &str, kind: FragmentKind) -> usize {
+        let space = leading_space(text);
+        self.raw.push(&text[..space], kind);
+        if space < text.len() {
+            self.state = State::Failed { begun: true };
+        }
+        space
+    }
+
+    /// A marker or the end came where closing brackets were missing: the call is whole without them.
+    fn end_unclosed(&mut self, events: &mut Vec<Event>) {
+        let all_but_brackets = match &self.state {
+            State::Unclosed { .. } => true,
+            State::Json { call, .. } => call.has_all() && call.unproven_string() == 0,
+            _ => false,
+        };
+        if all_but_brackets
+            && let State::Unclosed { call } | State::Json { call, .. } = &mut self.state
+        {
+            call.end(events);
+            self.raw.clear();
+            self.state = State::Blank { fence: 0 };
+        }
+    }
+
     /// The model stopped: if a string is open, it may hold the end of the call.
     fn distrust_open_string(&mut self) {
-        if let State::Json { call, .. } = &self.state {
+        if let State::Json { call, .. } = &self.state
+            && call.unproven_string() > 0
+        {
             let (begun, unproven) = (call.begun(), call.unproven_string());
             self.state = State::Failed { begun };
             self.again = self.raw.split_off(self.raw.text().len() - unproven);
@@ -385,6 +437,7 @@ impl Calls {
             State::Blank { .. } | State::Content => return,
             State::Type | State::Name { .. } => false,
             State::Opening { call, .. } | State::Json { call, .. } => call.begun(),
+            State::Unclosed { .. } => true,
             State::Failed { begun } => *begun,
         };
         let mut raw = self.raw.text().trim_start_matches(WHITE_SPACE);

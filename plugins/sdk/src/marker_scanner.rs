@@ -131,6 +131,15 @@ impl MarkerScanner {
         self.read_all(input, reader, events);
     }
 
+    /// Forgets what is withheld if it is the beginning of a marker that is meant.
+    pub fn discard_part(&mut self, meant: impl Fn(usize) -> bool) {
+        let held = self.held.as_ref().map_or("", |held| &held.text);
+        let is_part = |marker: &str| !held.is_empty() && marker.starts_with(held);
+        if (0..self.markers.len()).any(|marker| meant(marker) && is_part(&self.markers[marker])) {
+            self.held = None;
+        }
+    }
+
     /// Reads what is withheld, and what the reader wants to read again, as all there will ever be.
     pub fn finish<R: MarkerReader>(&mut self, reader: &mut R, events: &mut Vec<Event>) {
         if let Some(held) = self.held.take() {
