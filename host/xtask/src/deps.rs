@@ -42,6 +42,18 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "weir-constrain",
+        &[
+            "axum",
+            "tokio",
+            "wasmtime",
+            "candle-*",
+            "weir-plugin-host",
+            "weir-protocol",
+            "weir-server",
+        ],
+    ),
+    (
         "weir-plugin-host",
         &[
             "axum",

@@ -144,6 +144,20 @@ mod tests {
                 "\"a\": 1}",
             ),
             ("cut<|channel|>analysis<|message|>", "Hm<|end|>", "[Hm]"),
+            ("<|start|>assistant<|channel|>analysis", "Hm<|end|>", "[Hm]"),
+            ("<|start|>assistant<|channel|>ana", "lysis Hm", "[Hm]"),
+            ("<|start|>assistant<|channel|>well, then", "", ""),
+            ("<|start|>assistant<|channel|>well, then", "<|end|>A", "A"),
+            (
+                "<|channel|>commentary to=f <|constrain|>json{\"a\": 1}",
+                "<|call|>",
+                "",
+            ),
+            (
+                "<|channel|>commentary to=f <|constrain|>js",
+                "on{}",
+                "{0 f {}}",
+            ),
         ] {
             assert_eq!(
                 fold(&context(prompt), FinishReason::Stop, text),

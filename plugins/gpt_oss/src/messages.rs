@@ -57,6 +57,8 @@ struct Reader {
     header: Header,
     /// The header's open section, or what may become one.
     section: FragmentBuffer,
+    /// How many bytes of the header's open section stand in the prompt.
+    prompted: usize,
     /// White space that is dropped if markup or JSON follows.
     blank: FragmentBuffer,
     /// What the model wrote of the open call.
@@ -116,6 +118,7 @@ impl Messages {
             state: State::Outside,
             header: Header::default(),
             section: FragmentBuffer::default(),
+            prompted: 0,
             blank: FragmentBuffer::default(),
             raw: FragmentBuffer::default(),
             breaks: String::new(),
@@ -199,7 +202,7 @@ impl MarkerReader for Reader {
             (CONSTRAIN, Some(section)) => self.section_ends(section, Section::Type),
             (MESSAGE, Some(section)) => {
                 self.section_ends(section, Section::Type);
-                self.begin();
+                self.begin(false);
             }
             // Stray ones in the middle of a message.
             (CONSTRAIN | MESSAGE, None) => {}
@@ -247,6 +250,7 @@ impl Reader {
         if matches!(self.state, State::Outside) {
             self.section.clear();
         }
+        self.prompted = self.section.text().len();
         self.blank.clear();
         self.raw.clear();
         self.breaks.clear();
@@ -314,14 +318,15 @@ impl Reader {
     fn section_ends(&mut self, section: Section, next: Section) {
         self.header.read(section, self.section.text());
         self.section.clear();
+        self.prompted = 0;
         self.state = State::Header(next);
     }
 
-    /// The header ended.
-    fn begin(&mut self) {
+    /// The header ended. A call of which the prompt has `begun` the text is none.
+    fn begin(&mut self, begun: bool) {
         let header = core::mem::take(&mut self.header);
-        self.fresh = true;
-        let tool = header.tool().filter(|_| self.calls);
+        self.fresh = !begun;
+        let tool = header.tool().filter(|_| self.calls && !begun);
         self.state = match tool.map(ToOwned::to_owned) {
             Some(tool) => State::Opening {
                 tool,
@@ -332,19 +337,20 @@ impl Reader {
     }
 
     /// Begins the message of a header that ended without a message marker, if there is one: its text stands at the end
-    /// of the header and is to be read again.
+    /// of the header and is to be read again, but for what the prompt has of it.
     fn message_without_marker(&mut self, stopped: bool) -> bool {
         let State::Header(section) = self.state else {
             return false;
         };
         let start = text_start(section, self.section.text(), !stopped);
-        self.again = self.section.split_off(start);
+        let begun = start < self.prompted;
+        self.again = self.section.split_off(start.max(self.prompted));
         self.section_ends(section, Section::Type);
-        let is_call = stopped && self.calls && self.header.tool().is_some();
+        let is_call = stopped && self.calls && !begun && self.header.tool().is_some();
         if self.again.is_empty() && !is_call {
             return false;
         }
-        self.begin();
+        self.begin(begun);
         true
     }
 

@@ -63,7 +63,7 @@ pub struct Finding {
 const MARKED: &[&str] = &["qwen25", "deepseek_v3", "deepseek_v31"];
 
 /// Formats of several messages, which stand on lines of their own in what a client sees. Their control tokens are markup
-/// even within a call's JSON, and a header that the prompt opened and nobody closed is text.
+/// even within a call's JSON.
 const MESSAGES: &[&str] = &["gpt_oss"];
 
 /// What a client had of a run.
@@ -201,18 +201,13 @@ fn check_one(subject: &Subject, setup: &Setup, input: &Input, seen: &Seen) -> Re
             return broken(Rule::ArgumentsKeepTheirBytes, folded.to_string());
         }
     }
-    let source = if messages {
-        format!("{}\n{whole}", input.context.prompt_tail)
-    } else {
-        whole.clone()
-    };
     for text in [&folded.content, &folded.reasoning] {
         let unbroken = if messages {
             text.replace('\n', "")
         } else {
             text.clone()
         };
-        if !is_part_of(&unbroken, &source) {
+        if !is_part_of(&unbroken, &whole) {
             return broken(Rule::TextIsOfTheInput, folded.to_string());
         }
     }
