@@ -144,7 +144,11 @@ mod tests {
                 "\"a\": 1}",
             ),
             ("cut<|channel|>analysis<|message|>", "Hm<|end|>", "[Hm]"),
-            ("<|start|>assistant<|channel|>analysis", "Hm<|end|>", "[Hm]"),
+            (
+                "<|start|>assistant<|channel|>analysis",
+                "Hm, no<|end|>",
+                "[Hm, no]",
+            ),
             ("<|start|>assistant<|channel|>ana", "lysis Hm", "[Hm]"),
             ("<|start|>assistant<|channel|>well, then", "", ""),
             ("<|start|>assistant<|channel|>well, then", "<|end|>A", "A"),
