@@ -15,6 +15,7 @@ pub fn run(root: &Path) -> Result<()> {
         .args([
             "run",
             "--quiet",
+            "--release",
             "-p",
             "weir-server",
             "--example",
