@@ -1,4 +1,4 @@
-"""openai-python against weir replaying DeepSeek texts. Usage: openai_python.py PATH_OF_WEIR"""
+"""openai-python against weir replaying DeepSeek and harmony texts. Usage: openai_python.py PATH_OF_WEIR"""
 
 import contextlib
 import json
@@ -28,12 +28,12 @@ TOOLS = [
 
 
 @contextlib.contextmanager
-def server(weir, *flags):
+def server(weir, replay, *flags):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    model = f"replay:{HERE / 'deepseek.jsonl'}"
-    command = [weir, "serve", "--model", model, "--port", str(port), "--log-level", "warn", *flags]
+    model = f"replay:{HERE / replay}.jsonl"
+    command = [weir, "serve", "--model", model, "--served-model-name", replay, "--port", str(port), "--log-level", "warn", *flags]
     process = subprocess.Popen(command)
     try:
         for _ in range(200):
@@ -50,9 +50,9 @@ def server(weir, *flags):
     assert code == 0, f"SIGTERM ended weir with {code}"
 
 
-def ask(client, text, **more):
+def ask(client, text, model="deepseek", **more):
     messages = [{"role": "user", "content": text}]
-    return client.chat.completions.create(model="deepseek", messages=messages, **more)
+    return client.chat.completions.create(model=model, messages=messages, **more)
 
 
 def plain_answer_with_calls(client):
@@ -146,21 +146,50 @@ def errors_are_the_clients_own(client):
     raise AssertionError("an unknown model was taken")
 
 
+def harmony_streams_reasoning_content_and_call(harmony):
+    stream = ask(harmony, "weather?", model="harmony", tools=TOOLS, stream=True)
+    deltas = [chunk.choices[0].delta for chunk in stream]
+    reasoning = [delta.reasoning_content for delta in deltas if getattr(delta, "reasoning_content", None)]
+    content = [delta.content for delta in deltas if delta.content]
+    arguments = [call.function.arguments for delta in deltas for call in delta.tool_calls or [] if call.function.arguments]
+    assert "".join(reasoning) == "The user asks for the weather." and len(reasoning) > 1, reasoning
+    assert "".join(content) == "Let me look that up." and len(content) > 1, content
+    assert "".join(arguments) == ARGUMENTS and len(arguments) > 4, arguments
+
+
+def harmony_calls_and_answers_in_one_piece(harmony):
+    choice = ask(harmony, "weather?", model="harmony", tools=TOOLS).choices[0]
+    assert choice.finish_reason == "tool_calls", choice
+    assert [call.function.name for call in choice.message.tool_calls] == ["get_weather"], choice
+    choice = ask(harmony, "hello", model="harmony").choices[0]
+    assert choice.finish_reason == "stop", choice
+    assert choice.message.reasoning_content == "A short thought.", choice
+    assert choice.message.content == "Hello, world. 你好，世界。", choice
+
+
+def tests_of(parameter):
+    functions = [value for value in globals().values() if hasattr(value, "__code__") and value is not ask]
+    return [value for value in functions if value.__code__.co_varnames[:1] == (parameter,)]
+
+
 def main():
-    flags = ("--tool-call-parser", "deepseek_v3", "--reasoning_parser", "deepseek_r1")
-    tests = [value for name, value in globals().items() if callable(value) and getattr(value, "__code__", None) and value.__code__.co_varnames[:1] == ("client",) and value is not ask]
-    failed = 0
-    with server(sys.argv[1], *flags) as client:
-        assert client.models.list().data[0].id == "deepseek"
-        for test in tests:
-            try:
-                test(client)
-                print("ok  ", test.__name__)
-            except Exception:
-                failed += 1
-                print("FAIL", test.__name__)
-                traceback.print_exc()
-    print(f"{len(tests) - failed} passed, {failed} failed")
+    passed, failed = 0, 0
+    for parameter, replay, flags in (
+        ("client", "deepseek", ("--tool-call-parser", "deepseek_v3", "--reasoning_parser", "deepseek_r1")),
+        ("harmony", "harmony", ("--reasoning-parser", "gpt_oss")),
+    ):
+        with server(sys.argv[1], replay, *flags) as client:
+            assert client.models.list().data[0].id == replay
+            for test in tests_of(parameter):
+                try:
+                    test(client)
+                    passed += 1
+                    print("ok  ", test.__name__)
+                except Exception:
+                    failed += 1
+                    print("FAIL", test.__name__)
+                    traceback.print_exc()
+    print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 
