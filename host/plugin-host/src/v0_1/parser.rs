@@ -112,10 +112,9 @@ impl Parser for WasmParser {
 impl ParserSession for Session<Guest> {
     fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) -> Result<(), PluginError> {
         self.step("push", events, |live, events| {
-            live.store.tally.count.pushes += 1;
             let guest = &live.guest;
             let sent = convert::fragment(fragment);
-            match live.store.call(|store| guest.call_push(store, sent))? {
+            match live.store.push(|store| guest.call_push(store, sent))? {
                 Outcome::Hold => {}
                 Outcome::Content => events.push(Event::Content(fragment.clone())),
                 Outcome::Reasoning => events.push(Event::Reasoning {

@@ -95,11 +95,10 @@ impl PostProcessor for WasmPostProcessor {
 impl PostProcessorSession for Session<Guest> {
     fn push(&mut self, event: &Event, actions: &mut Vec<Action>) -> Result<(), PluginError> {
         self.step("push", actions, |live, actions| {
-            live.store.tally.count.pushes += 1;
             let guest = &live.guest;
             let sent = convert::event(event);
             let before = actions.len();
-            match live.store.call(|store| guest.call_push(store, sent))? {
+            match live.store.push(|store| guest.call_push(store, sent))? {
                 Outcome::Hold => {}
                 Outcome::Pass => actions.push(Action::Emit(event.clone())),
                 Outcome::Actions => {
