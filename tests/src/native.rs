@@ -254,9 +254,12 @@ fn sdk_reason(reason: host::FinishReason) -> sdk::FinishReason {
 fn sdk_event(event: &host::Event) -> sdk::Event {
     match event.clone() {
         host::Event::Content(fragment) => sdk::Event::Content(sdk_fragment(&fragment)),
-        host::Event::Reasoning { text } => sdk::Event::Reasoning { text },
+        host::Event::Reasoning { text } => sdk::Event::Reasoning { text: text.into() },
         host::Event::CallBegin { index, id, name } => sdk::Event::CallBegin { index, id, name },
-        host::Event::CallArguments { index, delta } => sdk::Event::CallArguments { index, delta },
+        host::Event::CallArguments { index, delta } => sdk::Event::CallArguments {
+            index,
+            delta: delta.into(),
+        },
         host::Event::CallEnd { index } => sdk::Event::CallEnd { index },
         host::Event::CallAbandoned { index, raw } => sdk::Event::CallAbandoned { index, raw },
     }
@@ -270,11 +273,14 @@ fn host_event(event: sdk::Event) -> host::Event {
                 sdk::FragmentKind::Control => host::FragmentKind::Control,
                 sdk::FragmentKind::Unknown => host::FragmentKind::Unknown,
             },
-            text: fragment.text,
+            text: fragment.text.into(),
         }),
-        sdk::Event::Reasoning { text } => host::Event::Reasoning { text },
+        sdk::Event::Reasoning { text } => host::Event::Reasoning { text: text.into() },
         sdk::Event::CallBegin { index, id, name } => host::Event::CallBegin { index, id, name },
-        sdk::Event::CallArguments { index, delta } => host::Event::CallArguments { index, delta },
+        sdk::Event::CallArguments { index, delta } => host::Event::CallArguments {
+            index,
+            delta: delta.into(),
+        },
         sdk::Event::CallEnd { index } => host::Event::CallEnd { index },
         sdk::Event::CallAbandoned { index, raw } => host::Event::CallAbandoned { index, raw },
     }

@@ -105,7 +105,7 @@ impl HashCall {
         });
         events.push(Event::CallArguments {
             index,
-            delta: arguments.trim().to_owned(),
+            delta: arguments.trim().into(),
         });
         events.push(Event::CallEnd { index });
     }
@@ -114,7 +114,7 @@ impl HashCall {
 fn content(text: &str, events: &mut Vec<Event>) {
     if !text.is_empty() {
         events.push(Event::Content(Fragment {
-            text: text.to_owned(),
+            text: text.into(),
             kind: FragmentKind::Text,
         }));
     }

@@ -77,10 +77,10 @@ mod tests {
         let mut folded = String::new();
         for event in events {
             folded += &match event {
-                Event::Content(Fragment { text, .. }) => text,
+                Event::Content(Fragment { text, .. }) => text.into(),
                 Event::Reasoning { text } => format!("[{text}]"),
                 Event::CallBegin { index, name, .. } => format!("{{{index} {name} "),
-                Event::CallArguments { delta, .. } => delta,
+                Event::CallArguments { delta, .. } => delta.into(),
                 Event::CallEnd { .. } => "}".into(),
                 Event::CallAbandoned { raw, .. } => format!("!{raw}}}"),
             };

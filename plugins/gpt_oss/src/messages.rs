@@ -309,7 +309,9 @@ impl Reader {
             }
             (self.fresh, self.said_reasoning) = (false, true);
             reasoning.push_str(kept);
-            events.push(Event::Reasoning { text: reasoning });
+            events.push(Event::Reasoning {
+                text: reasoning.into(),
+            });
         }
         self.breaks.push_str(&text[kept.len()..]);
     }
@@ -424,7 +426,7 @@ impl Reader {
             }
             State::Reasoning if !stopped && !self.fresh && !self.breaks.is_empty() => {
                 let text = core::mem::take(&mut self.breaks);
-                events.push(Event::Reasoning { text });
+                events.push(Event::Reasoning { text: text.into() });
             }
             _ => {}
         }

@@ -98,7 +98,7 @@ fn cut(input: &[Fragment], mut cut: impl FnMut() -> bool) -> Vec<Fragment> {
             let inside = at > 0 && (fragment.kind == FragmentKind::Control || !cut());
             match chunks.last_mut() {
                 Some(last) if inside => last.text.push(character),
-                _ => chunks.push(Fragment::new(character, fragment.kind)),
+                _ => chunks.push(Fragment::new(character.to_string(), fragment.kind)),
             }
         }
     }

@@ -93,6 +93,6 @@ fn emit_content(text: String, actions: &mut Vec<Action>) {
 
 fn emit_reasoning(text: String, actions: &mut Vec<Action>) {
     if !text.is_empty() {
-        actions.push(Action::Emit(Event::Reasoning { text }));
+        actions.push(Action::Emit(Event::Reasoning { text: text.into() }));
     }
 }

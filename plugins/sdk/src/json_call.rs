@@ -266,7 +266,7 @@ impl JsonCall {
         if inside && self.begun && self.arguments == Arguments::Streaming && !text.is_empty() {
             events.push(Event::CallArguments {
                 index: self.index,
-                delta: text.to_owned(),
+                delta: text.into(),
             });
         }
     }
@@ -328,7 +328,7 @@ impl JsonCall {
         self.arguments = Arguments::Sent;
         events.push(Event::CallArguments {
             index: self.index,
-            delta,
+            delta: delta.into(),
         });
     }
 
@@ -350,7 +350,7 @@ impl JsonCall {
         if self.arguments == Arguments::Missing {
             events.push(Event::CallArguments {
                 index,
-                delta: String::from("{}"),
+                delta: "{}".into(),
             });
         }
         events.push(Event::CallEnd { index });

@@ -34,7 +34,7 @@ pub use parser::Parser;
 pub use post_processor::PostProcessor;
 pub use types::{
     Action, CallIdFormat, Event, FinishReason, Fragment, FragmentKind, Interests, ParserInfo,
-    PostProcessorInfo, RequestContext, ResponseFormat, Roles, Tool, ToolChoice,
+    PostProcessorInfo, RequestContext, ResponseFormat, Roles, Text, Tool, ToolChoice,
 };
 
 #[cfg(target_arch = "wasm32")]

@@ -4,6 +4,10 @@
 
 use alloc::{string::String, vec::Vec};
 
+/// Text that may be short: a dozen bytes or two are held in the value itself. A token's text is, so that passing it on
+/// takes no memory.
+pub type Text = compact_str::CompactString;
+
 /// What is known about a piece of model output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FragmentKind {
@@ -19,14 +23,14 @@ pub enum FragmentKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fragment {
     /// Whole UTF-8 characters; never empty.
-    pub text: String,
+    pub text: Text,
     /// What it is.
     pub kind: FragmentKind,
 }
 
 impl Fragment {
     /// A fragment of this text and kind.
-    pub fn new(text: impl Into<String>, kind: FragmentKind) -> Self {
+    pub fn new(text: impl Into<Text>, kind: FragmentKind) -> Self {
         Self {
             text: text.into(),
             kind,
@@ -45,7 +49,7 @@ pub enum Event {
     /// A piece of the model's reasoning.
     Reasoning {
         /// The text.
-        text: String,
+        text: Text,
     },
     /// A call starts.
     CallBegin {
@@ -61,7 +65,7 @@ pub enum Event {
         /// Which call.
         index: u32,
         /// The bytes.
-        delta: String,
+        delta: Text,
     },
     /// The call closed and its arguments are a JSON object.
     CallEnd {

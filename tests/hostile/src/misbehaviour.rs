@@ -1,6 +1,6 @@
 //! Each way to misbehave, by its name in the configuration.
 
-use alloc::{string::String, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
 use core::hint::black_box;
 
 use weir_plugin_sdk::{Event, Fragment, FragmentKind};
@@ -105,9 +105,7 @@ fn panic(_: &mut Vec<Event>) {
 }
 
 fn flood_with_events(events: &mut Vec<Event>) {
-    events.extend((0..FLOOD_EVENTS).map(|_| Event::Reasoning {
-        text: String::new(),
-    }));
+    events.extend((0..FLOOD_EVENTS).map(|_| Event::Reasoning { text: "".into() }));
 }
 
 fn flood_with_text(events: &mut Vec<Event>) {

@@ -28,7 +28,7 @@ impl From<wit::Fragment> for Fragment {
             wit::FragmentKind::Unknown => FragmentKind::Unknown,
         };
         Self {
-            text: fragment.text,
+            text: fragment.text.into(),
             kind,
         }
     }
@@ -42,7 +42,7 @@ impl From<Fragment> for wit::Fragment {
             FragmentKind::Unknown => wit::FragmentKind::Unknown,
         };
         Self {
-            text: fragment.text,
+            text: fragment.text.into(),
             kind,
         }
     }
@@ -52,13 +52,14 @@ impl From<wit::Event> for Event {
     fn from(event: wit::Event) -> Self {
         match event {
             wit::Event::Content(fragment) => Self::Content(fragment.into()),
-            wit::Event::Reasoning(text) => Self::Reasoning { text },
+            wit::Event::Reasoning(text) => Self::Reasoning { text: text.into() },
             wit::Event::CallBegin(wit::CallBegin { index, id, name }) => {
                 Self::CallBegin { index, id, name }
             }
-            wit::Event::CallArguments(wit::CallArguments { index, delta }) => {
-                Self::CallArguments { index, delta }
-            }
+            wit::Event::CallArguments(wit::CallArguments { index, delta }) => Self::CallArguments {
+                index,
+                delta: delta.into(),
+            },
             wit::Event::CallEnd(index) => Self::CallEnd { index },
             wit::Event::CallAbandoned(wit::CallAbandoned { index, raw }) => {
                 Self::CallAbandoned { index, raw }
@@ -71,13 +72,14 @@ impl From<Event> for wit::Event {
     fn from(event: Event) -> Self {
         match event {
             Event::Content(fragment) => Self::Content(fragment.into()),
-            Event::Reasoning { text } => Self::Reasoning(text),
+            Event::Reasoning { text } => Self::Reasoning(text.into()),
             Event::CallBegin { index, id, name } => {
                 Self::CallBegin(wit::CallBegin { index, id, name })
             }
-            Event::CallArguments { index, delta } => {
-                Self::CallArguments(wit::CallArguments { index, delta })
-            }
+            Event::CallArguments { index, delta } => Self::CallArguments(wit::CallArguments {
+                index,
+                delta: delta.into(),
+            }),
             Event::CallEnd { index } => Self::CallEnd(index),
             Event::CallAbandoned { index, raw } => {
                 Self::CallAbandoned(wit::CallAbandoned { index, raw })
