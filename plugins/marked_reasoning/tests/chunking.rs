@@ -53,7 +53,7 @@ fn characters(fragment: &Fragment) -> Vec<Fragment> {
     }
     let characters = fragment.text.chars();
     characters
-        .map(|c| Fragment::new(c, fragment.kind))
+        .map(|c| Fragment::new(c.to_string(), fragment.kind))
         .collect()
 }
 
