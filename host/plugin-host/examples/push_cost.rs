@@ -13,7 +13,7 @@ use weir_output::Parser;
 
 use streams::{Component, Native, Streamed, streams};
 
-const ROUNDS: usize = 300;
+const ROUNDS: usize = 6_000;
 const BLOCK: usize = 50;
 const SESSIONS_PER_ROUND: usize = 20;
 
@@ -61,6 +61,9 @@ fn main() {
         .collect();
     let mut session = Subject::new("session", "50 us");
     for round in 0..ROUNDS {
+        if round % (ROUNDS / 10) == 0 {
+            eprintln!("round {round} of {ROUNDS}");
+        }
         for (index, (_, start, deltas)) in streams().iter().enumerate() {
             // The long stream gives as many blocks as the others together; a part of the rounds is enough.
             if deltas.len() < 1_000 || round % 10 == 0 {
