@@ -182,7 +182,10 @@ async fn a_full_queue_is_429_and_opens_again() {
         (&error["error"]["type"], &error["error"]["code"]),
         (&json!("rate_limit_error"), &json!("queue_full"))
     );
-    // The refused request holds nothing.
+    // The refused request holds nothing, once its other choices are given up: before the engine's next step.
+    server
+        .until(|counters| counters.waiting == 0 && counters.running == 0)
+        .await;
     assert_eq!(
         server.choices(json!({"max_tokens": 2, "seed": 1})).await[0].1,
         "length"
