@@ -74,7 +74,7 @@ fn list(registry: &Registry) -> String {
     let mut text = String::new();
     for kind in [PluginKind::Parser, PluginKind::PostProcessor] {
         for name in registry.names(kind) {
-            let _ = write!(text, "{name:<20} {kind}");
+            let _ = write!(text, "{name:<20} {}", what(registry, name, kind));
             let aliases = registry.aliases(name);
             if !aliases.is_empty() {
                 let _ = write!(text, " (also {})", aliases.join(", "));
@@ -83,6 +83,20 @@ fn list(registry: &Registry) -> String {
         }
     }
     text
+}
+
+/// What it is for, in the words of the flags. One that does not load is still listed; `inspect` says why.
+fn what(registry: &Registry, name: &str, kind: PluginKind) -> String {
+    let roles = match kind {
+        PluginKind::PostProcessor => return kind.to_string(),
+        PluginKind::Parser => registry.parser(name).map(|parser| parser.info().roles),
+    };
+    match roles {
+        Ok(roles) if roles.tools && roles.reasoning => "tool-call and reasoning parser".to_owned(),
+        Ok(roles) if roles.tools => "tool-call parser".to_owned(),
+        Ok(_) => "reasoning parser".to_owned(),
+        Err(_) => format!("{kind} that does not load"),
+    }
 }
 
 fn inspect(registry: &Registry, name: &str) -> Result<String, PluginCommandError> {

@@ -92,9 +92,23 @@ fn plugins_are_listed_with_their_aliases() {
             .find(|line| line.starts_with(&format!("{name} ")))
             .unwrap_or_else(|| panic!("{}", ended.stdout))
     };
-    assert!(line("qwen25").contains("parser (also hermes, qwen)"));
+    assert!(line("qwen25").contains("tool-call parser (also hermes, qwen)"));
+    assert!(line("qwen3").contains("reasoning parser"));
+    assert!(line("gpt_oss").contains("tool-call and reasoning parser"));
     assert!(line("deepseek_v3").contains("deepseekv3"));
     assert!(line("mine").contains("post-processor (also my)"));
+}
+
+#[test]
+fn a_parser_is_benched_and_a_post_processor_is_not() {
+    let ended = run(["plugin", "bench", "mistral"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for row in ["start of a session", "push of plain text", "push in 32000"] {
+        assert!(ended.stdout.contains(row), "{}", ended.stdout);
+    }
+    let refused = run(["plugin", "bench", "redact"]);
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.stderr.contains("redact"), "{}", refused.stderr);
 }
 
 #[test]
