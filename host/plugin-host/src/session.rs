@@ -98,23 +98,29 @@ impl GuestStore {
         if number.is_multiple_of(TIMED) {
             return self.timed(TIMED, run);
         }
-        self.store.set_epoch_deadline(self.deadline);
-        run(&mut self.store).map_err(|error| self.limits.kind_of(&error))
+        self.bounded(run)
     }
 
-    /// Runs guest code once and counts its time so many times.
+    /// Runs guest code once, in bounded time, and counts its time so many times.
     fn timed<R>(
         &mut self,
         times: u64,
         run: impl FnOnce(&mut Store<MemoryLimiter>) -> wasmtime::Result<R>,
     ) -> Result<R, PluginErrorKind> {
-        self.store.set_epoch_deadline(self.deadline);
         let start = Instant::now();
-        let result = run(&mut self.store);
+        let result = self.bounded(run);
         let spent = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let counted = &mut self.tally.count.nanoseconds;
         *counted = counted.saturating_add(spent.saturating_mul(times));
-        result.map_err(|error| self.limits.kind_of(&error))
+        result
+    }
+
+    fn bounded<R>(
+        &mut self,
+        run: impl FnOnce(&mut Store<MemoryLimiter>) -> wasmtime::Result<R>,
+    ) -> Result<R, PluginErrorKind> {
+        self.store.set_epoch_deadline(self.deadline);
+        run(&mut self.store).map_err(|error| self.limits.kind_of(&error))
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! It is a program of its own, so that this one does not depend on the parsers and the plugin host.
 
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Result, bail};
+
+use crate::report;
 
 /// What `cargo xtask fuzz` takes; `--help` is the fuzzer's.
 #[derive(clap::Args)]
@@ -14,8 +16,12 @@ pub struct Arguments {
     arguments: Vec<String>,
 }
 
-/// Runs it to its end.
+/// Runs it to its end, and writes tests/reports/fuzz.md if it ran all parsers with their components.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    let table = root.join("target/fuzz_table.md");
+    if table.exists() {
+        fs::remove_file(&table)?;
+    }
     let status = Command::new("cargo")
         .args([
             "run",
@@ -26,10 +32,26 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
             "--bin",
             "fuzz",
             "--",
+            "--table",
         ])
+        .arg(&table)
         .args(&arguments.arguments)
         .current_dir(root)
         .status()?;
+    if table.exists() {
+        let command = ["cargo xtask fuzz"]
+            .into_iter()
+            .chain(arguments.arguments.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(" ");
+        report::write(
+            root,
+            "fuzz",
+            "Fuzzing",
+            &command,
+            &fs::read_to_string(&table)?,
+        )?;
+    }
     if !status.success() {
         bail!("the fuzzer ended with {status}");
     }
