@@ -1,6 +1,6 @@
 //! Embeds plugins.toml and the components it names, so that one binary is all a user needs.
 
-use std::{env, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeSet, env, fmt::Write as _, fs, path::Path};
 
 fn main() {
     // Asked for when it runs: a target folder may have been built somewhere else.
@@ -13,10 +13,12 @@ fn main() {
     let table: toml::Table =
         toml::from_str(&manifest).unwrap_or_else(|error| panic!("plugins.toml: {error}"));
     let mut arms = String::new();
-    for wasm in table
+    // Several names may stand for one component.
+    let components: BTreeSet<&str> = table
         .values()
         .filter_map(|plugin| plugin.get("wasm")?.as_str())
-    {
+        .collect();
+    for wasm in components {
         let file = root.join(wasm);
         println!("cargo::rerun-if-changed={}", file.display());
         let _ = writeln!(

@@ -1,7 +1,7 @@
 //! The corpora's runner: every case under every chunking, through the real output pipeline, natively and as wasm.
 //!
 //! A case is a file under `tests/corpora`; [`case`] is its format, [`chunking`] and [`boundaries`] cut its text, [`fold`] runs it, [`check`]
-//! compares and explains; [`fuzz`] makes inputs of its own. [`native`] and [`wasm`] are the two ways to come by a plugin. Nothing here knows a format.
+//! compares and explains; [`fuzz`] makes inputs of its own; [`manifest`] is plugins.toml. [`native`] and [`wasm`] are the two ways to come by a plugin. Nothing here knows a format.
 
 pub mod boundaries;
 pub mod case;
@@ -9,6 +9,7 @@ pub mod check;
 pub mod chunking;
 pub mod fold;
 pub mod fuzz;
+pub mod manifest;
 pub mod native;
 pub mod wasm;
 

@@ -6,19 +6,36 @@ use std::{marker::PhantomData, sync::Arc};
 
 use anyhow::{anyhow, bail};
 use weir_output as host;
+use weir_plugin_deepseek_dsml::DeepseekDsml;
 use weir_plugin_deepseek_r1::DeepseekR1;
 use weir_plugin_deepseek_v3::DeepseekV3;
 use weir_plugin_deepseek_v31::DeepseekV31;
+use weir_plugin_ernie45::Ernie45;
+use weir_plugin_functiongemma::Functiongemma;
+use weir_plugin_gemma4::Gemma4;
+use weir_plugin_glm45::Glm45;
 use weir_plugin_gpt_oss::GptOss;
+use weir_plugin_granite::Granite;
+use weir_plugin_kimi_k2::KimiK2;
 use weir_plugin_llama3::Llama3;
+use weir_plugin_marked_calls::MarkedCalls;
 use weir_plugin_marked_reasoning::MarkedReasoning;
+use weir_plugin_minimax_m2::MinimaxM2;
 use weir_plugin_mistral::Mistral;
+use weir_plugin_pythonic::Pythonic;
 use weir_plugin_qwen3::Qwen3;
+use weir_plugin_qwen3_coder::Qwen3Coder;
 use weir_plugin_qwen25::Qwen25;
 use weir_plugin_redact::Redact;
+use weir_plugin_repair_json::RepairJson;
 use weir_plugin_sdk as sdk;
+use weir_plugin_seed_oss::SeedOss;
+use weir_plugin_step3::Step3;
+use weir_plugin_stop_on::StopOn;
+use weir_plugin_strip_fences::StripFences;
+use weir_plugin_xlam::Xlam;
 
-use crate::Plugins;
+use crate::{Plugins, manifest::Manifest};
 
 /// First-party plugins by name.
 pub struct NativePlugins;
@@ -29,18 +46,32 @@ impl Plugins for NativePlugins {
     }
 
     fn parser(&self, name: &str, config: &toml::Table) -> anyhow::Result<Arc<dyn host::Parser>> {
-        let config = serde_json::to_string(config)?;
-        Ok(match name {
+        let (component, config) = component(name, config)?;
+        Ok(match component.as_str() {
+            "deepseek_dsml" => Arc::new(NativeParser::<DeepseekDsml>::new(&config)?),
             "deepseek_r1" => Arc::new(NativeParser::<DeepseekR1>::new(&config)?),
             "deepseek_v3" => Arc::new(NativeParser::<DeepseekV3>::new(&config)?),
             "deepseek_v31" => Arc::new(NativeParser::<DeepseekV31>::new(&config)?),
+            "ernie45" => Arc::new(NativeParser::<Ernie45>::new(&config)?),
+            "functiongemma" => Arc::new(NativeParser::<Functiongemma>::new(&config)?),
+            "gemma4" => Arc::new(NativeParser::<Gemma4>::new(&config)?),
+            "glm45" => Arc::new(NativeParser::<Glm45>::new(&config)?),
             "gpt_oss" => Arc::new(NativeParser::<GptOss>::new(&config)?),
+            "granite" => Arc::new(NativeParser::<Granite>::new(&config)?),
+            "kimi_k2" => Arc::new(NativeParser::<KimiK2>::new(&config)?),
             "llama3" => Arc::new(NativeParser::<Llama3>::new(&config)?),
+            "marked_calls" => Arc::new(NativeParser::<MarkedCalls>::new(&config)?),
             "marked_reasoning" => Arc::new(NativeParser::<MarkedReasoning>::new(&config)?),
+            "minimax_m2" => Arc::new(NativeParser::<MinimaxM2>::new(&config)?),
             "mistral" => Arc::new(NativeParser::<Mistral>::new(&config)?),
+            "pythonic" => Arc::new(NativeParser::<Pythonic>::new(&config)?),
             "qwen25" => Arc::new(NativeParser::<Qwen25>::new(&config)?),
             "qwen3" => Arc::new(NativeParser::<Qwen3>::new(&config)?),
-            _ => bail!("no native parser `{name}`; add it to tests/src/native.rs"),
+            "qwen3_coder" => Arc::new(NativeParser::<Qwen3Coder>::new(&config)?),
+            "seed_oss" => Arc::new(NativeParser::<SeedOss>::new(&config)?),
+            "step3" => Arc::new(NativeParser::<Step3>::new(&config)?),
+            "xlam" => Arc::new(NativeParser::<Xlam>::new(&config)?),
+            _ => bail!("no native parser `{component}`; add it to tests/src/native.rs"),
         })
     }
 
@@ -49,12 +80,22 @@ impl Plugins for NativePlugins {
         name: &str,
         config: &toml::Table,
     ) -> anyhow::Result<Arc<dyn host::PostProcessor>> {
-        let config = serde_json::to_string(config)?;
-        Ok(match name {
+        let (component, config) = component(name, config)?;
+        Ok(match component.as_str() {
             "redact" => Arc::new(NativePostProcessor::<Redact>::new(&config)?),
-            _ => bail!("no native post-processor `{name}`; add it to tests/src/native.rs"),
+            "repair_json" => Arc::new(NativePostProcessor::<RepairJson>::new(&config)?),
+            "stop_on" => Arc::new(NativePostProcessor::<StopOn>::new(&config)?),
+            "strip_fences" => Arc::new(NativePostProcessor::<StripFences>::new(&config)?),
+            _ => bail!("no native post-processor `{component}`; add it to tests/src/native.rs"),
         })
     }
+}
+
+/// The component behind a name of plugins.toml, and the configuration that it is given, as JSON.
+fn component(name: &str, config: &toml::Table) -> anyhow::Result<(String, String)> {
+    let manifest = Manifest::read()?;
+    let config = serde_json::to_string(&manifest.config(name, config)?)?;
+    Ok((manifest.component(name)?, config))
 }
 
 /// A parser as the pipeline takes it.

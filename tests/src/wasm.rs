@@ -13,7 +13,10 @@ use tempfile::TempDir;
 use weir_output::{Parser, PostProcessor};
 use weir_plugin_host::{PluginHost, PluginHostConfig, Registry};
 
-use crate::Plugins;
+use crate::{
+    Plugins,
+    manifest::{Manifest, root},
+};
 
 /// A call that takes this long hangs. The limits of the manifest are wall-clock time, and a machine that runs tests on all
 /// cores is slow at times.
@@ -22,7 +25,7 @@ const CALL_MS: i64 = 10_000;
 /// First-party components by name.
 pub struct WasmPlugins {
     host: Arc<PluginHost>,
-    manifest: toml::Table,
+    manifest: Manifest,
     parsers: Registry,
     /// Holds manifests and compiled components.
     folder: TempDir,
@@ -54,10 +57,10 @@ impl WasmPlugins {
     /// A registry in which the plugin of this name has this configuration.
     fn configured(&self, name: &str, config: &toml::Table) -> anyhow::Result<Registry> {
         let mut manifest = self.manifest.clone();
-        let entry = manifest.get_mut(name).and_then(toml::Value::as_table_mut);
-        entry
-            .with_context(|| format!("no `{name}` in plugins.toml"))?
-            .insert("config".to_owned(), config.clone().into());
+        let config = manifest.config(name, config)?;
+        if let Some(entry) = manifest.0.get_mut(name).and_then(toml::Value::as_table_mut) {
+            entry.insert("config".to_owned(), config.into());
+        }
         registry(&self.host, self.folder.path(), &manifest)
     }
 }
@@ -84,22 +87,22 @@ impl Plugins for WasmPlugins {
 }
 
 /// The project's manifest with paths that hold from anywhere.
-fn manifest() -> anyhow::Result<toml::Table> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut manifest: toml::Table =
-        toml::from_str(&fs::read_to_string(root.join("plugins.toml"))?)?;
+fn manifest() -> anyhow::Result<Manifest> {
+    let mut manifest = Manifest::read()?;
     let dist = env::var_os("WEIR_DIST").map(PathBuf::from);
-    for (name, entry) in &mut manifest {
+    for (name, entry) in &mut manifest.0 {
         let entry = entry
             .as_table_mut()
             .with_context(|| format!("`{name}` is no table"))?;
-        let wasm = entry
-            .get("wasm")
-            .and_then(toml::Value::as_str)
-            .unwrap_or_default();
-        let path = match &dist {
-            Some(dist) => env::current_dir()?.join(dist).join(format!("{name}.wasm")),
-            None => root.join(wasm),
+        let wasm = Path::new(
+            entry
+                .get("wasm")
+                .and_then(toml::Value::as_str)
+                .unwrap_or_default(),
+        );
+        let path = match (&dist, wasm.file_name()) {
+            (Some(dist), Some(file)) => env::current_dir()?.join(dist).join(file),
+            _ => root().join(wasm),
         };
         entry.insert("wasm".to_owned(), path.display().to_string().into());
         let limits = entry.entry("limits").or_insert(toml::Table::new().into());
@@ -116,11 +119,11 @@ fn manifest() -> anyhow::Result<toml::Table> {
 fn registry(
     host: &Arc<PluginHost>,
     folder: &Path,
-    manifest: &toml::Table,
+    manifest: &Manifest,
 ) -> anyhow::Result<Registry> {
     // A file of its own: cases with configurations are loaded by several threads.
     let file = tempfile::NamedTempFile::with_suffix_in(".toml", folder)?;
-    fs::write(file.path(), toml::to_string(manifest)?)?;
+    fs::write(file.path(), toml::to_string(&manifest.0)?)?;
     Ok(Registry::builder(host)
         .manifest_file(file.path())?
         .build()?)

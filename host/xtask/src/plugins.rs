@@ -75,8 +75,8 @@ struct Plugin {
     workspace: Workspace,
     /// The component's path in the checkout.
     wasm: PathBuf,
-    /// Its table in `plugins.toml`, for plugins that are pinned there.
-    entry: Option<String>,
+    /// Its tables in `plugins.toml`: the names that stand for it.
+    entries: Vec<String>,
 }
 
 /// Builds and pins, or checks.
@@ -100,7 +100,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     }
     for (plugin, component) in &components {
         write(&root.join(&plugin.wasm), component)?;
-        if let Some(entry) = &plugin.entry {
+        for entry in &plugin.entries {
             manifest[entry]["sha256"] = value(sha256(component));
         }
     }
@@ -132,24 +132,32 @@ fn build<'a>(
 
 /// The entries of the manifest whose component is in the dist folder, the tests' and the example's.
 fn list(manifest: &DocumentMut) -> Vec<Plugin> {
-    let ours = manifest.iter().filter_map(|(name, entry)| {
-        let wasm = Path::new(entry.get("wasm")?.as_str()?);
-        wasm.starts_with(DIST).then(|| Plugin {
-            crate_name: format!("weir-plugin-{}", name.replace('_', "-")),
-            workspace: OURS,
-            wasm: wasm.to_owned(),
-            entry: Some(name.to_owned()),
-        })
-    });
+    let mut ours: Vec<Plugin> = Vec::new();
+    for (name, entry) in manifest.iter() {
+        let wasm = entry.get("wasm").and_then(|wasm| wasm.as_str());
+        let wasm = Path::new(wasm.unwrap_or_default());
+        let Some(stem) = wasm.file_stem().filter(|_| wasm.starts_with(DIST)) else {
+            continue;
+        };
+        match ours.iter_mut().find(|plugin| plugin.wasm == wasm) {
+            Some(plugin) => plugin.entries.push(name.to_owned()),
+            None => ours.push(Plugin {
+                crate_name: format!("weir-plugin-{}", stem.to_string_lossy().replace('_', "-")),
+                workspace: OURS,
+                wasm: wasm.to_owned(),
+                entries: vec![name.to_owned()],
+            }),
+        }
+    }
     let others = OTHER_PLUGINS
         .iter()
         .map(|(crate_name, wasm, workspace)| Plugin {
             crate_name: (*crate_name).to_owned(),
             workspace: *workspace,
             wasm: PathBuf::from(wasm),
-            entry: None,
+            entries: Vec::new(),
         });
-    ours.chain(others).collect()
+    ours.into_iter().chain(others).collect()
 }
 
 /// Fails unless every component is the one its pin names.
@@ -157,13 +165,15 @@ fn check_pins(root: &Path, manifest: &DocumentMut, plugins: &[Plugin]) -> Result
     for plugin in plugins {
         let component =
             fs::read(root.join(&plugin.wasm)).with_context(|| plugin.wasm.display().to_string())?;
-        let Some(entry) = &plugin.entry else { continue };
-        let pin = manifest[entry].get("sha256").and_then(|pin| pin.as_str());
-        ensure!(
-            pin == Some(&sha256(&component)),
-            "{}: its pin in {MANIFEST} is of another file; run `cargo xtask plugins`",
-            plugin.wasm.display()
-        );
+        let sha256 = sha256(&component);
+        for entry in &plugin.entries {
+            let pin = manifest[entry].get("sha256").and_then(|pin| pin.as_str());
+            ensure!(
+                pin == Some(&sha256),
+                "[{entry}]: its pin in {MANIFEST} is not of {}; run `cargo xtask plugins`",
+                plugin.wasm.display()
+            );
+        }
     }
     Ok(())
 }

@@ -1,0 +1,39 @@
+//! Stub of the parser `qwen3_coder`: passes everything on as content until its family's format is written.
+
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+extern crate alloc;
+
+use alloc::{string::String, vec::Vec};
+
+use weir_plugin_sdk::{Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles};
+
+/// One choice's parsing.
+#[derive(Debug)]
+pub struct Qwen3Coder;
+
+impl Parser for Qwen3Coder {
+    fn describe(_config: &str) -> Result<ParserInfo, String> {
+        Ok(ParserInfo {
+            name: "qwen3_coder".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            roles: Roles {
+                tools: true,
+                reasoning: false,
+            },
+            ..ParserInfo::default()
+        })
+    }
+
+    fn new(_config: &str, _context: &RequestContext) -> Self {
+        Self
+    }
+
+    fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
+        events.push(Event::Content(fragment.clone()));
+    }
+
+    fn finish(&mut self, _reason: FinishReason, _events: &mut Vec<Event>) {}
+}
+
+weir_plugin_sdk::export_parser!(Qwen3Coder);
