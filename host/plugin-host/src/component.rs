@@ -23,13 +23,20 @@ pub(crate) const MAX_BYTES: u64 = 64 << 20;
 const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
 
+/// A component that can be instantiated.
+pub(crate) struct Prepared {
+    pub(crate) pre: InstancePre<MemoryLimiter>,
+    /// Hexadecimal SHA-256 of the file.
+    pub(crate) sha256: String,
+}
+
 /// Verifies and compiles a component, and links it against the empty linker.
 pub(crate) fn prepare(
     host: &PluginHost,
     plugin: &str,
     pin: Option<&str>,
     bytes: &[u8],
-) -> Result<InstancePre<MemoryLimiter>, PluginHostError> {
+) -> Result<Prepared, PluginHostError> {
     check_size(plugin, bytes.len() as u64)?;
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     check_pin(plugin, pin, &digest)?;
@@ -37,9 +44,13 @@ pub(crate) fn prepare(
     let component = compiled(host, plugin, &digest, bytes)?;
     check_imports(plugin, &host.engine, &component)?;
     let linker: Linker<MemoryLimiter> = Linker::new(&host.engine);
-    linker
+    let pre = linker
         .instantiate_pre(&component)
-        .map_err(|error| invalid(plugin, &error))
+        .map_err(|error| invalid(plugin, &error))?;
+    Ok(Prepared {
+        pre,
+        sha256: hex(&digest),
+    })
 }
 
 /// The names of what a component exports, sorted.

@@ -13,7 +13,9 @@ use std::{
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use weir_output::PluginErrorKind;
 
-use crate::{cache::ComponentCache, error::PluginHostError, limits::TABLE_ELEMENTS};
+use crate::{
+    cache::ComponentCache, counters::AllCounters, error::PluginHostError, limits::TABLE_ELEMENTS,
+};
 
 /// How often the clock ticks; a call may overrun its limit by up to two ticks.
 const TICK: Duration = Duration::from_millis(5);
@@ -54,6 +56,7 @@ pub struct PluginHost {
     pub(crate) engine: Engine,
     pub(crate) gate: Arc<SessionGate>,
     pub(crate) cache: Option<ComponentCache>,
+    pub(crate) counters: AllCounters,
 }
 
 impl PluginHost {
@@ -77,6 +80,7 @@ impl PluginHost {
             engine,
             gate,
             cache,
+            counters: AllCounters::default(),
         }))
     }
 
