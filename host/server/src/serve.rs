@@ -16,7 +16,10 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{LevelFilter, ParseError},
+};
 
 use crate::{
     cli::ServeFlags,
@@ -80,12 +83,16 @@ pub fn run(flags: &ServeFlags) -> Result<(), ServeError> {
     runtime.block_on(serve(loaded.config))
 }
 
-/// Logs go to stderr; `level` is a level for weir or a whole tracing filter.
+/// Logs go to stderr; `level` is a level for weir, others' crates only warn then, or a whole tracing filter.
 ///
 /// # Errors
 /// A filter that tracing does not understand.
 pub fn start_log(level: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder().parse(level)?;
+    let filter = match level.parse::<LevelFilter>() {
+        Ok(level) => format!("{},weir={level}", level.min(LevelFilter::WARN)),
+        Err(_) => level.to_owned(),
+    };
+    let filter = EnvFilter::builder().parse(filter)?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

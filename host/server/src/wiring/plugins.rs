@@ -273,31 +273,31 @@ impl Chain {
                 .map_or(Roles::default(), |parser| parser.plugin.info().roles)
         };
         let (tools, reasoning) = (roles(&self.tools), roles(&self.reasoning));
-        let name = |parser: &Option<Configured<dyn Parser>>| {
-            parser
-                .as_ref()
-                .map_or_else(String::new, |parser| parser.plugin.info().name.clone())
+        // What the user calls it; several names may stand for one component.
+        let name = |named: &Option<String>, parser: &Option<Configured<dyn Parser>>| {
+            let own = parser
+                .iter()
+                .map(|parser| parser.plugin.info().name.clone());
+            named.iter().cloned().chain(own).next().unwrap_or_default()
         };
+        let tools_name = name(&selection.tools, &self.tools);
+        let reasoning_name = name(&selection.reasoning, &self.reasoning);
         let wrong = |message: String| Err(WiringError::Parsers(message));
         if self.tools.is_some() && !tools.tools {
-            return wrong(format!(
-                "parser `{}` does not parse tool calls",
-                name(&self.tools)
-            ));
+            return wrong(format!("parser `{tools_name}` does not parse tool calls"));
         }
         if self.reasoning.is_some() && !reasoning.reasoning {
             return wrong(format!(
-                "parser `{}` does not parse reasoning",
-                name(&self.reasoning)
+                "parser `{reasoning_name}` does not parse reasoning"
             ));
         }
         let off = |name: &Option<String>| name.as_deref() == Some(NONE);
         match (&self.tools, &self.reasoning) {
-            (Some(both), None) if tools.reasoning && off(&selection.reasoning) => {
-                return wrong(both_roles(both, "reasoning"));
+            (Some(_), None) if tools.reasoning && off(&selection.reasoning) => {
+                return wrong(both_roles(&tools_name, "reasoning"));
             }
-            (None, Some(both)) if reasoning.tools && off(&selection.tools) => {
-                return wrong(both_roles(both, "tool-call"));
+            (None, Some(_)) if reasoning.tools && off(&selection.tools) => {
+                return wrong(both_roles(&reasoning_name, "tool-call"));
             }
             (Some(both), None) if tools.reasoning => self.reasoning = Some(both.clone()),
             (None, Some(both)) if reasoning.tools => self.tools = Some(both.clone()),
@@ -306,9 +306,7 @@ impl Chain {
                     && !Arc::ptr_eq(&first.plugin, &second.plugin) =>
             {
                 return wrong(format!(
-                    "parsers `{}` and `{}` both parse the same part; name one of them",
-                    name(&self.tools),
-                    name(&self.reasoning)
+                    "parsers `{tools_name}` and `{reasoning_name}` both parse the same part; name one of them"
                 ));
             }
             _ => {}
@@ -317,10 +315,9 @@ impl Chain {
     }
 }
 
-fn both_roles(parser: &Configured<dyn Parser>, off: &str) -> String {
+fn both_roles(name: &str, off: &str) -> String {
     format!(
-        "parser `{}` parses reasoning and tool calls in one, so the {off} parser cannot be `{NONE}` beside it",
-        parser.plugin.info().name
+        "parser `{name}` parses reasoning and tool calls in one, so the {off} parser cannot be `{NONE}` beside it"
     )
 }
 
