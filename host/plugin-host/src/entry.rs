@@ -17,7 +17,7 @@ use crate::{
     counters::PluginCounters,
     engine::PluginHost,
     error::PluginHostError,
-    limits::Limits,
+    limits::{Limits, NamedLimits},
     manifest::{ManifestEntry, ModelPattern, PluginKind},
     session::LinkedPlugin,
     v0_1,
@@ -64,7 +64,7 @@ pub(crate) struct Entry {
     pub(crate) aliases: Vec<String>,
     pub(crate) models: Vec<ModelPattern>,
     pub(crate) on_error: OnError,
-    pub(crate) limits: Limits,
+    pub(crate) limits: NamedLimits,
     pub(crate) config: String,
     pub(crate) counters: Arc<PluginCounters>,
     pub(crate) loaded: Mutex<Option<Loaded>>,
@@ -110,7 +110,7 @@ impl Entry {
             aliases: Vec::new(),
             models: Vec::new(),
             on_error: OnError::default(),
-            limits: Limits::default(),
+            limits: NamedLimits::default(),
             config: "{}".to_owned(),
             counters: Arc::default(),
             loaded: Mutex::new(None),
@@ -148,10 +148,15 @@ fn link(host: &Arc<PluginHost>, entry: &Entry) -> Result<LinkedPlugin, PluginHos
             component::prepare(host, &entry.name, pin, bytes)?
         }
     };
+    let usual = if host.is_on_demand(pre.component()) {
+        Limits::of_a_runtime()
+    } else {
+        Limits::default()
+    };
     Ok(LinkedPlugin {
         name: entry.name.clone(),
         config: entry.config.clone(),
-        limits: entry.limits,
+        limits: entry.limits.over(usual),
         counters: Arc::clone(&entry.counters),
         host: Arc::clone(host),
         pre,
