@@ -18,7 +18,7 @@ use crate::{
     counters::PluginCounters,
     engine::PluginHost,
     error::PluginHostError,
-    limits::Limits,
+    limits::{Limits, NamedLimits},
     manifest::{ManifestEntry, ModelPattern, PluginKind, TemplateTexts},
     registry::ChosenBy,
     session::LinkedPlugin,
@@ -61,6 +61,8 @@ pub struct ComponentFacts {
     pub bytes: u64,
     /// Hexadecimal SHA-256 of the file.
     pub sha256: String,
+    /// What its sessions may use.
+    pub limits: Limits,
     /// The contract's interface that it keeps, with its version.
     pub contract: &'static str,
     /// What the plugin calls its own version.
@@ -116,7 +118,7 @@ pub(crate) struct Entry {
     pub(crate) models: Vec<ModelPattern>,
     pub(crate) templates: Vec<TemplateTexts>,
     pub(crate) on_error: OnError,
-    pub(crate) limits: Limits,
+    pub(crate) limits: NamedLimits,
     pub(crate) config: String,
     pub(crate) counters: Arc<PluginCounters>,
     slot: Mutex<Slot>,
@@ -165,7 +167,7 @@ impl Entry {
             models: Vec::new(),
             templates: Vec::new(),
             on_error: OnError::default(),
-            limits: Limits::default(),
+            limits: NamedLimits::default(),
             config: "{}".to_owned(),
             counters: host.counters.of(name),
             slot: Mutex::default(),
@@ -262,10 +264,16 @@ fn link(
         }
     };
     let prepared = component::prepare(host, &entry.name, entry.pin.as_deref(), &bytes)?;
+    let usual = if host.is_on_demand(prepared.pre.component()) {
+        Limits::of_a_runtime()
+    } else {
+        Limits::default()
+    };
+    let limits = entry.limits.over(usual);
     let linked = LinkedPlugin {
         name: entry.name.clone(),
         config: entry.config.clone(),
-        limits: entry.limits,
+        limits,
         counters: Arc::clone(&entry.counters),
         host: Arc::clone(host),
         pre: prepared.pre,
@@ -273,6 +281,7 @@ fn link(
     let facts = ComponentFacts {
         bytes: bytes.len() as u64,
         sha256: prepared.sha256,
+        limits,
         contract: "",
         version: String::new(),
         roles: Roles::default(),

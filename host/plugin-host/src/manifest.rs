@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
 use weir_output::OnError;
 
-use crate::{error::PluginHostError, limits::Limits};
+use crate::{error::PluginHostError, limits::NamedLimits};
 
 /// What a plugin is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -51,7 +51,7 @@ pub(crate) struct ManifestEntry {
     pub(crate) on_error: OnError,
     /// Takes the place of a first-party plugin of this name.
     pub(crate) replace: bool,
-    pub(crate) limits: Limits,
+    pub(crate) limits: NamedLimits,
     /// JSON text of the `config` table.
     pub(crate) config: String,
 }
@@ -120,7 +120,7 @@ struct Table {
     #[serde(default)]
     replace: bool,
     #[serde(default)]
-    limits: Limits,
+    limits: NamedLimits,
     #[serde(default)]
     config: toml::Table,
 }
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!((entry.name.as_str(), entry.wasm.as_str()), ("x", "x.wasm"));
         assert_eq!(
             (entry.limits, entry.on_error),
-            (Limits::default(), OnError::Fail)
+            (NamedLimits::default(), OnError::Fail)
         );
         assert_eq!(
             (entry.config.as_str(), &entry.pin, entry.replace),
@@ -263,7 +263,7 @@ mod tests {
         );
         assert_eq!(
             (entry.limits.call_ms, entry.limits.memory_bytes),
-            (7, Limits::default().memory_bytes)
+            (Some(7), None)
         );
         assert_eq!(
             entry.config,

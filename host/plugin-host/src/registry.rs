@@ -19,7 +19,6 @@ use crate::{
     engine::PluginHost,
     entry::{EmbeddedLookup, Entry, Loaded, PluginState, Source},
     error::PluginHostError,
-    limits::Limits,
     manifest::{self, PluginKind},
 };
 
@@ -88,8 +87,6 @@ pub struct PluginStatus {
     pub source: String,
     /// What becomes of an answer when it fails.
     pub on_error: OnError,
-    /// What it may use.
-    pub limits: Limits,
     /// How far it has come.
     pub state: PluginState,
     /// What it did since the process started, in every version.
@@ -107,7 +104,6 @@ impl PluginStatus {
                 Source::File(path) => path.display().to_string(),
             },
             on_error: entry.on_error,
-            limits: entry.limits,
             state: entry.state(),
             counters: entry.counters.snapshot(),
         }

@@ -40,7 +40,10 @@ impl LinkedPlugin {
     /// An empty store under this plugin's limits.
     pub(crate) fn store(&self) -> Result<GuestStore, PluginErrorKind> {
         let permit = self.host.gate.enter()?;
-        let mut store = Store::new(&self.host.engine, MemoryLimiter::new(&self.limits));
+        let mut store = Store::new(
+            self.pre.component().engine(),
+            MemoryLimiter::new(&self.limits),
+        );
         store.limiter(|limiter| limiter);
         store.set_hostcall_fuel(self.limits.output_bytes);
         Ok(GuestStore {
