@@ -7,12 +7,10 @@
 use std::{collections::BTreeMap, fs};
 
 use serde::Deserialize;
+use weir_corpus::{case::Case, chunking::Cut};
 use weir_output::{Fragment, FragmentKind};
 
-use crate::{
-    case::{Case, corpora},
-    chunking::Cut,
-};
+use crate::corpora::corpora;
 
 /// The pieces of one folder's cases, by the case's name.
 #[derive(Deserialize)]

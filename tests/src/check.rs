@@ -14,17 +14,14 @@ use std::{
 
 use anyhow::Context;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
-use weir_output::{ChatFinishReason, Fragment, FragmentKind, ToolCallStreaming};
-
-use crate::{
-    Plugins,
-    boundaries::Boundaries,
+use weir_corpus::{
     case::Case,
-    chunking::{Cut, apply, chunkings, cuts, smallest_failing},
+    compare::{Cutting, Wholes, agree, unexpected},
     fold::{Folded, Runner},
 };
+use weir_output::{ChatFinishReason, Fragment};
 
-const MODES: [ToolCallStreaming; 2] = [ToolCallStreaming::Incremental, ToolCallStreaming::Complete];
+use crate::{Plugins, boundaries::Boundaries, corpora::corpora, runner};
 
 /// Runs all cases, on as many threads as there are cores, and gathers what failed.
 ///
@@ -46,7 +43,7 @@ pub fn check_all(
             };
             let boundaries = boundaries.get(case.plugin()).and_then(Option::as_ref);
             let checked = panic::catch_unwind(AssertUnwindSafe(|| {
-                let runner = Runner::new(plugins, case, post_processor);
+                let runner = runner(plugins, case, post_processor);
                 check(
                     &runner.map_err(|error| format!("  {error:#}\n"))?,
                     case,
@@ -89,10 +86,7 @@ fn read_boundaries(cases: &[Case]) -> anyhow::Result<BTreeMap<&str, Option<Bound
 }
 
 fn report(plugins: &dyn Plugins, case: &Case, failure: &str) -> String {
-    let name = case
-        .path
-        .strip_prefix(crate::case::corpora())
-        .unwrap_or(&case.path);
+    let name = case.path.strip_prefix(corpora()).unwrap_or(&case.path);
     format!(
         "{} ({})\n  {}\n{failure}",
         name.display(),
@@ -101,101 +95,40 @@ fn report(plugins: &dyn Plugins, case: &Case, failure: &str) -> String {
     )
 }
 
-/// Fragments, and the ways to cut them.
-type Cuttings = (Vec<Fragment>, Vec<Vec<Cut>>);
-
 fn check(runner: &Runner, case: &Case, boundaries: Option<&Boundaries>) -> Result<(), String> {
-    let fragments = case.fragments();
-    let chunkings = chunkings(&cuts(&fragments));
-    let mut cuttings: Vec<Cuttings> = vec![(fragments, chunkings)];
+    let mut cuttings = vec![Cutting::every_way(case.fragments())];
     if let Some(boundaries) = boundaries {
-        let (tokens, cuts) = boundaries.tokens(case)?;
-        cuttings.push((tokens, vec![cuts]));
+        let (fragments, cuts) = boundaries.tokens(case)?;
+        cuttings.push(Cutting {
+            fragments,
+            chunkings: vec![cuts],
+        });
     }
-    let mut wholes = Vec::new();
-    for mode in MODES {
-        let run = |fragments: &[Fragment], cuts: &[Cut]| {
-            runner
-                .run(apply(fragments, cuts), mode)
-                .map_err(|error| format!("{error:#}"))
-        };
-        let whole = run(&cuttings[0].0, &[]);
-        for (fragments, chunkings) in &cuttings {
-            for chunking in chunkings {
-                if run(fragments, chunking) != whole {
-                    let fails = |cuts: &[Cut]| run(fragments, cuts) != whole;
-                    let smallest = smallest_failing(chunking.clone(), fails);
-                    let pieces = apply(fragments, &smallest);
-                    let cut = run(fragments, &smallest);
-                    return Err(disagreement(mode, &pieces, &whole, &cut));
-                }
-            }
-        }
-        wholes.push((mode, whole?));
-    }
-    if wholes
-        .iter()
-        .all(|(mode, whole)| whole.meets(&Folded::expected(case, *mode)))
-    {
+    let wholes = agree(runner, &cuttings)?;
+    let Some(difference) = unexpected(case, &wholes) else {
         return Ok(());
-    }
+    };
     if env::var_os("BLESS").is_some_and(|bless| bless == "1") {
-        return bless(case, &wholes[0].1, &wholes[1].1).map_err(|error| format!("{error:#}"));
+        return bless(case, &wholes).map_err(|error| format!("{error:#}"));
     }
-    let differing = wholes
-        .iter()
-        .filter(|(mode, whole)| !whole.meets(&Folded::expected(case, *mode)));
-    Err(differing
-        .map(|(mode, whole)| {
-            let expected = Folded::expected(case, *mode);
-            format!(" {mode:?} mode, every chunking\n expected\n{expected} got\n{whole}")
-        })
-        .collect())
+    Err(difference)
 }
 
-fn disagreement(
-    mode: ToolCallStreaming,
-    pieces: &[Fragment],
-    whole: &Result<Folded, String>,
-    cut: &Result<Folded, String>,
-) -> String {
-    let show = |folded: &Result<Folded, String>| match folded {
-        Ok(folded) => folded.to_string(),
-        Err(error) => format!("  error: {error}\n"),
-    };
-    format!(
-        " {mode:?} mode, cut as {}\n whole\n{} cut\n{}",
-        as_chunks(pieces),
-        show(whole),
-        show(cut)
-    )
-}
-
-/// Fragments as the `chunks` of a case.
-pub fn as_chunks(fragments: &[Fragment]) -> String {
-    let chunk = |fragment: &Fragment| {
-        let text = toml::Value::from(fragment.text.as_str());
-        match fragment.kind {
-            FragmentKind::Text => text.to_string(),
-            FragmentKind::Control => format!("{{ control = {text} }}"),
-            FragmentKind::Unknown => format!("{{ unknown = {text} }}"),
-        }
-    };
-    let chunks: Vec<String> = fragments.iter().map(chunk).collect();
-    format!("[{}]", chunks.join(", "))
-}
-
-fn bless(case: &Case, incremental: &Folded, complete: &Folded) -> anyhow::Result<()> {
+fn bless(case: &Case, wholes: &Wholes) -> anyhow::Result<()> {
     let text = fs::read_to_string(&case.path)?;
     let mut document: DocumentMut = text.parse().context("a case")?;
-    let expect = expectation(incremental, complete, &case.fragments());
+    let expect = expectation(wholes, &case.fragments());
     document["expect"] = Item::Table(expect);
     fs::write(&case.path, document.to_string())?;
     Ok(())
 }
 
 /// The `[expect]` of a case that folds like this in the two modes.
-pub fn expectation(incremental: &Folded, complete: &Folded, input: &[Fragment]) -> Table {
+pub fn expectation(wholes: &Wholes, input: &[Fragment]) -> Table {
+    let Wholes {
+        incremental,
+        complete,
+    } = wholes;
     let input: String = input.iter().map(|part| part.text.as_str()).collect();
     let mut expect = folded_table(incremental, &input);
     if !incremental.reasoning.is_empty() {

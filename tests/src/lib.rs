@@ -1,13 +1,12 @@
-//! The corpora's runner: every case under every chunking, through the real output pipeline, natively and as wasm.
+//! The project's own use of the corpora's runner: every case under every chunking, natively and as wasm.
 //!
-//! A case is a file under `tests/corpora`; [`case`] is its format, [`chunking`] and [`boundaries`] cut its text, [`fold`] runs it, [`check`]
-//! compares and explains; [`fuzz`] makes inputs of its own; [`manifest`] is plugins.toml. [`native`] and [`wasm`] are the two ways to come by a plugin. Nothing here knows a format.
+//! `weir_corpus` is the runner; here are [`corpora`] (where the cases are), [`boundaries`] (where real tokenizers cut them),
+//! [`check`] (all cases, on all cores), [`fuzz`] (inputs of its own), [`manifest`] (plugins.toml), and [`native`] and
+//! [`wasm`], the two ways to come by a plugin. Nothing here knows a format.
 
 pub mod boundaries;
-pub mod case;
 pub mod check;
-pub mod chunking;
-pub mod fold;
+pub mod corpora;
 pub mod fuzz;
 pub mod manifest;
 pub mod native;
@@ -15,6 +14,7 @@ pub mod wasm;
 
 use std::sync::Arc;
 
+use weir_corpus::{case::Case, fold::Runner};
 use weir_output::{Parser, PostProcessor};
 
 /// Where plugins come from; cases are run on several threads.
@@ -37,4 +37,21 @@ pub trait Plugins: Sync {
         name: &str,
         config: &toml::Table,
     ) -> anyhow::Result<Arc<dyn PostProcessor>>;
+}
+
+/// Loads the plugins of a case: that of its folder, a parser or a post-processor, and the parser of `with`.
+///
+/// # Errors
+/// When one cannot be loaded.
+pub fn runner(plugins: &dyn Plugins, case: &Case, post_processor: bool) -> anyhow::Result<Runner> {
+    let mut runner = Runner::of_case(case);
+    runner = if post_processor {
+        runner.with_post_processor(plugins.post_processor(case.plugin(), &case.config)?)
+    } else {
+        runner.with_parser(plugins.parser(case.plugin(), &case.config)?)
+    };
+    if let Some(other) = &case.with {
+        runner = runner.with_parser(plugins.parser(other, &toml::Table::new())?);
+    }
+    Ok(runner)
 }

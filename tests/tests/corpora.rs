@@ -4,7 +4,7 @@
 //! is expected (read `check` before you use it).
 
 use weir_tests::{
-    case, check::check_all, manifest::Manifest, native::NativePlugins, wasm::WasmPlugins,
+    check::check_all, corpora, manifest::Manifest, native::NativePlugins, wasm::WasmPlugins,
 };
 
 /// Below this, a format's oddities are not covered. One that is both a tool and a reasoning parser owes both.
@@ -21,34 +21,34 @@ fn passes(result: anyhow::Result<()>) {
 
 #[test]
 fn parsers_native() {
-    let cases = case::read_all("parsers").expect("the corpus");
+    let cases = corpora::read_all("parsers").expect("the corpus");
     passes(check_all(&NativePlugins, &cases, false));
 }
 
 #[test]
 fn parsers_wasm() {
     let plugins = WasmPlugins::new().expect("a plugin host");
-    let cases = case::read_all("parsers").expect("the corpus");
+    let cases = corpora::read_all("parsers").expect("the corpus");
     passes(check_all(&plugins, &cases, false));
 }
 
 #[test]
 fn post_processors_native() {
-    let cases = case::read_all("post_processors").expect("the corpus");
+    let cases = corpora::read_all("post_processors").expect("the corpus");
     passes(check_all(&NativePlugins, &cases, true));
 }
 
 #[test]
 fn post_processors_wasm() {
     let plugins = WasmPlugins::new().expect("a plugin host");
-    let cases = case::read_all("post_processors").expect("the corpus");
+    let cases = corpora::read_all("post_processors").expect("the corpus");
     passes(check_all(&plugins, &cases, true));
 }
 
 #[test]
 fn every_case_names_its_source() {
     for folder in ["parsers", "post_processors"] {
-        for case in case::read_all(folder).expect("the corpus") {
+        for case in corpora::read_all(folder).expect("the corpus") {
             let named = !case.source.trim().is_empty() && !case.shows.trim().is_empty();
             assert!(named, "{}", case.path.display());
         }
@@ -59,7 +59,7 @@ fn every_case_names_its_source() {
 fn every_corpus_is_large_enough() {
     let manifest = Manifest::read().expect("plugins.toml");
     let count = |folder: &str, plugin: &str| {
-        let cases = case::read_all(folder).expect("the corpus");
+        let cases = corpora::read_all(folder).expect("the corpus");
         cases.iter().filter(|case| case.plugin() == plugin).count()
     };
     for (name, entry) in &manifest.0 {

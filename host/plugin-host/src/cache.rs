@@ -1,4 +1,5 @@
-//! Compiled components on disk, so that a start does not compile (83 ms each) what it compiled before.
+//! Compiled components on disk, so that a start does not compile (83 ms each, ten seconds for one that
+//! brings a language's runtime) what it compiled before.
 //!
 //! Invariants: a file is machine code, so nothing of it is trusted before its digest matched; the digest covers the
 //! component it was compiled from and the engine's settings, so a file moved or altered is refused and compiled anew; files
@@ -43,9 +44,9 @@ impl ComponentCache {
     }
 
     /// The compiled form of the component with this digest, if a sound one is here.
-    pub(crate) fn load(&self, engine: &Engine, wasm: &[u8; DIGEST_BYTES]) -> Option<Component> {
+    pub(crate) fn load(&self, wasm: &[u8; DIGEST_BYTES]) -> Option<Vec<u8>> {
         let path = self.path(wasm);
-        let file = match fs::read(&path) {
+        let mut file = match fs::read(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
@@ -53,33 +54,26 @@ impl ComponentCache {
                 return None;
             }
         };
-        let Some(code) = self.verified(wasm, &file) else {
+        if !self.is_sound(wasm, &file) {
             tracing::warn!(path = %path.display(), "a cached component was altered; it is refused and compiled anew");
             return None;
-        };
-        deserialize(engine, code)
-            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "a cached component does not load"))
-            .ok()
+        }
+        file.drain(..DIGEST_BYTES);
+        Some(file)
     }
 
     /// Keeps a compiled component. A failure costs the next start some time and is only warned about.
-    pub(crate) fn store(&self, wasm: &[u8; DIGEST_BYTES], component: &Component) {
+    pub(crate) fn store(&self, wasm: &[u8; DIGEST_BYTES], code: &[u8]) {
         let path = self.path(wasm);
-        if let Err(error) = self.write(&path, wasm, component) {
+        if let Err(error) = self.write(&path, wasm, code) {
             tracing::warn!(path = %path.display(), %error, "cannot cache a compiled component");
         }
     }
 
-    fn write(
-        &self,
-        path: &Path,
-        wasm: &[u8; DIGEST_BYTES],
-        component: &Component,
-    ) -> io::Result<()> {
-        let code = component.serialize().map_err(io::Error::other)?;
+    fn write(&self, path: &Path, wasm: &[u8; DIGEST_BYTES], code: &[u8]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-        file.write_all(&self.digest(wasm, &code))?;
-        file.write_all(&code)?;
+        file.write_all(&self.digest(wasm, code))?;
+        file.write_all(code)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
@@ -90,9 +84,9 @@ impl ComponentCache {
             .join(format!("{}-{:016x}.cwasm", hex(wasm), self.engine_key))
     }
 
-    fn verified<'a>(&self, wasm: &[u8; DIGEST_BYTES], file: &'a [u8]) -> Option<&'a [u8]> {
-        let (digest, code) = file.split_first_chunk::<DIGEST_BYTES>()?;
-        (*digest == self.digest(wasm, code)).then_some(code)
+    fn is_sound(&self, wasm: &[u8; DIGEST_BYTES], file: &[u8]) -> bool {
+        file.split_first_chunk::<DIGEST_BYTES>()
+            .is_some_and(|(digest, code)| *digest == self.digest(wasm, code))
     }
 
     fn digest(&self, wasm: &[u8; DIGEST_BYTES], code: &[u8]) -> [u8; DIGEST_BYTES] {
@@ -112,9 +106,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 #[allow(unsafe_code)] // the one call that turns bytes into machine code
-fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: these bytes, already in memory, hash to the digest written beside them when this program serialised them,
-    // in a folder that only this user can write; the digest covers the engine's settings, which wasmtime checks again.
+pub(crate) fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: these bytes, already in memory, were compiled by this process, or hash to the digest written beside them when
+    // this program compiled them, in a folder that only this user can write; the digest covers the engine's settings, which
+    // wasmtime checks again.
     unsafe { Component::deserialize(engine, code) }
 }
 

@@ -4,10 +4,7 @@
 //! Every reason to refuse it has its own error. It runs no guest code.
 
 use sha2::{Digest, Sha256};
-use wasmtime::{
-    Engine,
-    component::{Component, InstancePre, Linker, types::ComponentItem},
-};
+use wasmtime::component::{Component, InstancePre, Linker, types::ComponentItem};
 
 use crate::{
     cache::hex,
@@ -19,9 +16,19 @@ use crate::{
 /// The largest component taken; compiling time grows with it, and ours are a few hundred KiB.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
+/// From here on compiling takes so long that the user is told of it.
+const SLOW_BYTES: usize = 1 << 20;
+
 /// The first eight bytes of a core module and of a component: the magic number, then version and layer.
 const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// A component that can be instantiated.
+pub(crate) struct Prepared {
+    pub(crate) pre: InstancePre<MemoryLimiter>,
+    /// Hexadecimal SHA-256 of the file.
+    pub(crate) sha256: String,
+}
 
 /// Verifies and compiles a component, and links it against the empty linker.
 pub(crate) fn prepare(
@@ -29,17 +36,21 @@ pub(crate) fn prepare(
     plugin: &str,
     pin: Option<&str>,
     bytes: &[u8],
-) -> Result<InstancePre<MemoryLimiter>, PluginHostError> {
+) -> Result<Prepared, PluginHostError> {
     check_size(plugin, bytes.len() as u64)?;
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     check_pin(plugin, pin, &digest)?;
     check_header(plugin, bytes)?;
     let component = compiled(host, plugin, &digest, bytes)?;
-    check_imports(plugin, &host.engine, &component)?;
-    let linker: Linker<MemoryLimiter> = Linker::new(&host.engine);
-    linker
+    check_imports(plugin, &component)?;
+    let linker: Linker<MemoryLimiter> = Linker::new(component.engine());
+    let pre = linker
         .instantiate_pre(&component)
-        .map_err(|error| invalid(plugin, &error))
+        .map_err(|error| invalid(plugin, &error))?;
+    Ok(Prepared {
+        pre,
+        sha256: hex(&digest),
+    })
 }
 
 /// The names of what a component exports, sorted.
@@ -99,27 +110,29 @@ fn compiled(
     digest: &[u8; 32],
     bytes: &[u8],
 ) -> Result<Component, PluginHostError> {
-    if let Some(component) = host
-        .cache
-        .as_ref()
-        .and_then(|cache| cache.load(&host.engine, digest))
-    {
-        return Ok(component);
+    let cached = host.cache.as_ref().and_then(|cache| cache.load(digest));
+    if let Some(code) = cached {
+        match host.load(&code) {
+            Ok(component) => return Ok(component),
+            Err(error) => tracing::warn!(plugin, %error, "a cached component does not load"),
+        }
     }
-    let component =
-        Component::from_binary(&host.engine, bytes).map_err(|error| invalid(plugin, &error))?;
+    if bytes.len() >= SLOW_BYTES {
+        let megabytes = bytes.len() >> 20;
+        tracing::info!(plugin, megabytes, "compiling; this takes seconds, once");
+    }
+    let code = host
+        .compile(bytes)
+        .map_err(|error| invalid(plugin, &error))?;
     if let Some(cache) = &host.cache {
-        cache.store(digest, &component);
+        cache.store(digest, &code);
     }
-    Ok(component)
+    host.load(&code).map_err(|error| invalid(plugin, &error))
 }
 
 /// Lists what the component wants beyond types, and refuses it when that is anything at all.
-fn check_imports(
-    plugin: &str,
-    engine: &Engine,
-    component: &Component,
-) -> Result<(), PluginHostError> {
+fn check_imports(plugin: &str, component: &Component) -> Result<(), PluginHostError> {
+    let engine = component.engine();
     let mut wanted = Vec::new();
     for (name, import) in component.component_type().imports(engine) {
         match import.ty {

@@ -1,4 +1,8 @@
-//! The one WebAssembly engine: its settings, the clock that ends calls, and the gate that bounds live sessions.
+//! The WebAssembly engines: their settings, the clock that ends calls, and the gate that bounds live sessions.
+//!
+//! There are two, which differ in nothing but where a session's memory comes from, so that compiled code fits both: a pool,
+//! whose slots are ready and small, and memory on demand for components with more in them than a slot has room for (a
+//! language's whole runtime). A component is in the pool if it fits.
 //!
 //! Invariants: the pool holds exactly as many instances as the gate lets in, so a full house is a clear error of ours;
 //! the clock runs as long as any session lives, whoever dropped the host, and sleeps when none does.
@@ -10,10 +14,17 @@ use std::{
     time::Duration,
 };
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, component::Component,
+};
 use weir_output::PluginErrorKind;
 
-use crate::{cache::ComponentCache, error::PluginHostError, limits::TABLE_ELEMENTS};
+use crate::{
+    cache::{ComponentCache, deserialize},
+    counters::AllCounters,
+    error::PluginHostError,
+    limits::TABLE_ELEMENTS,
+};
 
 /// How often the clock ticks; a call may overrun its limit by up to two ticks.
 const TICK: Duration = Duration::from_millis(5);
@@ -21,10 +32,10 @@ const TICK: Duration = Duration::from_millis(5);
 /// Native stack of a guest; below the 2 MiB of a worker thread.
 const WASM_STACK_BYTES: usize = 512 << 10;
 
-/// Core instances one component may hold. Ours hold 3: the plugin and two small modules for its resource type.
+/// Core instances a component of the pool may hold. Ours hold one.
 const CORE_INSTANCES: u32 = 8;
 
-/// Tables one component may hold, for the same modules.
+/// Tables a component of the pool may hold.
 const TABLES: u32 = 4;
 
 /// Linear memory kept and zeroed by copy when a session ends: a short session touches less, and page faults cost more.
@@ -51,33 +62,57 @@ impl Default for PluginHostConfig {
 /// What all plugins of a process share. Outlives the [`crate::Registry`]s built on it, which are replaced on reload.
 #[derive(Debug)]
 pub struct PluginHost {
-    pub(crate) engine: Engine,
+    pooled: Engine,
+    on_demand: Engine,
     pub(crate) gate: Arc<SessionGate>,
     pub(crate) cache: Option<ComponentCache>,
+    pub(crate) counters: AllCounters,
 }
 
 impl PluginHost {
-    /// Sets up the engine, its pool and its clock. A cache folder that cannot be used is warned about and left alone.
+    /// Sets up the engines, the pool and the clock. A cache folder that cannot be used is warned about and left alone.
     ///
     /// # Errors
     /// [`PluginHostError::Engine`] when this machine cannot run it (no address space, no thread).
     pub fn new(config: &PluginHostConfig) -> Result<Arc<Self>, PluginHostError> {
-        let engine = Engine::new(&engine_config(config.max_sessions))
-            .map_err(|error| PluginHostError::Engine(format!("{error:#}")))?;
-        let gate = SessionGate::start(engine.clone(), config.max_sessions)
+        let engine = |allocation| {
+            Engine::new(&engine_config(allocation))
+                .map_err(|error| PluginHostError::Engine(format!("{error:#}")))
+        };
+        let pooled = engine(pool(config.max_sessions))?;
+        let on_demand = engine(InstanceAllocationStrategy::OnDemand)?;
+        let gate = SessionGate::start([pooled.clone(), on_demand.clone()], config.max_sessions)
             .map_err(|error| PluginHostError::Engine(error.to_string()))?;
         let cache = config.cache_dir.as_deref().and_then(|dir| {
-            ComponentCache::open(dir, &engine)
+            ComponentCache::open(dir, &on_demand)
                 .inspect_err(|error| {
                     tracing::warn!(dir = %dir.display(), %error, "compiled plugins are not cached");
                 })
                 .ok()
         });
         Ok(Arc::new(Self {
-            engine,
+            pooled,
+            on_demand,
             gate,
             cache,
+            counters: AllCounters::default(),
         }))
+    }
+
+    /// The machine code of a component, as either engine takes it.
+    pub(crate) fn compile(&self, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
+        self.on_demand.precompile_component(wasm)
+    }
+
+    /// A component of code that is sound: this process compiled it, or the cache vouches for it.
+    pub(crate) fn load(&self, code: &[u8]) -> wasmtime::Result<Component> {
+        // The pool's only objection to its own code is that a slot is too small.
+        deserialize(&self.pooled, code).or_else(|_| deserialize(&self.on_demand, code))
+    }
+
+    /// Whether the component was too large for the pool.
+    pub(crate) fn is_on_demand(&self, component: &Component) -> bool {
+        Engine::same(component.engine(), &self.on_demand)
     }
 
     /// Sessions alive now.
@@ -87,7 +122,7 @@ impl PluginHost {
     }
 }
 
-fn engine_config(max_sessions: u32) -> Config {
+fn pool(max_sessions: u32) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(max_sessions)
         .total_core_instances(max_sessions.saturating_mul(CORE_INSTANCES))
@@ -99,14 +134,19 @@ fn engine_config(max_sessions: u32) -> Config {
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(RESIDENT_BYTES)
         .table_keep_resident(RESIDENT_BYTES);
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+fn engine_config(allocation: InstanceAllocationStrategy) -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .allocation_strategy(allocation)
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK_BYTES)
         .wasm_component_model(true)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // What wasmtime puts between a runtime and the stubs of what it would import works on two memories.
+        .wasm_multi_memory(true)
         .wasm_relaxed_simd(false)
         .generate_address_map(false);
     config
@@ -143,7 +183,7 @@ impl Clock {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, engine: &Engine) {
+    fn run(&self, engines: &[Engine]) {
         loop {
             let state = self
                 .changed
@@ -154,18 +194,18 @@ impl Clock {
             }
             drop(state);
             thread::sleep(TICK);
-            engine.increment_epoch();
+            engines.iter().for_each(Engine::increment_epoch);
         }
     }
 }
 
 impl SessionGate {
-    fn start(engine: Engine, limit: u32) -> std::io::Result<Arc<Self>> {
+    fn start(engines: [Engine; 2], limit: u32) -> std::io::Result<Arc<Self>> {
         let clock = Arc::new(Clock::default());
         let ticking = Arc::clone(&clock);
         thread::Builder::new()
             .name("weir-plugin-clock".to_owned())
-            .spawn(move || ticking.run(&engine))?;
+            .spawn(move || ticking.run(&engines))?;
         Ok(Arc::new(Self { clock, limit }))
     }
 

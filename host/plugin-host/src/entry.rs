@@ -5,20 +5,22 @@
 //! does not know the other plugins.
 
 use std::{
+    borrow::Cow,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use weir_output::{OnError, Parser, PostProcessor};
+use weir_output::{OnError, Parser, PostProcessor, Roles};
 
 use crate::{
     component,
     counters::PluginCounters,
     engine::PluginHost,
     error::PluginHostError,
-    limits::Limits,
-    manifest::{ManifestEntry, ModelPattern, PluginKind},
+    limits::{Limits, NamedLimits},
+    manifest::{ManifestEntry, ModelPattern, PluginKind, TemplateTexts},
+    registry::ChosenBy,
     session::LinkedPlugin,
     v0_1,
 };
@@ -36,7 +38,7 @@ pub(crate) enum Source {
     File(PathBuf),
 }
 
-/// A plugin that runs.
+/// A plugin that runs, by its kind.
 #[derive(Clone)]
 pub(crate) enum Loaded {
     Parser(Arc<dyn Parser>),
@@ -52,6 +54,57 @@ impl Loaded {
     }
 }
 
+/// What loading told of a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentFacts {
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// Hexadecimal SHA-256 of the file.
+    pub sha256: String,
+    /// What its sessions may use.
+    pub limits: Limits,
+    /// The contract's interface that it keeps, with its version.
+    pub contract: &'static str,
+    /// What the plugin calls its own version.
+    pub version: String,
+    /// What a parser takes apart; nothing for a post-processor.
+    pub roles: Roles,
+}
+
+/// How much a plugin knows of a model: characters that match. A template says more than any name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Fit {
+    by_template: Option<usize>,
+    by_name: Option<usize>,
+}
+
+impl Fit {
+    pub(crate) fn chosen_by(self) -> ChosenBy {
+        match self.by_template {
+            Some(_) => ChosenBy::ChatTemplate,
+            None => ChosenBy::ModelName,
+        }
+    }
+}
+
+/// How far a plugin has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PluginState {
+    /// Nobody asked for it yet.
+    #[default]
+    NotLoaded,
+    /// It runs.
+    Loaded(ComponentFacts),
+    /// It could not be loaded; why.
+    Failed(String),
+}
+
+#[derive(Default)]
+pub(crate) struct Slot {
+    plugin: Option<Loaded>,
+    state: PluginState,
+}
+
 /// One plugin, loaded or not.
 pub(crate) struct Entry {
     pub(crate) name: String,
@@ -63,21 +116,24 @@ pub(crate) struct Entry {
     pub(crate) pin: Option<String>,
     pub(crate) aliases: Vec<String>,
     pub(crate) models: Vec<ModelPattern>,
+    pub(crate) templates: Vec<TemplateTexts>,
     pub(crate) on_error: OnError,
-    pub(crate) limits: Limits,
+    pub(crate) limits: NamedLimits,
     pub(crate) config: String,
     pub(crate) counters: Arc<PluginCounters>,
-    pub(crate) loaded: Mutex<Option<Loaded>>,
+    slot: Mutex<Slot>,
 }
 
 impl Entry {
     pub(crate) fn of(
+        host: &PluginHost,
         entry: ManifestEntry,
         origin: &str,
         first_party: bool,
         source: Source,
     ) -> Self {
         Self {
+            counters: host.counters.of(&entry.name),
             name: entry.name,
             kind: entry.kind,
             origin: origin.to_owned(),
@@ -86,11 +142,11 @@ impl Entry {
             pin: entry.pin,
             aliases: entry.aliases,
             models: entry.models,
+            templates: entry.templates,
             on_error: entry.on_error,
             limits: entry.limits,
             config: entry.config,
-            counters: Arc::default(),
-            loaded: Mutex::new(None),
+            slot: Mutex::default(),
         }
     }
 
@@ -109,53 +165,128 @@ impl Entry {
             pin: None,
             aliases: Vec::new(),
             models: Vec::new(),
+            templates: Vec::new(),
             on_error: OnError::default(),
-            limits: Limits::default(),
+            limits: NamedLimits::default(),
             config: "{}".to_owned(),
-            counters: Arc::default(),
-            loaded: Mutex::new(None),
+            counters: host.counters.of(name),
+            slot: Mutex::default(),
         };
-        let loaded = adapt(link(host, &entry)?, None)?;
+        let (loaded, facts) = entry.load_as(host, None)?;
         entry.kind = loaded.kind();
-        entry.loaded = Mutex::new(Some(loaded));
+        entry.slot = Mutex::new(Slot {
+            plugin: Some(loaded),
+            state: PluginState::Loaded(facts),
+        });
         Ok(entry)
     }
 
     /// The plugin, compiled by the first who asks; others wait for that. A failure is tried again next time.
     pub(crate) fn load(&self, host: &Arc<PluginHost>) -> Result<Loaded, PluginHostError> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = &*loaded {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = &slot.plugin {
             return Ok(loaded.clone());
         }
-        let linked = link(host, self)?;
-        let plugin = adapt(linked, Some(self.kind))?;
-        *loaded = Some(plugin.clone());
-        Ok(plugin)
+        match self.load_as(host, Some(self.kind)) {
+            Ok((plugin, facts)) => {
+                slot.plugin = Some(plugin.clone());
+                slot.state = PluginState::Loaded(facts);
+                Ok(plugin)
+            }
+            Err(error) => {
+                slot.state = PluginState::Failed(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    fn load_as(
+        &self,
+        host: &Arc<PluginHost>,
+        kind: Option<PluginKind>,
+    ) -> Result<(Loaded, ComponentFacts), PluginHostError> {
+        let (linked, facts) = link(host, self)?;
+        let (plugin, contract) = adapt(linked, kind)?;
+        let (version, roles) = match &plugin {
+            Loaded::Parser(parser) => (&parser.info().version, parser.info().roles),
+            Loaded::PostProcessor(plugin) => (&plugin.info().version, Roles::default()),
+        };
+        let facts = ComponentFacts {
+            version: version.clone(),
+            roles,
+            contract,
+            ..facts
+        };
+        tracing::debug!(
+            plugin = self.name,
+            version = facts.version,
+            contract,
+            bytes = facts.bytes,
+            sha256 = facts.sha256,
+            "plugin loaded"
+        );
+        Ok((plugin, facts))
+    }
+
+    /// How well it fits a model, if it does.
+    pub(crate) fn fit(&self, model: &str, template: Option<&str>) -> Option<Fit> {
+        let by_template = template.and_then(|template| {
+            let weights = self.templates.iter().map(|texts| texts.weight(template));
+            weights.flatten().max()
+        });
+        let by_name = self.models.iter().filter_map(|p| p.weight(model)).max();
+        (by_template.is_some() || by_name.is_some()).then_some(Fit {
+            by_template,
+            by_name,
+        })
+    }
+
+    /// How far it has come.
+    pub(crate) fn state(&self) -> PluginState {
+        let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.state.clone()
     }
 }
 
-fn link(host: &Arc<PluginHost>, entry: &Entry) -> Result<LinkedPlugin, PluginHostError> {
-    let pin = entry.pin.as_deref();
-    let pre = match &entry.source {
-        Source::File(path) => {
-            component::prepare(host, &entry.name, pin, &read(&entry.name, path)?)?
-        }
+/// The component, ready for the adapter of its contract, which has not been chosen yet.
+fn link(
+    host: &Arc<PluginHost>,
+    entry: &Entry,
+) -> Result<(LinkedPlugin, ComponentFacts), PluginHostError> {
+    let bytes = match &entry.source {
+        Source::File(path) => Cow::Owned(read(&entry.name, path)?),
         Source::Embedded { path, lookup } => {
             let bytes = lookup(path).ok_or_else(|| PluginHostError::NotEmbedded {
                 plugin: entry.name.clone(),
                 path: path.clone(),
             })?;
-            component::prepare(host, &entry.name, pin, bytes)?
+            Cow::Borrowed(bytes)
         }
     };
-    Ok(LinkedPlugin {
+    let prepared = component::prepare(host, &entry.name, entry.pin.as_deref(), &bytes)?;
+    let usual = if host.is_on_demand(prepared.pre.component()) {
+        Limits::of_a_runtime()
+    } else {
+        Limits::default()
+    };
+    let limits = entry.limits.over(usual);
+    let linked = LinkedPlugin {
         name: entry.name.clone(),
         config: entry.config.clone(),
-        limits: entry.limits,
+        limits,
         counters: Arc::clone(&entry.counters),
         host: Arc::clone(host),
-        pre,
-    })
+        pre: prepared.pre,
+    };
+    let facts = ComponentFacts {
+        bytes: bytes.len() as u64,
+        sha256: prepared.sha256,
+        limits,
+        contract: "",
+        version: String::new(),
+        roles: Roles::default(),
+    };
+    Ok((linked, facts))
 }
 
 fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, PluginHostError> {
@@ -179,7 +310,10 @@ fn same_but_for_patch(export: &str, interface: &str) -> bool {
 }
 
 /// Chooses the adapter of the contract's version by what the component exports: once, here, and never per call.
-fn adapt(plugin: LinkedPlugin, kind: Option<PluginKind>) -> Result<Loaded, PluginHostError> {
+fn adapt(
+    plugin: LinkedPlugin,
+    kind: Option<PluginKind>,
+) -> Result<(Loaded, &'static str), PluginHostError> {
     let exports = component::exports(plugin.pre.component());
     let has = |interface: &str| {
         exports
@@ -189,9 +323,10 @@ fn adapt(plugin: LinkedPlugin, kind: Option<PluginKind>) -> Result<Loaded, Plugi
     let parser = kind != Some(PluginKind::PostProcessor);
     let post_processor = kind != Some(PluginKind::Parser);
     if parser && has(v0_1::PARSER) {
-        v0_1::load_parser(plugin).map(Loaded::Parser)
+        Ok((Loaded::Parser(v0_1::load_parser(plugin)?), v0_1::PARSER))
     } else if post_processor && has(v0_1::POST_PROCESSOR) {
-        v0_1::load_post_processor(plugin).map(Loaded::PostProcessor)
+        let loaded = Loaded::PostProcessor(v0_1::load_post_processor(plugin)?);
+        Ok((loaded, v0_1::POST_PROCESSOR))
     } else {
         let wanted = match kind {
             Some(PluginKind::Parser) => v0_1::PARSER.to_owned(),

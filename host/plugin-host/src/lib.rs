@@ -20,8 +20,8 @@ mod v0_1;
 
 pub use counters::CounterSnapshot;
 pub use engine::{PluginHost, PluginHostConfig};
-pub use entry::EmbeddedLookup;
+pub use entry::{ComponentFacts, EmbeddedLookup, PluginState};
 pub use error::PluginHostError;
 pub use limits::Limits;
 pub use manifest::PluginKind;
-pub use registry::{AdHocPlugin, Registry, RegistryBuilder, Role};
+pub use registry::{AdHocPlugin, ChosenBy, PluginStatus, Registry, RegistryBuilder, Role};

@@ -11,15 +11,52 @@ use thiserror::Error;
 use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Trap};
 use weir_output::PluginErrorKind;
 
-/// Elements of a plugin's function table; the compiler's tables are a few hundred.
+/// Elements of a plugin's function tables; a compiler's tables are a few hundred, those of a language's runtime ten thousand.
 pub(crate) const TABLE_ELEMENTS: usize = 20_000;
+
+/// Core instances, tables and memories of one session, where no pool bounds them; Python's runtime has 38 instances.
+const CORE_INSTANCES: usize = 64;
+const TABLES: usize = 16;
+const MEMORIES: usize = 16;
 
 /// A message in an error is cut here, so that a plugin cannot fill the log.
 const MESSAGE_CHARS: usize = 200;
 
-/// What one session of a plugin may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// The limits a manifest names; the others depend on what the component is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(crate) struct NamedLimits {
+    pub(crate) memory_bytes: Option<usize>,
+    pub(crate) call_ms: Option<u64>,
+    pub(crate) output_bytes: Option<usize>,
+}
+
+impl NamedLimits {
+    /// The limit that is zero, if one is; such a plugin could never run.
+    pub(crate) fn zero(&self) -> Option<&'static str> {
+        if self.memory_bytes == Some(0) {
+            Some("memory_bytes")
+        } else if self.call_ms == Some(0) {
+            Some("call_ms")
+        } else if self.output_bytes == Some(0) {
+            Some("output_bytes")
+        } else {
+            None
+        }
+    }
+
+    /// These where they are named, the others as they are here.
+    pub(crate) fn over(self, others: Limits) -> Limits {
+        Limits {
+            memory_bytes: self.memory_bytes.unwrap_or(others.memory_bytes),
+            call_ms: self.call_ms.unwrap_or(others.call_ms),
+            output_bytes: self.output_bytes.unwrap_or(others.output_bytes),
+        }
+    }
+}
+
+/// What one session of a plugin may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Linear memory, in bytes.
     pub memory_bytes: usize,
@@ -40,16 +77,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limit that is zero, if one is; such a plugin could never run.
-    pub(crate) fn zero(&self) -> Option<&'static str> {
-        if self.memory_bytes == 0 {
-            Some("memory_bytes")
-        } else if self.call_ms == 0 {
-            Some("call_ms")
-        } else if self.output_bytes == 0 {
-            Some("output_bytes")
-        } else {
-            None
+    /// For a component that brings a language's runtime and so is too large for the pool.
+    pub(crate) fn of_a_runtime() -> Self {
+        Self {
+            memory_bytes: 128 << 20,
+            call_ms: 1000,
+            ..Self::default()
         }
     }
 
@@ -102,16 +135,18 @@ pub(crate) fn shortened(message: &str) -> String {
 #[error("memory limit reached")]
 struct MemoryDenied;
 
-/// Stops a guest that grows past its memory.
+/// Stops a guest that grows past its memory, be it in one piece or in several.
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
     memory_bytes: usize,
+    taken: usize,
 }
 
 impl MemoryLimiter {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             memory_bytes: limits.memory_bytes,
+            taken: 0,
         }
     }
 }
@@ -119,14 +154,15 @@ impl MemoryLimiter {
 impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let most = maximum.map_or(self.memory_bytes, |maximum| maximum.min(self.memory_bytes));
-        if desired > most {
+        let taken = self.taken.saturating_add(desired.saturating_sub(current));
+        if taken > self.memory_bytes || maximum.is_some_and(|maximum| desired > maximum) {
             return Err(MemoryDenied.into());
         }
+        self.taken = taken;
         Ok(true)
     }
 
@@ -137,5 +173,17 @@ impl ResourceLimiter for MemoryLimiter {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         Ok(desired <= TABLE_ELEMENTS)
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        TABLES
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES
     }
 }

@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
 use weir_output::OnError;
 
-use crate::{error::PluginHostError, limits::Limits};
+use crate::{error::PluginHostError, limits::NamedLimits};
 
 /// What a plugin is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -47,10 +47,11 @@ pub(crate) struct ManifestEntry {
     pub(crate) pin: Option<String>,
     pub(crate) aliases: Vec<String>,
     pub(crate) models: Vec<ModelPattern>,
+    pub(crate) templates: Vec<TemplateTexts>,
     pub(crate) on_error: OnError,
     /// Takes the place of a first-party plugin of this name.
     pub(crate) replace: bool,
-    pub(crate) limits: Limits,
+    pub(crate) limits: NamedLimits,
     /// JSON text of the `config` table.
     pub(crate) config: String,
 }
@@ -79,6 +80,29 @@ impl ModelPattern {
     }
 }
 
+/// Texts that a chat template holds, all of them, when it writes the plugin's format.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum TemplateTexts {
+    One(String),
+    All(Vec<String>),
+}
+
+impl TemplateTexts {
+    fn texts(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::All(texts) => texts,
+        }
+    }
+
+    /// How much they say of this template, if it holds them all.
+    pub(crate) fn weight(&self, template: &str) -> Option<usize> {
+        let all = self.texts().iter().all(|text| template.contains(text));
+        all.then(|| self.texts().iter().map(String::len).sum())
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
@@ -90,11 +114,13 @@ struct Table {
     #[serde(default)]
     models: Vec<String>,
     #[serde(default)]
+    chat_templates: Vec<TemplateTexts>,
+    #[serde(default)]
     on_error: OnError,
     #[serde(default)]
     replace: bool,
     #[serde(default)]
-    limits: Limits,
+    limits: NamedLimits,
     #[serde(default)]
     config: toml::Table,
 }
@@ -122,8 +148,18 @@ fn entry(name: &str, table: Table) -> Result<ManifestEntry, String> {
     if let Some(limit) = table.limits.zero() {
         return Err(format!("limits.{limit} is 0"));
     }
-    if table.kind == PluginKind::PostProcessor && !table.models.is_empty() {
-        return Err("models: only parsers are chosen by model".to_owned());
+    if table.kind == PluginKind::PostProcessor {
+        let chosen = [
+            ("models", table.models.is_empty()),
+            ("chat_templates", table.chat_templates.is_empty()),
+        ];
+        if let Some((key, _)) = chosen.iter().find(|(_, empty)| !empty) {
+            return Err(format!("{key}: only parsers are chosen by model"));
+        }
+    }
+    let says_nothing = |texts: &TemplateTexts| texts.texts().iter().all(String::is_empty);
+    if table.chat_templates.iter().any(says_nothing) {
+        return Err("chat_templates: an empty text is in every template".to_owned());
     }
     let models = table
         .models
@@ -138,6 +174,7 @@ fn entry(name: &str, table: Table) -> Result<ManifestEntry, String> {
         pin: table.sha256,
         aliases: table.aliases,
         models,
+        templates: table.chat_templates,
         on_error: table.on_error,
         replace: table.replace,
         limits: table.limits,
@@ -198,7 +235,7 @@ mod tests {
         assert_eq!((entry.name.as_str(), entry.wasm.as_str()), ("x", "x.wasm"));
         assert_eq!(
             (entry.limits, entry.on_error),
-            (Limits::default(), OnError::Fail)
+            (NamedLimits::default(), OnError::Fail)
         );
         assert_eq!(
             (entry.config.as_str(), &entry.pin, entry.replace),
@@ -226,7 +263,7 @@ mod tests {
         );
         assert_eq!(
             (entry.limits.call_ms, entry.limits.memory_bytes),
-            (7, Limits::default().memory_bytes)
+            (Some(7), None)
         );
         assert_eq!(
             entry.config,
@@ -242,6 +279,7 @@ mod tests {
             ("limits = { call_ms = 0 }", "limits.call_ms is 0"),
             ("on_error = \"ignore\"", "ignore"),
             ("models = [\"a[\"]", "models:"),
+            ("chat_templates = [\"\"]", "chat_templates:"),
             ("aliases = [\"a b\"]", "`a b` is no plugin name"),
             ("config = { since = 2020-01-01 }", "config.since is a date"),
             ("config = { a = { b = inf } }", "config.a.b is inf"),

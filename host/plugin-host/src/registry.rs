@@ -4,8 +4,9 @@
 //! and kept; a registry never changes, so a reload makes a new one and running sessions finish on the old.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
@@ -16,7 +17,7 @@ use weir_output::{OnError, Parser, PostProcessor};
 use crate::{
     counters::CounterSnapshot,
     engine::PluginHost,
-    entry::{EmbeddedLookup, Entry, Loaded, Source},
+    entry::{EmbeddedLookup, Entry, Loaded, PluginState, Source},
     error::PluginHostError,
     manifest::{self, PluginKind},
 };
@@ -55,11 +56,66 @@ impl FromStr for AdHocPlugin {
     }
 }
 
+/// What an automatic choice rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChosenBy {
+    /// Texts of the model's chat template.
+    ChatTemplate,
+    /// The model's name.
+    ModelName,
+}
+
+impl fmt::Display for ChosenBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ChatTemplate => "chat template",
+            Self::ModelName => "name",
+        })
+    }
+}
+
+/// What is known of a plugin: enough for a list, an admin's view and the metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginStatus {
+    /// The name it answers to.
+    pub name: String,
+    /// Its other names.
+    pub aliases: Vec<String>,
+    /// What it is.
+    pub kind: PluginKind,
+    /// Where its component comes from: a path, or `built in`.
+    pub source: String,
+    /// What becomes of an answer when it fails.
+    pub on_error: OnError,
+    /// How far it has come.
+    pub state: PluginState,
+    /// What it did since the process started, in every version.
+    pub counters: CounterSnapshot,
+}
+
+impl PluginStatus {
+    fn of(entry: &Entry) -> Self {
+        Self {
+            name: entry.name.clone(),
+            aliases: entry.aliases.clone(),
+            kind: entry.kind,
+            source: match &entry.source {
+                Source::Embedded { .. } => "built in".to_owned(),
+                Source::File(path) => path.display().to_string(),
+            },
+            on_error: entry.on_error,
+            state: entry.state(),
+            counters: entry.counters.snapshot(),
+        }
+    }
+}
+
 /// Gathers plugins; see [`Registry::builder`].
 pub struct RegistryBuilder {
     host: Arc<PluginHost>,
     first_party: Vec<Entry>,
     users: Vec<(Entry, bool)>,
+    manifests: Vec<PathBuf>,
 }
 
 impl RegistryBuilder {
@@ -78,7 +134,8 @@ impl RegistryBuilder {
                 path: entry.wasm.clone(),
                 lookup,
             };
-            self.first_party.push(Entry::of(entry, LABEL, true, source));
+            let entry = Entry::of(&self.host, entry, LABEL, true, source);
+            self.first_party.push(entry);
         }
         Ok(self)
     }
@@ -97,9 +154,10 @@ impl RegistryBuilder {
         for entry in manifest::parse(&label, &text)? {
             let source = Source::File(folder.join(&entry.wasm));
             let replace = entry.replace;
-            self.users
-                .push((Entry::of(entry, &label, false, source), replace));
+            let entry = Entry::of(&self.host, entry, &label, false, source);
+            self.users.push((entry, replace));
         }
+        self.manifests.push(path.to_owned());
         Ok(self)
     }
 
@@ -150,6 +208,7 @@ impl RegistryBuilder {
             host: self.host,
             entries,
             by_name,
+            manifests: self.manifests,
         })
     }
 }
@@ -160,6 +219,8 @@ pub struct Registry {
     entries: Vec<Entry>,
     /// Names and aliases.
     by_name: BTreeMap<String, usize>,
+    /// The files of the users' manifests.
+    manifests: Vec<PathBuf>,
 }
 
 impl Registry {
@@ -170,6 +231,7 @@ impl Registry {
             host: Arc::clone(host),
             first_party: Vec::new(),
             users: Vec::new(),
+            manifests: Vec::new(),
         }
     }
 
@@ -234,32 +296,25 @@ impl Registry {
         self.any_kind(name).map(|entry| entry.on_error)
     }
 
-    /// The name of the parser with this role whose model patterns match; matching parsers are loaded, for only they know
-    /// their roles. A user's parser goes before a first-party one, then the longer pattern wins, then the first name.
+    /// The parser with this role that fits a model, by its chat template and its name; candidates are loaded, for only they
+    /// know their roles. A user's parser goes before a first-party one; then a template, which shows what the model was
+    /// trained on, before a name; then whoever knows more of it, then the first name.
     ///
     /// # Errors
     /// Every error of loading a plugin.
-    pub fn for_model(&self, model: &str, role: Role) -> Result<Option<&str>, PluginHostError> {
-        let mut matches: Vec<_> = self
+    pub fn for_model(
+        &self,
+        model: &str,
+        template: Option<&str>,
+        role: Role,
+    ) -> Result<Option<(&str, ChosenBy)>, PluginHostError> {
+        let mut candidates: Vec<_> = self
             .entries
             .iter()
-            .filter_map(|entry| {
-                let longest = entry
-                    .models
-                    .iter()
-                    .filter_map(|pattern| pattern.weight(model))
-                    .max()?;
-                Some((
-                    entry.first_party,
-                    std::cmp::Reverse(longest),
-                    entry.name.as_str(),
-                    entry,
-                ))
-            })
+            .filter_map(|entry| Some((entry.fit(model, template)?, entry)))
             .collect();
-        matches
-            .sort_unstable_by_key(|&(first_party, longest, name, _)| (first_party, longest, name));
-        for (_, _, name, entry) in matches {
+        candidates.sort_by_key(|(fit, entry)| (entry.first_party, Reverse(*fit), &entry.name));
+        for (fit, entry) in candidates {
             if let Loaded::Parser(parser) = entry.load(&self.host)? {
                 let roles = parser.info().roles;
                 let fits = match role {
@@ -267,21 +322,47 @@ impl Registry {
                     Role::Tools => roles.tools,
                 };
                 if fits {
-                    return Ok(Some(name));
+                    return Ok(Some((&entry.name, fit.chosen_by())));
                 }
             }
         }
         Ok(None)
     }
 
-    /// What every plugin did so far, by name.
+    /// Loads every plugin that is not part of the binary.
+    ///
+    /// # Errors
+    /// Of the first one that cannot be loaded.
+    pub fn load_users(&self) -> Result<(), PluginHostError> {
+        let mut users = self.entries.iter().filter(|entry| !entry.first_party);
+        users.try_for_each(|entry| entry.load(&self.host).map(drop))
+    }
+
+    /// Loads a plugin, if nobody did yet.
+    ///
+    /// # Errors
+    /// Every error of loading a plugin.
+    pub fn load(&self, name: &str) -> Result<(), PluginHostError> {
+        self.any_kind(name)?.load(&self.host).map(drop)
+    }
+
+    /// The files that say what this registry holds: the users' manifests and components.
     #[must_use]
-    pub fn counters(&self) -> Vec<(&str, CounterSnapshot)> {
-        let snapshot = |entry: &'_ Entry| entry.counters.snapshot();
-        self.entries
-            .iter()
-            .map(|entry| (entry.name.as_str(), snapshot(entry)))
-            .collect()
+    pub fn files(&self) -> Vec<&Path> {
+        let components = self.entries.iter().filter_map(|entry| match &entry.source {
+            Source::File(path) => Some(path.as_path()),
+            Source::Embedded { .. } => None,
+        });
+        let manifests = self.manifests.iter().map(PathBuf::as_path);
+        manifests.chain(components).collect()
+    }
+
+    /// What is known of every plugin, by name; loads none.
+    #[must_use]
+    pub fn status(&self) -> Vec<PluginStatus> {
+        let mut all: Vec<_> = self.entries.iter().map(PluginStatus::of).collect();
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 
     fn of_kind(&self, name: &str, kind: PluginKind) -> Result<&Entry, PluginHostError> {

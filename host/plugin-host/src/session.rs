@@ -3,7 +3,14 @@
 //! Invariants: a call runs with a fresh deadline; after a failed call the instance is gone at once, its output is gone, and
 //! every further call answers `Dead`. No guest code runs when an instance is dropped.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use wasmtime::{Store, component::InstancePre};
 use weir_output::{PluginError, PluginErrorKind};
@@ -33,7 +40,10 @@ impl LinkedPlugin {
     /// An empty store under this plugin's limits.
     pub(crate) fn store(&self) -> Result<GuestStore, PluginErrorKind> {
         let permit = self.host.gate.enter()?;
-        let mut store = Store::new(&self.host.engine, MemoryLimiter::new(&self.limits));
+        let mut store = Store::new(
+            self.pre.component().engine(),
+            MemoryLimiter::new(&self.limits),
+        );
         store.limiter(|limiter| limiter);
         store.set_hostcall_fuel(self.limits.output_bytes);
         Ok(GuestStore {
@@ -124,9 +134,13 @@ impl GuestStore {
     }
 }
 
+/// Numbers the sessions of a process, so that the lines of one can be told from the lines of another in a log.
+static SESSIONS: AtomicU64 = AtomicU64::new(1);
+
 /// One choice's session; `G` is the contract version's handle on the guest's functions.
 pub(crate) struct Session<G> {
     plugin: Arc<LinkedPlugin>,
+    number: u64,
     live: Option<Live<G>>,
 }
 
@@ -144,9 +158,10 @@ impl<G> Session<G> {
         order: EventOrder,
         mut store: GuestStore,
     ) -> Self {
-        store.tally.count.sessions = 1;
+        store.tally.begin_session();
         Self {
             plugin: Arc::clone(plugin),
+            number: SESSIONS.fetch_add(1, Ordering::Relaxed),
             live: Some(Live {
                 guest,
                 order,
@@ -155,10 +170,11 @@ impl<G> Session<G> {
         }
     }
 
-    /// Makes one call, which appends to `out` or leaves it as it was.
-    pub(crate) fn step<T>(
+    /// Makes one call with what is `sent`, which appends to `out` or leaves it as it was.
+    pub(crate) fn step<T: Debug>(
         &mut self,
         call: &'static str,
+        sent: &dyn Debug,
         out: &mut Vec<T>,
         run: impl FnOnce(&mut Live<G>, &mut Vec<T>) -> Result<(), PluginErrorKind>,
     ) -> Result<(), PluginError> {
@@ -169,11 +185,19 @@ impl<G> Session<G> {
         match run(live, out) {
             Ok(()) => {
                 live.store.tally.count.events += (out.len() - before) as u64;
+                tracing::trace!(
+                    plugin = self.plugin.name,
+                    session = self.number,
+                    call,
+                    ?sent,
+                    said = ?&out[before..],
+                );
                 Ok(())
             }
             Err(kind) => {
                 out.truncate(before);
                 self.live = None;
+                tracing::trace!(plugin = self.plugin.name, session = self.number, call, ?sent, failed = %kind);
                 Err(self.plugin.error(call, kind))
             }
         }

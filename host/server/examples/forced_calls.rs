@@ -21,7 +21,13 @@ use weir_output::{
     Tool, ToolCallStreaming, ToolChoice,
 };
 use weir_prompt::chat_template::Conversation;
-use weir_server::{ServedModel, config::Config, pull::Source, wiring};
+use weir_server::{
+    ServedModel,
+    active_plugins::ActivePlugins,
+    config::Config,
+    pull::Source,
+    wiring::{self, LoadedModel, PluginWiring},
+};
 
 const SEEDS_PER_QUESTION: u64 = 5;
 const MAX_TOKENS: usize = 400;
@@ -41,11 +47,13 @@ const QUESTIONS: [&str; 10] = [
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let config = Config::default();
+    let config = Config {
+        tool_call_parser: Some("qwen25".to_owned()),
+        ..Config::default()
+    };
     let source = Source::parse(&config.model)?;
-    let registry = wiring::registry(None, &[])?;
-    let chain = wiring::Chain::named(&registry, Some("qwen25"), None, &[])?;
-    let (model, engine) = wiring::load_model(&config, &source, &registry, chain)?;
+    let plugins = PluginWiring::new(&config)?;
+    let LoadedModel { model, engine, .. } = wiring::load_model(&config, &source, &plugins)?;
     let end = model
         .tokenizer
         .eot()
@@ -54,6 +62,7 @@ async fn main() -> Result<()> {
     let constrainer = Constrainer::new(model.tokenizer.vocabulary(), end)?;
     let check = Check {
         context: context(),
+        plugins: model.plugins.get(),
         constrainer,
         model: &model,
     };
@@ -85,12 +94,17 @@ struct Answer {
 struct Check<'a> {
     context: RequestContext,
     constrainer: Constrainer,
+    plugins: Arc<ActivePlugins>,
     model: &'a ServedModel,
 }
 
 impl Check<'_> {
     fn constraint(&self) -> Result<Arc<dyn Constraint>> {
-        let parser = self.model.tool_parser.as_ref().context("no tool parser")?;
+        let parser = self
+            .plugins
+            .tool_parser
+            .as_ref()
+            .context("no tool parser")?;
         let grammar = parser.plugin.grammar(&self.context)?;
         let grammar = grammar.context("the parser forces nothing")?;
         Ok(self.constrainer.compile(&grammar, &Segment::Answer)?)
@@ -144,7 +158,8 @@ impl Check<'_> {
     }
 
     fn prompt(&self, question: &str) -> Result<Vec<u32>> {
-        let template = self.model.tool_template.as_ref().context("no template")?;
+        let template = self.plugins.tool_template.as_ref();
+        let template = template.context("no template")?;
         let text = template.render(&Conversation {
             messages: vec![json!({"role": "user", "content": question})],
             tools: self
@@ -162,7 +177,7 @@ impl Check<'_> {
 
     fn pipeline(&self) -> Result<OutputPipeline> {
         let vocabulary = Arc::clone(self.model.tokenizer.vocabulary());
-        let parser = self.model.tool_parser.clone();
+        let parser = self.plugins.tool_parser.clone();
         let keep = parser
             .iter()
             .flat_map(|parser| parser.plugin.info().special_tokens.clone())

@@ -98,11 +98,11 @@ pub struct PluginFlags {
 #[derive(Debug, Clone, Default, Args, Serialize)]
 #[command(next_help_heading = "Parsers")]
 pub struct ParserFlags {
-    /// Tool-call parser by name; `weir plugin list` shows them
+    /// Tool-call parser by name, or `none`; `weir plugin list` shows them [default: by the model]
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_call_parser: Option<String>,
-    /// Reasoning parser by name
+    /// Reasoning parser by name, or `none` [default: by the model]
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_parser: Option<String>,
@@ -149,6 +149,10 @@ pub struct ServeFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub sources: PluginFlags,
+    /// Reload plugins when one of their files changes; SIGHUP always does
+    #[arg(long, help_heading = "Plugins")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reload: bool,
     /// The engine.
     #[command(flatten)]
     #[serde(flatten)]

@@ -61,6 +61,7 @@ pub struct Config {
     pub plugins: Option<PathBuf>,
     #[serde(deserialize_with = "one_or_many")]
     pub plugin: Vec<String>,
+    pub reload: bool,
     pub device: Device,
     pub tp: usize,
     pub max_model_len: Option<usize>,
@@ -100,6 +101,7 @@ impl Default for Config {
             tool_call_streaming: ToolCallStreaming::Incremental,
             plugins: None,
             plugin: Vec::new(),
+            reload: false,
             device: Device::Auto,
             tp: 1,
             max_model_len: None,

@@ -21,12 +21,13 @@ use weir_protocol::{
 };
 
 use crate::{
+    active_plugins::ActivePlugins,
     error::ApiError,
     state::{SamplingDefaults, ServedModel},
 };
 
 /// A prompt ready for the engine, and how its answers are read.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Plan {
     /// Token ids of the prompt.
     pub prompt: Vec<u32>,
@@ -34,6 +35,8 @@ pub struct Plan {
     pub sampling: SamplingFields,
     /// Whether the parsers read the answers; completions are raw text.
     pub parse: bool,
+    /// What reads the answers; the request's own from its first byte to its last.
+    pub plugins: Arc<ActivePlugins>,
     /// What parsers may know of the request.
     pub context: RequestContext,
     /// When the deltas of a call are sent.
@@ -266,8 +269,9 @@ pub fn usage(ends: &[ChoiceEnd], n: usize) -> Usage {
 }
 
 fn pipeline_spec(model: &ServedModel, plan: &Plan) -> PipelineSpec {
-    let reasoning = model.reasoning_parser.clone().filter(|_| plan.parse);
-    let tools = model.tool_parser.clone().filter(|_| plan.parse);
+    let plugins = &plan.plugins;
+    let reasoning = plugins.reasoning_parser.clone().filter(|_| plan.parse);
+    let tools = plugins.tool_parser.clone().filter(|_| plan.parse);
     let parsers = reasoning.iter().chain(&tools);
     let keep: Arc<[String]> = parsers
         .flat_map(|parser| parser.plugin.info().special_tokens.iter().cloned())
@@ -277,7 +281,7 @@ fn pipeline_spec(model: &ServedModel, plan: &Plan) -> PipelineSpec {
         stop_strings: StopStrings::new(plan.sampling.stop.iter().cloned(), false),
         reasoning,
         tools,
-        post: model.post_processors.clone(),
+        post: plugins.post_processors.clone(),
         context: plan.context.clone(),
         tool_call_streaming: plan.tool_call_streaming,
         ..PipelineSpec::default()
@@ -288,7 +292,8 @@ fn sequence_request(model: &ServedModel, plan: &Plan, answer: usize) -> Sequence
     let fields = &plan.sampling;
     let mut stop_token_ids = fields.stop_token_ids.clone();
     if plan.parse {
-        let parsers = model.reasoning_parser.iter().chain(&model.tool_parser);
+        let plugins = &plan.plugins;
+        let parsers = plugins.reasoning_parser.iter().chain(&plugins.tool_parser);
         let texts = parsers.flat_map(|parser| &parser.plugin.info().stop_tokens);
         stop_token_ids.extend(texts.filter_map(|text| model.tokenizer.token_id(text)));
     }

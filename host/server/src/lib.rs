@@ -2,6 +2,7 @@
 //!
 //! `router(state)` is the HTTP side as a library, so that routes of one's own can stand beside it.
 
+pub mod active_plugins;
 pub mod cli;
 pub mod config;
 pub mod engine_thread;
@@ -11,6 +12,7 @@ pub mod parse;
 mod plugin_bench;
 pub mod plugin_commands;
 pub mod pull;
+pub mod reload;
 pub mod replay;
 pub mod routes;
 pub mod serve;

@@ -44,15 +44,9 @@ fn run(command: Command) -> Result<()> {
 }
 
 fn parse_lines(flags: &ParseFlags) -> Result<()> {
-    let registry = wiring::registry(flags.sources.plugins.as_deref(), &flags.sources.plugin)?;
-    let parsers = &flags.parsers;
-    let chain = wiring::Chain::named(
-        &registry,
-        parsers.tool_call_parser.as_deref(),
-        parsers.reasoning_parser.as_deref(),
-        &parsers.post_processor,
-    )?;
-    let tool_call_streaming = match parsers.tool_call_streaming.as_deref() {
+    let registry = wiring::registry(&(&flags.sources).into())?;
+    let chain = wiring::Chain::named(&registry, &(&flags.parsers).into())?;
+    let tool_call_streaming = match flags.parsers.tool_call_streaming.as_deref() {
         None | Some("incremental") => ToolCallStreaming::Incremental,
         Some("complete") => ToolCallStreaming::Complete,
         Some(other) => {

@@ -15,7 +15,7 @@ use wit_component::ComponentEncoder;
 use crate::{
     cli::{PluginCommand, PluginFlags},
     plugin_bench,
-    wiring::{self, WiringError},
+    wiring::{self, PluginSources, WiringError},
 };
 
 /// Why a plugin command failed.
@@ -46,8 +46,9 @@ pub enum PluginCommandError {
 /// See [`PluginCommandError`].
 pub fn run(command: &PluginCommand, sources: &PluginFlags) -> Result<String, PluginCommandError> {
     let registry = |checked: Option<String>| {
-        let files: Vec<String> = sources.plugin.iter().cloned().chain(checked).collect();
-        wiring::registry(sources.plugins.as_deref(), &files)
+        let mut sources = PluginSources::from(sources);
+        sources.files.extend(checked);
+        wiring::registry(&sources)
     };
     match command {
         PluginCommand::List => Ok(list(&registry(None)?)),

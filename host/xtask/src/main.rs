@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 mod deps;
-mod forced_calls;
+mod example;
 mod fuzz;
 mod plugins;
 mod push_cost;
@@ -35,6 +35,10 @@ enum Command {
     PushCost,
     /// Force calls on the default model with the grammar of its parser
     ForcedCalls,
+    /// Run two thousand sessions at once, one in fifty hostile, for five minutes
+    Soak,
+    /// Reload a plugin a hundred times while two hundred streams run
+    Reload,
     /// Check which crate depends on which
     Deps,
     /// Check that frozen contract versions did not change
@@ -58,7 +62,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Tidy => tidy::run(&root),
         Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
         Command::PushCost => push_cost::run(&root),
-        Command::ForcedCalls => forced_calls::run(&root),
+        Command::ForcedCalls => example::run(&root, &example::FORCED_CALLS),
+        Command::Soak => example::run(&root, &example::SOAK),
+        Command::Reload => example::run(&root, &example::RELOAD),
         Command::Deps => deps::run(),
         Command::Wit => wit::run(&root),
     }

@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_corpus::fuzz::{Broken, Random, chunking, input, smallest};
+
 use super::{
     execution::check,
-    generate::{chunking, input},
-    random::Random,
-    shrink::{Broken, as_case, smallest},
+    report::as_case,
     subject::{Subject, load},
 };
 use crate::Plugins;
@@ -60,7 +60,9 @@ pub fn run(plan: &Plan, wasm: Option<&dyn Plugins>) -> anyhow::Result<Vec<Outcom
         .iter()
         .map(load)
         .collect::<anyhow::Result<_>>()?;
-    let markers = subjects.iter().flat_map(|subject| subject.markers.clone());
+    let markers = subjects
+        .iter()
+        .flat_map(|subject| subject.material.markers.clone());
     let work = Work {
         plan,
         foreign: markers.collect(),
@@ -150,7 +152,7 @@ impl Work<'_> {
     fn execute(&self, lane: &Lane, number: u64) {
         let Lane { subject, .. } = lane;
         let mut random = Random::new(self.plan.seed, &subject.name, number);
-        let input = input(subject, &self.foreign, &mut random);
+        let input = input(&subject.material, &self.foreign, &mut random);
         let cuts = chunking(&input.fragments, &mut random);
         lane.executions.fetch_add(1, Ordering::Relaxed);
         let Err(finding) = check(subject, &input, &cuts) else {
@@ -165,7 +167,9 @@ impl Work<'_> {
             finding,
         };
         let origin = format!("fuzzing, seed {}, execution {number}", self.plan.seed);
-        let report = as_case(subject, &smallest(subject, broken), &origin);
+        let check = |input: &_, cuts: &[_]| check(subject, input, cuts);
+        let smallest = smallest(&check, subject.plainest(), broken);
+        let report = as_case(subject, &smallest, &origin);
         *lock(&lane.finding) = Some(report);
     }
 

@@ -6,57 +6,19 @@ use std::{
     sync::{Arc, Once},
 };
 
-use weir_output::{
-    Event, Fragment, FragmentKind, Parser, ToolCallStreaming, ToolChoice, is_json_object,
-};
-
-use super::{
-    generate::Input,
-    pieces::text,
-    subject::{Setup, Subject},
-};
-use crate::{
+use weir_corpus::{
     case::ExpectedCall,
-    check::as_chunks,
     chunking::{Cut, apply},
+    compare::as_chunks,
     fold::{Folded, Runner},
+    fuzz::{Finding, Input, Rule, text},
+};
+use weir_output::{
+    Event, Fragment, FragmentKind, Parser, PluginError, ToolCallStreaming, ToolChoice,
+    is_json_object,
 };
 
-/// What must hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// No parser panics.
-    NoPanic,
-    /// No plugin fails, by its own word, by breaking the contract, by a trap.
-    NoPluginError,
-    /// The fold is the same under every chunking.
-    OneFold,
-    /// A component does what its source does.
-    SameAsWasm,
-    /// Complete mode has the reasoning of incremental mode, and those of its calls that closed.
-    SameCallsInBothModes,
-    /// The arguments of a call that closed are a JSON object.
-    ArgumentsAreAnObject,
-    /// They stand in the input as they are, unless they were missing or a string that held them.
-    ArgumentsKeepTheirBytes,
-    /// Content and reasoning are parts of the input, in its order.
-    TextIsOfTheInput,
-    /// No more comes out than went in.
-    NothingTwice,
-    /// A format that stands between markers leaves a text without markers alone.
-    PlainTextIsContent,
-    /// Of a format that stands between markers, no marker becomes content.
-    NoMarkerLeaks,
-}
-
-/// A rule that was broken, and how.
-#[derive(Debug, Clone)]
-pub struct Finding {
-    /// The rule.
-    pub rule: Rule,
-    /// What came instead.
-    pub how: String,
-}
+use super::subject::{Setup, Subject};
 
 /// Formats whose calls stand between markers, all of which are markup wherever they stand outside of a call's JSON. Others
 /// have calls without markers, or answer with control tokens that are data.
@@ -107,23 +69,30 @@ fn see(
     fragments: Vec<Fragment>,
     mode: ToolCallStreaming,
 ) -> Result<Seen, Finding> {
-    let runner = Runner::of_parsers(parsers, input.context.clone(), input.ended);
+    let runner = runner(parsers, input);
     let run = || {
         let (events, ended) = runner.events(fragments, mode)?;
         let folded = runner.fold(&events, ended);
-        Ok::<_, anyhow::Error>(Seen { events, folded })
+        Ok::<_, PluginError>(Seen { events, folded })
     };
     match quietly(run) {
         Ok(Ok(seen)) => Ok(seen),
         Ok(Err(error)) => Err(Finding {
             rule: Rule::NoPluginError,
-            how: format!("{error:#}"),
+            how: error.to_string(),
         }),
         Err(how) => Err(Finding {
             rule: Rule::NoPanic,
             how,
         }),
     }
+}
+
+/// These parsers for this input.
+pub fn runner(parsers: &[Arc<dyn Parser>], input: &Input) -> Runner {
+    let empty = Runner::new(input.context.clone(), input.ended);
+    let parsers = parsers.iter().cloned();
+    parsers.fold(empty, Runner::with_parser)
 }
 
 thread_local! {

@@ -1,4 +1,4 @@
-//! Fuzzing: seeded inputs made of a format's own pieces, run through the output pipeline natively and as wasm, and held to
+//! Fuzzing: the inputs of `weir_corpus::fuzz`, run through the output pipeline natively and as wasm, and held to
 //! what is true of every input.
 //!
 //! One execution is one input under one chunking. It depends on the seed, the parser, its number and the corpora, on
@@ -7,13 +7,9 @@
 
 mod driver;
 mod execution;
-mod generate;
 mod order;
-mod pieces;
-mod random;
-mod shrink;
+mod report;
 mod subject;
-mod words;
 
 pub use driver::{Outcome, Plan, run};
 pub use subject::names;

@@ -4,12 +4,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::Context;
+use weir_corpus::{case::Case, fuzz::Material};
 use weir_output::{Parser, Roles};
 
 use super::order;
 use crate::{
     Plugins,
-    case::{Case, corpora, read_all},
+    corpora::{corpora, read_all},
     native::NativePlugins,
 };
 
@@ -19,12 +20,16 @@ pub struct Subject {
     pub name: String,
     /// The chains it is run in; there is one.
     pub setups: Vec<Setup>,
-    /// Its corpus, each case with its chain's place in `setups`.
-    pub cases: Vec<(Case, usize)>,
-    /// The corpora of its companions.
-    pub neighbours: Vec<Case>,
-    /// The texts that mean something to it or its companions.
-    pub markers: Vec<String>,
+    /// What its inputs are made of; a setup of these is a place in `setups`.
+    pub material: Material,
+}
+
+impl Subject {
+    /// The parser alone, as it is without configuration.
+    pub fn plainest(&self) -> Option<usize> {
+        let plain = |setup: &Setup| setup.with.is_none() && setup.config.is_empty();
+        self.setups.iter().position(plain)
+    }
 }
 
 /// A chain of parsers.
@@ -79,16 +84,14 @@ pub fn load(name: &str, wasm: Option<&dyn Plugins>) -> anyhow::Result<Subject> {
     let mut subject = Subject {
         name: name.to_owned(),
         setups: Vec::new(),
-        cases: Vec::new(),
-        neighbours: Vec::new(),
-        markers: Vec::new(),
+        material: Material::default(),
     };
     let (own, others): (Vec<Case>, Vec<Case>) = read_all("parsers")?
         .into_iter()
         .partition(|case| case.plugin() == name);
     for case in own {
         let setup = setup(&mut subject, &case.config, case.with.as_deref(), wasm)?;
-        subject.cases.push((case, setup));
+        subject.material.cases.push((case, setup));
     }
     let empty = toml::Table::new();
     // A parser that must be configured is run as its corpus configures it.
@@ -111,7 +114,8 @@ pub fn load(name: &str, wasm: Option<&dyn Plugins>) -> anyhow::Result<Subject> {
         let companions = subject.setups.iter().map(|setup| setup.with.as_deref());
         companions.flatten().any(|with| with == case.plugin())
     };
-    subject.neighbours = others.into_iter().filter(is_companion).collect();
+    let neighbours = others.into_iter().filter(is_companion).collect();
+    subject.material.neighbours = neighbours;
     let infos = subject
         .setups
         .iter()
@@ -122,7 +126,8 @@ pub fn load(name: &str, wasm: Option<&dyn Plugins>) -> anyhow::Result<Subject> {
         .flatten()
         .cloned()
         .collect();
-    subject.markers = markers
+    subject.material.setups = subject.setups.len();
+    subject.material.markers = markers
         .into_iter()
         .filter(|marker| !marker.is_empty())
         .collect();

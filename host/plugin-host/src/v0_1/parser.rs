@@ -111,7 +111,7 @@ impl Parser for WasmParser {
 
 impl ParserSession for Session<Guest> {
     fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) -> Result<(), PluginError> {
-        self.step("push", events, |live, events| {
+        self.step("push", &fragment, events, |live, events| {
             let guest = &live.guest;
             let sent = convert::fragment(fragment);
             match live.store.push(|store| guest.call_push(store, sent))? {
@@ -136,7 +136,7 @@ impl ParserSession for Session<Guest> {
     }
 
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) -> Result<(), PluginError> {
-        self.step("finish", events, |live, events| {
+        self.step("finish", &reason, events, |live, events| {
             let guest = &live.guest;
             let reason = convert::finish_reason(reason);
             let said = live.store.call(|store| guest.call_finish(store, reason))?;

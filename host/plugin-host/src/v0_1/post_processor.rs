@@ -94,7 +94,7 @@ impl PostProcessor for WasmPostProcessor {
 
 impl PostProcessorSession for Session<Guest> {
     fn push(&mut self, event: &Event, actions: &mut Vec<Action>) -> Result<(), PluginError> {
-        self.step("push", actions, |live, actions| {
+        self.step("push", &event, actions, |live, actions| {
             let guest = &live.guest;
             let sent = convert::event(event);
             let before = actions.len();
@@ -115,7 +115,7 @@ impl PostProcessorSession for Session<Guest> {
         reason: FinishReason,
         actions: &mut Vec<Action>,
     ) -> Result<(), PluginError> {
-        self.step("finish", actions, |live, actions| {
+        self.step("finish", &reason, actions, |live, actions| {
             let guest = &live.guest;
             let reason = convert::finish_reason(reason);
             let said = live.store.call(|store| guest.call_finish(store, reason))?;

@@ -3,7 +3,7 @@
 use weir_output::{FinishReason, PluginError, PluginErrorKind as Kind, RequestContext};
 use weir_plugin_host::PluginHostError;
 
-use crate::{Expected, HOST, echoes, entry, host, registry, session, text};
+use crate::{Expected, HOST, build, echoes, entry, host, registry, session, text};
 
 const TIMEOUT: Expected = |kind| matches!(kind, Kind::Timeout { limit_ms: 60 });
 const MEMORY: Expected = |kind| {
@@ -28,7 +28,9 @@ const CONTRACT: Expected = |kind| matches!(kind, Kind::Contract(_));
 /// Runs a session that misbehaves there, beside one that does not; answers the failure.
 fn failure(mode: &str, place: &str, limits: &str) -> PluginError {
     let bad = format!("config = {{ mode = \"{mode}\", in = \"{place}\" }}\n{limits}");
-    let registry = registry(&(entry("good", "") + &entry("bad", &bad)));
+    // Counters are a host's, by name: this test's alone.
+    let host = host(HOST.1.path(), 4);
+    let registry = build(&host, &(entry("good", "") + &entry("bad", &bad))).expect("sound");
     let mut neighbour = session(&registry, "good");
     echoes(neighbour.as_mut(), "before");
 
@@ -40,12 +42,9 @@ fn failure(mode: &str, place: &str, limits: &str) -> PluginError {
         .expect("the neighbour is well");
     echoes(session(&registry, "good").as_mut(), "a new session");
 
-    let counters = registry.counters();
-    let (_, bad) = counters
-        .iter()
-        .find(|(name, _)| *name == "bad")
-        .expect("counters");
-    assert_eq!(bad.failures, 1);
+    let status = registry.status();
+    let bad = status.iter().find(|plugin| plugin.name == "bad");
+    assert_eq!(bad.expect("its status").counters.failures, 1);
     failure
 }
 
@@ -187,26 +186,35 @@ fn a_full_house_is_an_error_and_places_come_back() {
 
 #[test]
 fn sessions_are_counted() {
-    let registry = registry(&entry("good", ""));
+    let registry = build(&host(HOST.1.path(), 4), &entry("good", "")).expect("sound");
     let mut session = session(&registry, "good");
     echoes(session.as_mut(), "a");
     echoes(session.as_mut(), "b");
+    let count = || registry.status().remove(0).counters;
+    assert_eq!((count().live, count().sessions), (1, 0));
     session
         .finish(FinishReason::Stop, &mut Vec::new())
         .expect("an end");
-    let counters = registry.counters();
-    let [(name, count)] = counters.as_slice() else {
-        panic!("one plugin")
-    };
+    let count = count();
     assert_eq!(
         (
-            *name,
+            count.live,
             count.sessions,
             count.pushes,
             count.events,
             count.failures
         ),
-        ("good", 1, 2, 2, 0)
+        (0, 1, 2, 2, 0)
     );
     assert!(count.nanoseconds > 0);
+}
+
+#[test]
+fn counters_go_on_over_a_reload() {
+    let host = host(HOST.1.path(), 4);
+    for round in 1..=2 {
+        let registry = build(&host, &entry("good", "")).expect("a sound manifest");
+        echoes(session(&registry, "good").as_mut(), "a");
+        assert_eq!(registry.status()[0].counters.sessions, round);
+    }
 }

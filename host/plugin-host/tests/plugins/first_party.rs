@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use weir_output::{Action, Event, FinishReason, ParserSession, PluginError, RequestContext};
-use weir_plugin_host::{PluginKind, Registry, Role};
+use weir_plugin_host::{PluginState, Registry, Role};
 
 use crate::{HOST, session, text};
 
@@ -42,15 +42,12 @@ fn call(events: &[Event]) -> (String, String) {
 #[test]
 fn every_plugin_loads() {
     let registry = first_party();
-    for name in registry.names(PluginKind::Parser) {
-        let parser = registry.parser(name).expect("it loads");
-        assert_eq!(parser.info().name, name);
+    for plugin in registry.status() {
+        registry.load(&plugin.name).expect("it loads");
     }
-    for name in registry.names(PluginKind::PostProcessor) {
-        assert_eq!(
-            registry.post_processor(name).expect("it loads").info().name,
-            name
-        );
+    for plugin in registry.status() {
+        let loaded = matches!(plugin.state, PluginState::Loaded(_));
+        assert!(loaded, "{plugin:?}");
     }
 }
 
@@ -85,8 +82,8 @@ fn parsers_find_calls() {
 fn the_reasoning_parser_is_found_by_model() {
     let registry = first_party();
     let model = "deepseek-ai/DeepSeek-R1";
-    let name = registry
-        .for_model(model, Role::Reasoning)
+    let (name, _) = registry
+        .for_model(model, None, Role::Reasoning)
         .expect("they load")
         .expect("one fits");
     let events =

@@ -9,7 +9,8 @@ use std::{
 use tempfile::TempDir;
 use weir_output::OnError;
 use weir_plugin_host::{
-    AdHocPlugin, PluginHostError as Error, PluginKind, Registry, RegistryBuilder, Role,
+    AdHocPlugin, ChosenBy, PluginHostError as Error, PluginKind, PluginState, Registry,
+    RegistryBuilder, Role,
 };
 
 use crate::{HOST, HOSTILE, echoes, embedded, entry, registry, session};
@@ -182,10 +183,69 @@ fn a_model_finds_its_parsers_by_role() {
         ("gpt2", Role::Tools, None),
     ];
     for (model, role, expected) in cases {
-        assert_eq!(
-            registry.for_model(model, role).expect("they load"),
-            expected,
-            "{model} {role:?}"
-        );
+        let chosen = registry.for_model(model, None, role).expect("they load");
+        let expected = expected.map(|name| (name, ChosenBy::ModelName));
+        assert_eq!(chosen, expected, "{model} {role:?}");
     }
+}
+
+#[test]
+fn a_chat_template_says_more_than_a_name() {
+    let first_party = [
+        entry(
+            "qwen25",
+            "models = [\"*qwen3*\"]\nchat_templates = [\"<tool_call>\"]",
+        ),
+        entry(
+            "qwen3_coder",
+            "chat_templates = [[\"<tool_call>\", \"<function=\"]]",
+        ),
+        entry("llama3", "models = [\"*llama*\"]"),
+    ];
+    let registry = first_party_and(&first_party.concat())
+        .and_then(RegistryBuilder::build)
+        .expect("sound");
+    let choice = |model: &str, template: &str| {
+        registry
+            .for_model(model, Some(template), Role::Tools)
+            .expect("they load")
+    };
+    let by_template = |name| Some((name, ChosenBy::ChatTemplate));
+    assert_eq!(
+        choice("my-tune", "write <tool_call>"),
+        by_template("qwen25")
+    );
+    assert_eq!(
+        choice("my-tune", "write <tool_call> and <function=name>"),
+        by_template("qwen3_coder")
+    );
+    assert_eq!(
+        choice("llama-3-hermes", "write <tool_call>"),
+        by_template("qwen25")
+    );
+    assert_eq!(
+        choice("llama-3", "write"),
+        Some(("llama3", ChosenBy::ModelName))
+    );
+    assert_eq!(choice("my-tune", "write"), None);
+}
+
+#[test]
+fn a_status_tells_how_far_a_plugin_has_come() {
+    let manifest = entry("good", "aliases = [\"fine\"]") + &entry("pinned", "sha256 = \"00\"");
+    let registry = first_party_and(&manifest)
+        .and_then(RegistryBuilder::build)
+        .expect("sound");
+    let state = |index: usize| registry.status().remove(index).state;
+    assert_eq!(state(0), PluginState::NotLoaded);
+    registry.load("fine").expect("it loads");
+    let PluginState::Loaded(facts) = state(0) else {
+        panic!("it was loaded")
+    };
+    assert_eq!(
+        (facts.bytes, facts.contract, facts.sha256.len()),
+        (HOSTILE.len() as u64, "weir:plugin/parser@0.1.0", 64)
+    );
+    let error = registry.load("pinned").expect_err("another file");
+    assert_eq!(state(1), PluginState::Failed(error.to_string()));
 }

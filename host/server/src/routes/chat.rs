@@ -15,6 +15,7 @@ use super::{
     chat_answer::{self, ChatChunks, Head},
 };
 use crate::{
+    active_plugins::ActivePlugins,
     error::ApiError,
     generation::{self, Plan},
     sse,
@@ -79,11 +80,12 @@ fn plan(
         weir_protocol::ToolChoice::None => Vec::new(),
         weir_protocol::ToolChoice::Auto => request.tools,
     };
-    if !tools.is_empty() && model.tool_parser.is_none() {
+    let plugins = model.plugins.get();
+    if !tools.is_empty() && plugins.tool_parser.is_none() {
         let message = "`tools` need a tool-call parser, and none is known for this model: start the server with --tool-call-parser NAME";
         return Err(ApiError::bad_request(message).with_param("tools"));
     }
-    let template = choose_template(model, !tools.is_empty())?;
+    let template = choose_template(model, &plugins, !tools.is_empty())?;
     let context_tools = tools.iter().map(describe_tool).collect::<Vec<_>>();
     let text = template.render(&Conversation {
         messages: request.messages,
@@ -108,16 +110,21 @@ fn plan(
         prompt,
         sampling: request.sampling,
         parse: true,
+        plugins,
         context,
         tool_call_streaming,
     })
 }
 
 /// The model's own template, unless tools are given that it does not take and the tool parser recommends one that does.
-fn choose_template(model: &ServedModel, with_tools: bool) -> Result<&ChatTemplate, ApiError> {
-    match (&model.chat_template, &model.tool_template) {
+fn choose_template<'a>(
+    model: &'a ServedModel,
+    plugins: &'a ActivePlugins,
+    with_tools: bool,
+) -> Result<&'a ChatTemplate, ApiError> {
+    match (&model.chat_template, &plugins.tool_template) {
         (Some(own), _) if !with_tools || own.takes_tools() => Ok(own),
-        (_, Some(recommended)) if with_tools => Ok(recommended),
+        (_, Some(recommended)) => Ok(recommended),
         (Some(_), _) => {
             let message = "this model's chat template takes no tools, and its tool-call parser recommends none: start the server with --chat-template FILE";
             Err(ApiError::bad_request(message).with_param("tools"))

@@ -106,6 +106,7 @@ fn plan(
         prompt,
         sampling: sampling.clone(),
         parse: false,
+        plugins: model.plugins.get(),
         context: RequestContext::default(),
         tool_call_streaming: ToolCallStreaming::default(),
     };

@@ -14,7 +14,7 @@ use weir_server::{
     EngineHandle, ServedModel,
     config::{ByteSize, Config},
     pull::Source,
-    wiring::{self, Chain},
+    wiring::{self, PluginWiring},
 };
 
 pub const CONTEXT: usize = 512;
@@ -48,9 +48,10 @@ pub fn config() -> Config {
 
 /// Loads the model and starts its engine.
 pub fn load(config: &Config) -> (ServedModel, EngineHandle) {
-    let registry = wiring::registry(None, &[]).unwrap();
+    let plugins = PluginWiring::new(config).unwrap();
     let source = Source::Gguf(MODEL.path().join("tiny.gguf"));
-    wiring::load_model(config, &source, &registry, Chain::default()).unwrap()
+    let loaded = wiring::load_model(config, &source, &plugins).unwrap();
+    (loaded.model, loaded.engine)
 }
 
 fn write(path: &Path) {

@@ -8,7 +8,7 @@ use weir_output::{
     Configured, Event, FinishReason, Fragment, OnError, Parser, ParserInfo, ParserSession,
     PluginError, PluginErrorKind, RequestContext, Roles,
 };
-use weir_server::ServedModel;
+use weir_server::{ServedModel, active_plugins::ActivePlugins};
 
 use crate::server::{Server, Setup, chat_body, chunks, read, template};
 
@@ -105,7 +105,10 @@ fn marks(reasoning: bool, tools: bool) -> Configured<dyn Parser> {
 }
 
 fn with_tools(model: &mut ServedModel) {
-    model.tool_parser = Some(marks(false, true));
+    model.plugins.set(ActivePlugins {
+        tool_parser: Some(marks(false, true)),
+        ..ActivePlugins::default()
+    });
 }
 
 fn tools() -> Value {
@@ -210,9 +213,12 @@ async fn tools_that_may_not_be_called_are_not_offered() {
 async fn the_recommended_template_serves_where_the_models_takes_no_tools() {
     let start = |recommended: Option<&'static str>| {
         let setup = Setup::saying(&[CALL]).model(move |model| {
-            with_tools(model);
             model.chat_template = Some(template("{{ messages[0].content }}"));
-            model.tool_template = recommended.map(template);
+            model.plugins.set(ActivePlugins {
+                tool_parser: Some(marks(false, true)),
+                tool_template: recommended.map(template),
+                ..ActivePlugins::default()
+            });
         });
         setup.start()
     };
@@ -244,8 +250,12 @@ async fn the_recommended_template_serves_where_the_models_takes_no_tools() {
 #[tokio::test]
 async fn reasoning_has_both_its_names_and_is_counted() {
     let setup = || {
-        Setup::saying(&[&["let me", " see", "</think>", "Yes"]])
-            .model(|model| model.reasoning_parser = Some(marks(true, false)))
+        Setup::saying(&[&["let me", " see", "</think>", "Yes"]]).model(|model| {
+            model.plugins.set(ActivePlugins {
+                reasoning_parser: Some(marks(true, false)),
+                ..ActivePlugins::default()
+            });
+        })
     };
     let body = setup().start().chat(json!({})).await;
     let message = &body["choices"][0]["message"];

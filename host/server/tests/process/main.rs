@@ -10,4 +10,5 @@ mod hostile;
 mod lifecycle;
 mod offline;
 mod refused;
+mod reload;
 mod weir;

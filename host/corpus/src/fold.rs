@@ -2,16 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use anyhow::Context;
 use weir_output::{
     CallIds, ChatFinishReason, Configured, Event, FinishReason, Fragment, MessageFold, OnError,
-    OutputPipeline, Parser, PipelineSpec, PostProcessor, RequestContext, ToolCallStreaming,
+    OutputPipeline, Parser, PipelineSpec, PluginError, PostProcessor, RequestContext,
+    ToolCallStreaming,
 };
 
-use crate::{
-    Plugins,
-    case::{Case, ExpectedCall},
-};
+use crate::case::{Case, ExpectedCall};
 
 /// What a client would have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +67,8 @@ impl fmt::Display for Folded {
     }
 }
 
-/// A case with its plugins loaded.
+/// The plugins that text goes through, and what their sessions know of the request.
+#[derive(Clone)]
 pub struct Runner {
     reasoning: Option<Arc<dyn Parser>>,
     tools: Option<Arc<dyn Parser>>,
@@ -80,71 +78,50 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Loads the plugins of a case: that of its folder, a parser or a post-processor, and the parser of `with`.
-    ///
-    /// # Errors
-    /// When one cannot be loaded.
-    pub fn new(plugins: &dyn Plugins, case: &Case, post_processor: bool) -> anyhow::Result<Self> {
-        let mut runner = Self {
-            reasoning: None,
-            tools: None,
-            post: Vec::new(),
-            context: RequestContext {
-                tools: case.offered(),
-                tool_choice: case.choice(),
-                parallel_tool_calls: true,
-                prompt_tail: case.prompt.clone(),
-                strict_markers: case.strict_markers,
-                ..RequestContext::default()
-            },
-            ended: case.finish_reason,
-        };
-        if post_processor {
-            runner
-                .post
-                .push(plugins.post_processor(case.plugin(), &case.config)?);
-        } else {
-            runner.take_parser(plugins.parser(case.plugin(), &case.config)?);
-        }
-        if let Some(other) = &case.with {
-            runner.take_parser(plugins.parser(other, &toml::Table::new())?);
-        }
-        Ok(runner)
-    }
-
-    /// The pipeline of these parsers, each in its roles.
-    pub fn of_parsers<'a>(
-        parsers: impl IntoIterator<Item = &'a Arc<dyn Parser>>,
-        context: RequestContext,
-        ended: FinishReason,
-    ) -> Self {
-        let mut runner = Self {
+    /// One without plugins.
+    pub fn new(context: RequestContext, ended: FinishReason) -> Self {
+        Self {
             reasoning: None,
             tools: None,
             post: Vec::new(),
             context,
             ended,
-        };
-        for parser in parsers {
-            runner.take_parser(Arc::clone(parser));
         }
-        runner
     }
 
-    fn take_parser(&mut self, parser: Arc<dyn Parser>) {
+    /// One that knows what the case says of its request.
+    pub fn of_case(case: &Case) -> Self {
+        Self::new(case.context(), case.finish_reason)
+    }
+
+    /// With this parser in its roles.
+    #[must_use]
+    pub fn with_parser(mut self, parser: Arc<dyn Parser>) -> Self {
         if parser.info().roles.reasoning {
             self.reasoning = Some(Arc::clone(&parser));
         }
         if parser.info().roles.tools {
             self.tools = Some(parser);
         }
+        self
+    }
+
+    /// With this post-processor behind those it has.
+    #[must_use]
+    pub fn with_post_processor(mut self, post: Arc<dyn PostProcessor>) -> Self {
+        self.post.push(post);
+        self
     }
 
     /// The fold of these fragments.
     ///
     /// # Errors
     /// When a plugin fails.
-    pub fn run(&self, fragments: Vec<Fragment>, mode: ToolCallStreaming) -> anyhow::Result<Folded> {
+    pub fn run(
+        &self,
+        fragments: Vec<Fragment>,
+        mode: ToolCallStreaming,
+    ) -> Result<Folded, PluginError> {
         let (events, ended) = self.events(fragments, mode)?;
         Ok(self.fold(&events, ended))
     }
@@ -157,7 +134,7 @@ impl Runner {
         &self,
         fragments: Vec<Fragment>,
         mode: ToolCallStreaming,
-    ) -> anyhow::Result<(Vec<Event>, FinishReason)> {
+    ) -> Result<(Vec<Event>, FinishReason), PluginError> {
         let parser = |parser: &Arc<dyn Parser>| Configured::new(Arc::clone(parser), OnError::Fail);
         let post = |post: &Arc<dyn PostProcessor>| Configured::new(Arc::clone(post), OnError::Fail);
         let mut pipeline = OutputPipeline::new(PipelineSpec {
@@ -169,8 +146,7 @@ impl Runner {
             tool_call_streaming: mode,
             call_ids: CallIds::Counting(0),
             ..PipelineSpec::default()
-        })
-        .context("making the sessions")?;
+        })?;
         let mut events = Vec::new();
         for fragment in fragments {
             pipeline.push_fragment(fragment, &mut events)?;

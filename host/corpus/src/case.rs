@@ -6,13 +6,15 @@
 //! judged from the policy, never taken from a run. Unknown keys are refused.
 
 use std::{
-    env, fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
 use serde::Deserialize;
-use weir_output::{ChatFinishReason, FinishReason, Fragment, FragmentKind, Tool, ToolChoice};
+use thiserror::Error;
+use weir_output::{
+    ChatFinishReason, FinishReason, Fragment, FragmentKind, RequestContext, Tool, ToolChoice,
+};
 
 /// One case.
 #[derive(Debug, Clone, Deserialize)]
@@ -183,13 +185,26 @@ impl Case {
     ///
     /// # Errors
     /// When the file cannot be read or is no case.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let mut case: Case = toml::from_str(&text).with_context(|| path.display().to_string())?;
-        let inputs = usize::from(case.text.is_some()) + usize::from(!case.chunks.is_empty());
-        anyhow::ensure!(inputs == 1, "{}: either text or chunks", path.display());
+    pub fn read(path: &Path) -> Result<Self, CaseError> {
+        let text = fs::read_to_string(path).map_err(|error| CaseError::new(path, error))?;
+        let mut case: Case = toml::from_str(&text).map_err(|error| CaseError::new(path, error))?;
+        if case.text.is_some() != case.chunks.is_empty() {
+            return Err(CaseError::new(path, "either text or chunks"));
+        }
         case.path = path.to_owned();
         Ok(case)
+    }
+
+    /// What its sessions know of the request.
+    pub fn context(&self) -> RequestContext {
+        RequestContext {
+            tools: self.offered(),
+            tool_choice: self.choice(),
+            parallel_tool_calls: true,
+            prompt_tail: self.prompt.clone(),
+            strict_markers: self.strict_markers,
+            ..RequestContext::default()
+        }
     }
 
     /// What the model wrote: a stretch of text in one piece, each control token for itself.
@@ -243,32 +258,33 @@ impl Case {
     }
 }
 
-/// The repository's `tests/corpora`.
-pub fn corpora() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpora")
-}
-
-/// The cases of all plugins under `folder` of the corpora, sorted; `CORPUS=NAME` in the environment leaves only those of one
-/// plugin.
+/// The cases of a folder, which is one plugin's, by their names.
 ///
 /// # Errors
-/// When a folder or a case cannot be read.
-pub fn read_all(folder: &str) -> anyhow::Result<Vec<Case>> {
+/// When the folder or a case cannot be read.
+pub fn read_folder(folder: &Path) -> Result<Vec<Case>, CaseError> {
+    let in_folder = |error| CaseError::new(folder, error);
     let mut paths = Vec::new();
-    let folder = corpora().join(folder);
-    for plugin in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-        for file in fs::read_dir(plugin?.path())? {
-            paths.push(file?.path());
-        }
+    for file in fs::read_dir(folder).map_err(in_folder)? {
+        paths.push(file.map_err(in_folder)?.path());
     }
     paths.sort();
-    let only = env::var("CORPUS").ok();
-    let mut cases = Vec::new();
-    for path in paths {
-        let case = Case::read(&path)?;
-        if only.as_deref().is_none_or(|only| only == case.plugin()) {
-            cases.push(case);
+    paths.iter().map(|path| Case::read(path)).collect()
+}
+
+/// A file is no case.
+#[derive(Debug, Error)]
+#[error("{path}: {reason}", path = path.display())]
+pub struct CaseError {
+    path: PathBuf,
+    reason: String,
+}
+
+impl CaseError {
+    fn new(path: &Path, reason: impl fmt::Display) -> Self {
+        Self {
+            path: path.to_owned(),
+            reason: reason.to_string(),
         }
     }
-    Ok(cases)
 }

@@ -9,18 +9,33 @@ use weir_output::{
 use super::{
     pieces::{joined, length, split, text},
     random::Random,
-    subject::Subject,
     words,
 };
-use crate::chunking::{Cut, cuts};
+use crate::{
+    case::Case,
+    chunking::{Cut, cuts},
+};
 
 /// Texts beyond this are cut off: long ones find nothing that short ones do not, and cost more.
 const MOST_BYTES: usize = 6000;
 
+/// What inputs for one plugin are made of.
+#[derive(Debug, Clone, Default)]
+pub struct Material {
+    /// In how many setups (chains, configurations) inputs are run; at least one.
+    pub setups: usize,
+    /// Its corpus, each case with its setup.
+    pub cases: Vec<(Case, usize)>,
+    /// The corpora of its companions.
+    pub neighbours: Vec<Case>,
+    /// The texts that mean something to it or its companions.
+    pub markers: Vec<String>,
+}
+
 /// What one execution is about.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// The chain, by its place in the subject's.
+    /// The setup, by its number.
     pub setup: usize,
     /// What the model writes, whole.
     pub fragments: Vec<Fragment>,
@@ -43,19 +58,19 @@ enum Engine {
     Mixed,
 }
 
-/// An input for this parser; `foreign` are markers of all parsers.
-pub fn input(subject: &Subject, foreign: &[String], random: &mut Random) -> Input {
+/// An input of this material; `foreign` are markers of other formats, perhaps of none.
+pub fn input(material: &Material, foreign: &[String], random: &mut Random) -> Input {
     let engine = match random.below(20) {
         0..15 => Engine::Local,
         15..18 => Engine::Remote,
         _ => Engine::Mixed,
     };
     let maker = Maker {
-        subject,
+        material,
         foreign,
         engine,
     };
-    let mut input = if subject.cases.is_empty() || random.percent(45) {
+    let mut input = if material.cases.is_empty() || random.percent(45) {
         maker.junk(random)
     } else {
         maker.changed_case(random)
@@ -81,7 +96,7 @@ pub fn chunking(fragments: &[Fragment], random: &mut Random) -> Vec<Cut> {
 }
 
 struct Maker<'a> {
-    subject: &'a Subject,
+    material: &'a Material,
     foreign: &'a [String],
     engine: Engine,
 }
@@ -91,7 +106,7 @@ impl Maker<'_> {
         let most = if random.percent(20) { 60 } else { 16 };
         let count = random.below(most);
         Input {
-            setup: random.below(self.subject.setups.len()),
+            setup: random.below(self.material.setups),
             fragments: (0..count).flat_map(|_| self.part(random)).collect(),
             context: self.context(random),
             ended: ended(random),
@@ -100,23 +115,16 @@ impl Maker<'_> {
     }
 
     fn changed_case(&self, random: &mut Random) -> Input {
-        let (case, setup) = random.pick(&self.subject.cases);
+        let (case, setup) = random.pick(&self.material.cases);
         let mut input = Input {
             setup: *setup,
             fragments: case.fragments(),
-            context: RequestContext {
-                tools: case.offered(),
-                tool_choice: case.choice(),
-                prompt_tail: case.prompt.clone(),
-                strict_markers: case.strict_markers,
-                parallel_tool_calls: true,
-                ..RequestContext::default()
-            },
+            context: case.context(),
             ended: case.finish_reason,
             mode: mode(random),
         };
         if random.percent(25) {
-            input.setup = random.below(self.subject.setups.len());
+            input.setup = random.below(self.material.setups);
         }
         if random.percent(25) {
             input.context = self.context(random);
@@ -161,7 +169,8 @@ impl Maker<'_> {
     /// The same text in other kinds: markers as control tokens, or all of it as text.
     fn told_apart(&self, fragments: &[Fragment], random: &mut Random) -> Vec<Fragment> {
         let text = text(fragments);
-        let marker = random.percent(70).then(|| random.pick(self.foreign));
+        let marker =
+            (random.percent(70) && !self.foreign.is_empty()).then(|| random.pick(self.foreign));
         let Some((before, rest)) = marker.and_then(|marker| text.split_once(marker.as_str()))
         else {
             return vec![self.text(text, random)];
@@ -175,9 +184,9 @@ impl Maker<'_> {
     }
 
     fn cut_of_a_case(&self, random: &mut Random) -> Vec<Fragment> {
-        let Subject {
+        let Material {
             cases, neighbours, ..
-        } = self.subject;
+        } = self.material;
         let fragments = if cases.is_empty() || (!neighbours.is_empty() && random.percent(25)) {
             random.pick(neighbours).fragments()
         } else {
@@ -188,7 +197,7 @@ impl Maker<'_> {
     }
 
     fn part(&self, random: &mut Random) -> Vec<Fragment> {
-        let any = !self.subject.cases.is_empty() || !self.subject.neighbours.is_empty();
+        let any = !self.material.cases.is_empty() || !self.material.neighbours.is_empty();
         if any && random.percent(4) {
             return self.cut_of_a_case(random);
         }
@@ -196,16 +205,16 @@ impl Maker<'_> {
     }
 
     fn fragment(&self, random: &mut Random) -> Fragment {
-        if self.subject.markers.is_empty() || random.percent(60) {
+        if self.material.markers.is_empty() || random.percent(60) {
             let piece = words::piece(random);
             return self.text(piece, random);
         }
-        let marker = random.pick(&self.subject.markers).clone();
+        let marker = random.pick(&self.material.markers).clone();
         match random.below(20) {
             0..8 => self.text(marker, random),
             8..16 => self.control(marker),
-            16 => self.control(random.pick(self.foreign).clone()),
-            17 => self.text(random.pick(self.foreign).clone(), random),
+            16 if !self.foreign.is_empty() => self.control(random.pick(self.foreign).clone()),
+            17 if !self.foreign.is_empty() => self.text(random.pick(self.foreign).clone(), random),
             _ => {
                 let at = random.place(&marker);
                 let (start, end) = marker.split_at(at);
@@ -267,8 +276,8 @@ impl Maker<'_> {
 
     fn prompt(&self, random: &mut Random) -> String {
         match random.below(4) {
-            0 if !self.subject.cases.is_empty() => {
-                random.pick(&self.subject.cases).0.prompt.clone()
+            0 if !self.material.cases.is_empty() => {
+                random.pick(&self.material.cases).0.prompt.clone()
             }
             1 => (0..random.few(6))
                 .map(|_| self.fragment(random).text)
