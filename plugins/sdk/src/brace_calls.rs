@@ -360,3 +360,66 @@ fn name(head: &str) -> Option<(bool, &str)> {
 fn leading_space(text: &str) -> usize {
     text.len() - text.trim_start_matches(WHITE_SPACE).len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static FORMAT: BraceFormat = BraceFormat {
+        start: "<c>",
+        end: "</c>",
+        delimiter: "<s>",
+    };
+
+    /// What goes out for each piece: argument deltas, joined.
+    fn steps(pieces: &[&str]) -> Vec<String> {
+        let mut calls = BraceCalls::new(&FORMAT, false);
+        let step = |piece: &&str| {
+            let mut events = Vec::new();
+            calls.push(&Fragment::new(*piece, FragmentKind::Text), &mut events);
+            let delta = |event: &Event| match event {
+                Event::CallArguments { delta, .. } => Some(delta.as_str().to_owned()),
+                _ => None,
+            };
+            events.iter().filter_map(delta).collect()
+        };
+        pieces.iter().map(step).collect()
+    }
+
+    #[test]
+    fn only_what_is_not_settled_is_withheld() {
+        let pieces = [
+            "<c>call:f{k",
+            "ey :tru",
+            "e, n: 12",
+            "34 ,t: 12 mon",
+            "keys  ",
+            ",s:<",
+            "s>a\"<",
+            "b<s",
+            ">}",
+        ];
+        let expected = [
+            "{\"k",
+            "ey\":",
+            "true,\"n\":",
+            "1234,\"t\":\"12 mon",
+            "keys",
+            "\",\"s\":",
+            "\"a\\\"",
+            "<b",
+            "\"}",
+        ];
+        assert_eq!(steps(&pieces), expected);
+    }
+
+    #[test]
+    fn names_stand_behind_a_prefix_or_alone() {
+        assert_eq!(name(" call: f-1.x "), Some((true, "f-1.x")));
+        assert_eq!(name(":f"), Some((true, "f")));
+        assert_eq!(name("caller"), Some((false, "caller")));
+        for odd in ["", "call:", "call: two words", "{", "call:\"f\""] {
+            assert_eq!(name(odd), None, "{odd}");
+        }
+    }
+}
