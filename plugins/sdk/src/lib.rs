@@ -11,6 +11,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod bare_calls;
+pub mod brace_calls;
+pub mod brace_value;
 pub mod call_list;
 pub mod chained;
 mod component;
