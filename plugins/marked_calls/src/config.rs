@@ -9,10 +9,9 @@ use alloc::{format, string::String, vec, vec::Vec};
 use weir_plugin_sdk::{config_reader::ConfigReader, json_call::CallKeys};
 
 /// What `{}` means.
-pub const DEFAULT: &str = r#"{"start": ["<tool_call>"], "words": [], "end": "</tool_call>", "before": "", "block": [], "array": false, "name": "json", "separator": "", "name_key": ["name"], "arguments_key": ["arguments", "parameters"], "space": ["", "", ""]}"#;
+pub const DEFAULT: &str = r#"{"start": ["<tool_call>"], "words": [], "end": "</tool_call>", "before": "", "block": [], "dropped": [], "array": false, "name": "json", "separator": "", "name_key": ["name"], "arguments_key": ["arguments", "parameters"], "space": ["", "", ""]}"#;
 
-const KNOWN: &str =
-    "start, words, end, before, block, array, name, separator, name_key, arguments_key, space";
+const KNOWN: &str = "start, words, end, before, block, dropped, array, name, separator, name_key, arguments_key, space";
 
 /// The longest marker in bytes; what may still become a marker is held back.
 const LONGEST: usize = 256;
@@ -46,6 +45,8 @@ pub struct Config {
     pub before: String,
     /// Stand around all calls; none or two.
     pub block: Vec<String>,
+    /// Say nothing and are no text.
+    pub dropped: Vec<String>,
     /// Whether calls stand in a JSON array.
     pub array: bool,
     /// Where the name stands.
@@ -66,6 +67,7 @@ impl Default for Config {
             end: "</tool_call>".into(),
             before: String::new(),
             block: Vec::new(),
+            dropped: Vec::new(),
             array: false,
             name: NameIn::Json,
             separator: String::new(),
@@ -116,6 +118,7 @@ impl Config {
             "end" => self.end = reader.string()?,
             "before" => self.before = reader.string()?,
             "block" => self.block = strings(reader)?,
+            "dropped" => self.dropped = strings(reader)?,
             "array" => self.array = reader.boolean()?,
             "name" => self.name = name_in(&reader.string()?)?,
             "separator" => self.separator = reader.string()?,
@@ -139,6 +142,7 @@ impl Config {
             ("start", &self.start),
             ("words", &self.words),
             ("block", &self.block),
+            ("dropped", &self.dropped),
         ];
         let lists = lists
             .into_iter()
@@ -182,6 +186,7 @@ impl Config {
         let lists = [
             ("start", &self.start),
             ("words", &self.words),
+            ("dropped", &self.dropped),
             ("name_key", &self.keys.name),
             ("arguments_key", &self.keys.arguments),
         ];

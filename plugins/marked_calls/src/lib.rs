@@ -109,7 +109,7 @@ impl Parser for MarkedCalls {
                 ..Roles::default()
             },
             markers,
-            special_tokens: texts(&["before", "start", "separator", "end", "block"]),
+            special_tokens: texts(&["before", "start", "separator", "end", "block", "dropped"]),
             default_config: config::DEFAULT.into(),
             ..ParserInfo::default()
         })
