@@ -9,9 +9,9 @@ use alloc::{format, string::String, vec, vec::Vec};
 use weir_plugin_sdk::{config_reader::ConfigReader, json_call::CallKeys};
 
 /// What `{}` means.
-pub const DEFAULT: &str = r#"{"start": ["<tool_call>"], "words": [], "end": "</tool_call>", "before": "", "block": [], "dropped": [], "array": false, "name": "json", "separator": "", "name_key": ["name"], "arguments_key": ["arguments", "parameters"], "space": ["", "", ""]}"#;
+pub const DEFAULT: &str = r#"{"start": ["<tool_call>"], "words": [], "end": "</tool_call>", "before": "", "block": [], "dropped": [], "lead": [], "array": false, "name": "json", "separator": "", "name_key": ["name"], "arguments_key": ["arguments", "parameters"], "space": ["", "", ""]}"#;
 
-const KNOWN: &str = "start, words, end, before, block, dropped, array, name, separator, name_key, arguments_key, space";
+const KNOWN: &str = "start, words, end, before, block, dropped, lead, array, name, separator, name_key, arguments_key, space";
 
 /// The longest marker in bytes; what may still become a marker is held back.
 const LONGEST: usize = 256;
@@ -47,6 +47,8 @@ pub struct Config {
     pub block: Vec<String>,
     /// Say nothing and are no text.
     pub dropped: Vec<String>,
+    /// May stand before all of an answer and are no text there.
+    pub lead: Vec<String>,
     /// Whether calls stand in a JSON array.
     pub array: bool,
     /// Where the name stands.
@@ -68,6 +70,7 @@ impl Default for Config {
             before: String::new(),
             block: Vec::new(),
             dropped: Vec::new(),
+            lead: Vec::new(),
             array: false,
             name: NameIn::Json,
             separator: String::new(),
@@ -119,6 +122,7 @@ impl Config {
             "before" => self.before = reader.string()?,
             "block" => self.block = strings(reader)?,
             "dropped" => self.dropped = strings(reader)?,
+            "lead" => self.lead = strings(reader)?,
             "array" => self.array = reader.boolean()?,
             "name" => self.name = name_in(&reader.string()?)?,
             "separator" => self.separator = reader.string()?,
@@ -143,6 +147,7 @@ impl Config {
             ("words", &self.words),
             ("block", &self.block),
             ("dropped", &self.dropped),
+            ("lead", &self.lead),
         ];
         let lists = lists
             .into_iter()
@@ -174,6 +179,8 @@ impl Config {
             "`before` stands before the markers of `start`, and there are none: leave it out"
         } else if !self.array && !self.words.is_empty() {
             "`words` start an array of calls and nothing else: write array = true, or name them in `start`"
+        } else if !self.array && !self.lead.is_empty() {
+            "`lead` is read only where `array` is true: leave it out"
         } else if self.words.iter().any(|word| word.contains('[')) {
             "`words` are named without the bracket of the array: leave out `[`"
         } else {
@@ -187,6 +194,7 @@ impl Config {
             ("start", &self.start),
             ("words", &self.words),
             ("dropped", &self.dropped),
+            ("lead", &self.lead),
             ("name_key", &self.keys.name),
             ("arguments_key", &self.keys.arguments),
         ];
@@ -331,6 +339,10 @@ mod tests {
             ),
             (r#"{"words": "call"}"#, "`words` start an array of calls"),
             (r#"{"array": true, "words": "call["}"#, "leave out `[`"),
+            (
+                r#"{"lead": "Me:"}"#,
+                "`lead` is read only where `array` is true",
+            ),
             (r#"{"name_key": []}"#, "`name_key` is empty: name the key"),
             (r#"{"arguments_key": []}"#, "`arguments_key` is empty"),
             (r#"{"name_key": ["n", "arguments"]}"#, "both hold arguments"),

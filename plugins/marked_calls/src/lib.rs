@@ -78,6 +78,7 @@ fn list_role(key: &str) -> ListRole {
     match key {
         "start" => ListRole::Start,
         "words" => ListRole::Word,
+        "lead" => ListRole::Lead,
         _ => ListRole::End,
     }
 }

@@ -38,6 +38,8 @@ pub enum ListRole {
     Word,
     /// Ends calls.
     End,
+    /// May stand before all of an answer, and is text anywhere else.
+    Lead,
     /// Stands between a call's name and its arguments.
     Arguments,
     /// Stands between a call's name and its id.
@@ -58,6 +60,8 @@ struct Calls {
     list: CallList,
     /// Whether any marker came: white space at the end is content otherwise.
     marked: bool,
+    /// Whether any of the answer came, or what stands before it.
+    started: bool,
     /// Whether a list is whole and its end marker did not come yet.
     end_awaited: bool,
     /// White space outside calls since the last marker or call, and the word that may start calls.
@@ -101,6 +105,7 @@ impl ListedCalls {
                 list: CallList::new(format.ids).with_keys(format.keys.clone()),
                 format,
                 marked: false,
+                started: false,
                 end_awaited: false,
                 blank: FragmentBuffer::default(),
                 name: String::new(),
@@ -162,12 +167,17 @@ impl MarkerReader for Calls {
     fn marker(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>) {
         self.end_awaited = false;
         self.release_word(events);
-        if self.format.markers[marker].1 == ListRole::Word {
-            return self.word_came(marker, kind, events);
+        let role = self.format.markers[marker].1;
+        let leads = role == ListRole::Lead && self.state == State::Blank && !self.started;
+        self.started |= role != ListRole::End;
+        match role {
+            ListRole::Word => return self.word_came(marker, kind, events),
+            ListRole::Lead if !leads => return self.as_text(marker, kind, events),
+            _ => {}
         }
         self.marked = true;
         self.blank.clear();
-        match (self.format.markers[marker].1, self.state) {
+        match (role, self.state) {
             (ListRole::Start, _) => {
                 self.close(events);
                 self.state = State::Start;
@@ -197,6 +207,7 @@ impl Calls {
         if space < text.len() {
             events.extend(self.blank.take().into_iter().map(Event::Content));
             self.state = State::Content;
+            self.started = true;
         }
         space
     }
@@ -224,17 +235,21 @@ impl Calls {
 
     /// A word that may start calls.
     fn word_came(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>) {
-        let word = self.format.markers[marker].0.clone();
         if self.state == State::List && !self.list.is_between() {
-            let mut taken = 0;
-            while taken < word.len() {
-                taken += self.text(&word[taken..], kind, events);
-            }
-            return;
+            return self.as_text(marker, kind, events);
         }
         self.close(events);
-        self.blank.push(&word, kind);
+        self.blank.push(&self.format.markers[marker].0, kind);
         self.state = State::Word;
+    }
+
+    /// Takes a marker as the text that it is where it stands.
+    fn as_text(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>) {
+        let text = self.format.markers[marker].0.clone();
+        let mut taken = 0;
+        while taken < text.len() {
+            taken += self.text(&text[taken..], kind, events);
+        }
     }
 
     /// Behind a word: an array of objects, or the word is text.
