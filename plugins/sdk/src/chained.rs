@@ -66,8 +66,13 @@ impl<T: ToolStage> Chained<T> {
             strict_markers: context.strict_markers,
             ..RequestContext::default()
         };
+        Self::of(MarkedReasoning::new(format, &context), tools)
+    }
+
+    /// A parser of what these two read.
+    pub fn of(reasoning: MarkedReasoning, tools: T) -> Self {
         Self {
-            reasoning: MarkedReasoning::new(format, &context),
+            reasoning,
             tools,
             said: Vec::new(),
         }

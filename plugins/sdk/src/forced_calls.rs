@@ -1,48 +1,37 @@
-//! How the families of [`crate::marked_calls`] are forced: calls between markers as a tree of [`Segment`]s.
+//! How the families of [`crate::marked_calls`] and [`crate::listed_calls`] are forced: calls between markers, or in an array
+//! behind one, as a tree of [`Segment`]s.
 //!
 //! Invariants: what is forced is what the family's chat template would write, and its parser reads it back as the same
 //! calls; nothing is forced that the request does not ask for. It knows no family's markers.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use crate::{
-    grammar::{Segment, forced_tools},
+    grammar::{Segment, forced_tools, json_string},
     types::{RequestContext, ResponseFormat, Tool, ToolChoice},
 };
 
 /// How a family writes calls that are forced.
 #[derive(Debug)]
-pub struct ForcedCalls {
+pub struct ForcedCalls<'a, B = fn(&Tool) -> Segment> {
     /// The markers around all calls, for families that have them.
-    pub block: Option<[&'static str; 2]>,
+    pub block: Option<[&'a str; 2]>,
     /// The markers around a call; an empty end marker for families that have none.
-    pub call: [&'static str; 2],
+    pub call: [&'a str; 2],
     /// What stands between two calls.
-    pub separator: &'static str,
+    pub separator: &'a str,
     /// What stands between the markers of a call of this tool.
-    pub body: fn(&Tool) -> Segment,
+    pub body: B,
 }
 
-impl ForcedCalls {
+impl<B: Fn(&Tool) -> Segment> ForcedCalls<'_, B> {
     /// See [`crate::Parser::grammar`]. Calls are forced as the tool choice asks for it. Where it leaves the choice to the
     /// model and every tool is strict, text stays free and a call, once its marker came, is forced.
     pub fn grammar(&self, context: &RequestContext) -> Option<Segment> {
-        let forced: Vec<&Tool> = forced_tools(context).collect();
-        if !forced.is_empty() {
-            return Some(self.calls(Start::Marker, &forced, context));
-        }
-        let strict = context.tool_choice == ToolChoice::Auto
-            && !context.tools.is_empty()
-            && context.tools.iter().all(|tool| tool.strict);
-        strict.then(|| {
-            let tools: Vec<&Tool> = context.tools.iter().collect();
-            if context.response_format == ResponseFormat::Text {
-                self.text_and_calls(&tools, context)
-            } else {
-                // Text beside calls would break the format of the response.
-                let calls = self.calls(Start::Marker, &tools, context);
-                Segment::Alternative([calls, Segment::Answer].into())
-            }
+        let block = self.block.map(|[begin, _]| begin);
+        let starts = block.into_iter().chain([self.call[0]]);
+        forced(context, starts, |start, tools| {
+            self.calls(start, tools, context)
         })
     }
 
@@ -61,30 +50,93 @@ impl ForcedCalls {
     }
 
     fn call(&self, start: Start, tools: &[&Tool]) -> Segment {
-        let mut bodies: Vec<Segment> = tools.iter().map(|tool| (self.body)(tool)).collect();
-        let body = if bodies.len() == 1 {
-            bodies.remove(0)
-        } else {
-            Segment::Alternative(bodies)
-        };
+        let body = any(tools, &self.body);
         let [begin, end] = self.call;
         let end = (!end.is_empty()).then(|| Segment::marker(end));
         Segment::sequence([start.segment(begin), body].into_iter().chain(end))
     }
+}
 
-    fn text_and_calls(&self, tools: &[&Tool], context: &RequestContext) -> Segment {
-        let block = self.block.map(|[begin, _]| begin);
-        let starts = block.into_iter().chain([self.call[0]]);
+/// How a family writes calls that are forced as a JSON array behind a marker.
+#[derive(Debug)]
+pub struct ForcedList<'a, B = fn(&Tool) -> Segment> {
+    /// A marker before `start`; empty for families that have none.
+    pub before: &'a str,
+    /// What stands before the array. It ends with the array's bracket where the marker alone would be an ordinary word.
+    pub start: &'a str,
+    /// The marker behind the array; empty for families that have none.
+    pub end: &'a str,
+    /// The object of a call of this tool.
+    pub body: B,
+}
+
+impl<B: Fn(&Tool) -> Segment> ForcedList<'_, B> {
+    /// Like [`ForcedCalls::grammar`].
+    pub fn grammar(&self, context: &RequestContext) -> Option<Segment> {
+        let (first, second) = match self.before {
+            "" => (self.start, None),
+            before => (before, Some(Segment::marker(self.start))),
+        };
+        forced(context, [first].into_iter(), |start, tools| {
+            let bracket = (!self.start.ends_with('[')).then(|| Segment::literal("["));
+            let end = (!self.end.is_empty()).then(|| Segment::marker(self.end));
+            let calls = any(tools, &self.body).calls(Some(Segment::literal(", ")), context);
+            let start = [start.segment(first)].into_iter();
+            let start = start.chain(second.clone()).chain(bracket);
+            Segment::sequence(start.chain([calls, Segment::literal("]")]).chain(end))
+        })
+    }
+}
+
+/// A call object of this tool: a name and arguments under these keys.
+pub fn call_object(tool: &Tool, name_key: &str, arguments_key: &str) -> Segment {
+    let [name_key, name, arguments_key] = [name_key, &tool.name, arguments_key].map(json_string);
+    Segment::sequence([
+        Segment::Literal(format!("{{{name_key}: {name}, {arguments_key}: ")),
+        Segment::Json(tool.parameters.clone()),
+        Segment::literal("}"),
+    ])
+}
+
+/// A call of one of the tools.
+fn any(tools: &[&Tool], body: impl Fn(&Tool) -> Segment) -> Segment {
+    let mut bodies: Vec<Segment> = tools.iter().map(|tool| body(tool)).collect();
+    if bodies.len() == 1 {
+        bodies.remove(0)
+    } else {
+        Segment::Alternative(bodies)
+    }
+}
+
+/// What a request forces, where `calls` says how calls are written and one of `starts` starts them.
+fn forced<'a>(
+    context: &RequestContext,
+    starts: impl Iterator<Item = &'a str>,
+    calls: impl Fn(Start, &[&Tool]) -> Segment,
+) -> Option<Segment> {
+    let forced: Vec<&Tool> = forced_tools(context).collect();
+    if !forced.is_empty() {
+        return Some(calls(Start::Marker, &forced));
+    }
+    let strict = context.tool_choice == ToolChoice::Auto
+        && !context.tools.is_empty()
+        && context.tools.iter().all(|tool| tool.strict);
+    strict.then(|| {
+        let tools: Vec<&Tool> = context.tools.iter().collect();
+        if context.response_format != ResponseFormat::Text {
+            // Text beside calls would break the format of the response.
+            return Segment::Alternative([calls(Start::Marker, &tools), Segment::Answer].into());
+        }
         Segment::sequence([
             Segment::Repeat {
-                segment: Box::new(self.calls(Start::Text, tools, context)),
+                segment: Box::new(calls(Start::Text, &tools)),
                 separator: None,
                 min: 0,
                 max: (!context.parallel_tool_calls).then_some(1),
             },
             Segment::TextWithout(starts.map(String::from).collect()),
         ])
-    }
+    })
 }
 
 /// What stands before and with the marker that starts calls.
@@ -228,6 +280,33 @@ mod tests {
                 text(&["<b>", "<c>"]),
             ]))
         );
+    }
+
+    #[test]
+    fn a_list_is_forced_with_its_bracket_once() {
+        let list = |before, start, end| {
+            let list = ForcedList {
+                before,
+                start,
+                end,
+                body: |tool: &Tool| call_object(tool, "name", "args"),
+            };
+            list.grammar(&context(ToolChoice::Named("g".into()), false))
+        };
+        let object = Segment::sequence([
+            Segment::literal("{\"name\": \"g\", \"args\": "),
+            Segment::Json("{}".into()),
+            Segment::literal("}"),
+        ]);
+        let calls = repeat(object, Some(Segment::literal(", ")), 1, None);
+        let (open, close) = (Segment::literal("["), Segment::literal("]"));
+        let marked = [Segment::marker("<l>"), open, calls.clone(), close.clone()];
+        let marked = marked.into_iter().chain([Segment::marker("</l>")]);
+        assert_eq!(list("", "<l>", "</l>"), Some(Segment::sequence(marked)));
+        let word = [Segment::marker("list["), calls, close];
+        assert_eq!(list("", "list[", ""), Some(Segment::sequence(word.clone())));
+        let announced = [Segment::marker("<a>")].into_iter().chain(word);
+        assert_eq!(list("<a>", "list[", ""), Some(Segment::sequence(announced)));
     }
 
     #[test]

@@ -30,6 +30,15 @@ pub enum Progress {
     },
 }
 
+/// What a family calls the members of a call object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallKeys {
+    /// The name's key; any of these.
+    pub name: Vec<String>,
+    /// The arguments' key; any of these.
+    pub arguments: Vec<String>,
+}
+
 /// One call's state.
 #[derive(Debug)]
 pub struct JsonCall {
@@ -38,6 +47,8 @@ pub struct JsonCall {
     /// Whether the body is the arguments alone.
     arguments_only: bool,
     begun: bool,
+    /// The keys, where they are others than `name`, and `arguments` or `parameters`.
+    keys: Option<Arc<CallKeys>>,
     /// Whether an `id` before the name is the call's id.
     ids: bool,
     id: Option<String>,
@@ -81,6 +92,7 @@ impl JsonCall {
             scanner: JsonScanner::new(),
             arguments_only: false,
             begun: false,
+            keys: None,
             ids: false,
             id: None,
             proving: None,
@@ -106,6 +118,12 @@ impl JsonCall {
             ids: true,
             ..Self::object(index)
         }
+    }
+
+    /// The same call, with these keys in place of the usual ones.
+    #[must_use]
+    pub fn with_keys(self, keys: Option<Arc<CallKeys>>) -> Self {
+        Self { keys, ..self }
     }
 
     /// A call whose name stood before its arguments; it begins at once.
@@ -220,15 +238,25 @@ impl JsonCall {
 
     fn key_ended(&mut self, raw: &str) {
         let literal = &raw[raw.len() - self.scanner.unproven_string()..];
-        let member = match decode_string(literal).as_deref() {
-            Some("name") if !self.begun && self.unproven_name.is_none() => Member::Name,
-            Some("id") if self.ids => Member::Id,
-            Some("arguments" | "parameters") if self.arguments == Arguments::Missing => {
-                Member::Arguments
-            }
+        let member = match decode_string(literal).map(|key| self.meaning(&key)) {
+            Some(Member::Name) if !self.begun && self.unproven_name.is_none() => Member::Name,
+            Some(Member::Id) if self.ids => Member::Id,
+            Some(Member::Arguments) if self.arguments == Arguments::Missing => Member::Arguments,
             _ => Member::Other,
         };
         self.member = Some((member, raw.len()));
+    }
+
+    /// What a member of this key is.
+    fn meaning(&self, key: &str) -> Member {
+        match (&self.keys, key) {
+            (Some(keys), _) if keys.name.iter().any(|name| name == key) => Member::Name,
+            (Some(keys), _) if keys.arguments.iter().any(|name| name == key) => Member::Arguments,
+            (None, "name") => Member::Name,
+            (None, "arguments" | "parameters") => Member::Arguments,
+            (_, "id") => Member::Id,
+            _ => Member::Other,
+        }
     }
 
     fn value_starts(&mut self, member: Member, first: u8, events: &mut Vec<Event>) {

@@ -26,6 +26,7 @@ pub mod listed_calls;
 pub mod marked_calls;
 pub mod marker_scanner;
 pub mod outcome;
+pub mod owned_formats;
 pub mod parser;
 pub mod post_processor;
 pub mod reasoning;

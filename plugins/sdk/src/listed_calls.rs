@@ -4,6 +4,7 @@
 //! Invariants: text outside calls is content, verbatim; a stretch of it between markers that is white space alone is the
 //! format's own and dropped; no marker is ever content. A name is one word: a second one behind it, or anything else that
 //! starts neither JSON nor a name, makes all of it content. A call whose end nothing marks ends with the model's stop.
+//! A marker that is an ordinary word is one only where an array of objects follows; until then it is held back.
 
 use alloc::{string::String, vec::Vec};
 
@@ -11,6 +12,7 @@ use crate::{
     call_list::CallList,
     fragment_buffer::FragmentBuffer,
     marker_scanner::{MarkerReader, MarkerScanner},
+    owned_formats::OwnedListFormat,
     types::{Event, FinishReason, Fragment, FragmentKind},
 };
 
@@ -32,8 +34,12 @@ pub struct ListFormat {
 pub enum ListRole {
     /// Starts calls.
     Start,
+    /// An ordinary word that starts calls where an array of objects follows, and is text anywhere else.
+    Word,
     /// Ends calls.
     End,
+    /// May stand before all of an answer, and is text anywhere else.
+    Lead,
     /// Stands between a call's name and its arguments.
     Arguments,
     /// Stands between a call's name and its id.
@@ -49,12 +55,16 @@ pub struct ListedCalls {
 
 #[derive(Debug)]
 struct Calls {
-    format: &'static ListFormat,
+    format: OwnedListFormat,
     state: State,
     list: CallList,
     /// Whether any marker came: white space at the end is content otherwise.
     marked: bool,
-    /// White space outside calls since the last marker or call.
+    /// Whether any of the answer came, or what stands before it.
+    started: bool,
+    /// Whether a list is whole and its end marker did not come yet.
+    end_awaited: bool,
+    /// White space outside calls since the last marker or call, and the word that may start calls.
     blank: FragmentBuffer,
     /// The name of the call that has not begun, and white space behind it.
     name: String,
@@ -69,6 +79,10 @@ enum State {
     Content,
     /// After the start marker.
     Start,
+    /// After a word that may start calls.
+    Word,
+    /// After such a word and a bracket.
+    WordAndBracket,
     /// In a name, or in the white space behind it.
     Name,
     /// In an id.
@@ -81,15 +95,18 @@ const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 impl ListedCalls {
     /// A parser of this format.
-    pub fn new(format: &'static ListFormat, strict_markers: bool) -> Self {
-        assert_eq!(format.markers.len(), format.roles.len(), "a role a marker");
+    pub fn new(format: impl Into<OwnedListFormat>, strict_markers: bool) -> Self {
+        let format = format.into();
+        let markers = format.markers.iter().map(|(marker, _)| marker.clone());
         Self {
-            scanner: MarkerScanner::new(format.markers.iter().copied(), strict_markers),
+            scanner: MarkerScanner::new(markers, strict_markers),
             calls: Calls {
-                format,
                 state: State::Blank,
-                list: CallList::new(format.ids),
+                list: CallList::new(format.ids).with_keys(format.keys.clone()),
+                format,
                 marked: false,
+                started: false,
+                end_awaited: false,
                 blank: FragmentBuffer::default(),
                 name: String::new(),
                 id: String::new(),
@@ -104,6 +121,12 @@ impl ListedCalls {
 
     /// See [`crate::Parser::finish`].
     pub fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        // A piece of an end marker where one must come is markup, not text.
+        if self.calls.end_awaited && self.calls.state == State::Blank {
+            let markers = &self.calls.format.markers;
+            self.scanner
+                .discard_part(|marker| markers[marker].1 == ListRole::End);
+        }
         self.scanner.finish(&mut self.calls, events);
         // A model that stopped inside a string forgot the quote; one that was cut off may be quoting a marker.
         if reason != FinishReason::Length {
@@ -125,6 +148,7 @@ impl MarkerReader for Calls {
                 let used = self.list.text(text, kind, events);
                 if !self.list.is_open() {
                     self.state = State::Blank;
+                    self.end_awaited = true;
                 }
                 used
             }
@@ -134,15 +158,26 @@ impl MarkerReader for Calls {
             }
             State::Blank => self.blank(text, kind, events),
             State::Start => self.start(text),
+            State::Word | State::WordAndBracket => self.word(text, kind, events),
             State::Name => self.name(text, events),
             State::Id => self.id(text, events),
         }
     }
 
-    fn marker(&mut self, marker: usize, _: FragmentKind, events: &mut Vec<Event>) {
+    fn marker(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>) {
+        self.end_awaited = false;
+        self.release_word(events);
+        let role = self.format.markers[marker].1;
+        let leads = role == ListRole::Lead && self.state == State::Blank && !self.started;
+        self.started |= role != ListRole::End;
+        match role {
+            ListRole::Word => return self.word_came(marker, kind, events),
+            ListRole::Lead if !leads => return self.as_text(marker, kind, events),
+            _ => {}
+        }
         self.marked = true;
         self.blank.clear();
-        match (self.format.roles[marker], self.state) {
+        match (role, self.state) {
             (ListRole::Start, _) => {
                 self.close(events);
                 self.state = State::Start;
@@ -172,6 +207,7 @@ impl Calls {
         if space < text.len() {
             events.extend(self.blank.take().into_iter().map(Event::Content));
             self.state = State::Content;
+            self.started = true;
         }
         space
     }
@@ -195,6 +231,55 @@ impl Calls {
             _ => self.state = State::Content,
         }
         space
+    }
+
+    /// A word that may start calls.
+    fn word_came(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>) {
+        if self.state == State::List && !self.list.is_between() {
+            return self.as_text(marker, kind, events);
+        }
+        self.close(events);
+        self.blank.push(&self.format.markers[marker].0, kind);
+        self.state = State::Word;
+    }
+
+    /// Takes a marker as the text that it is where it stands.
+    fn as_text(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>) {
+        let text = self.format.markers[marker].0.clone();
+        let mut taken = 0;
+        while taken < text.len() {
+            taken += self.text(&text[taken..], kind, events);
+        }
+    }
+
+    /// Behind a word: an array of objects, or the word is text.
+    fn word(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
+        let space = leading_space(text);
+        self.blank.push(&text[..space], kind);
+        match (text.as_bytes().get(space), self.state) {
+            (None, _) => {}
+            (Some(b'['), State::Word) => {
+                self.blank.push("[", kind);
+                self.state = State::WordAndBracket;
+                return space + 1;
+            }
+            (Some(b'{' | b']'), State::WordAndBracket) => {
+                self.marked = true;
+                self.blank.clear();
+                self.list.open_array();
+                self.state = State::List;
+            }
+            _ => self.release_word(events),
+        }
+        space
+    }
+
+    /// The word that might have started calls is text.
+    fn release_word(&mut self, events: &mut Vec<Event>) {
+        if matches!(self.state, State::Word | State::WordAndBracket) {
+            events.extend(self.blank.take().into_iter().map(Event::Content));
+            self.state = State::Content;
+        }
     }
 
     fn name(&mut self, text: &str, events: &mut Vec<Event>) -> usize {
@@ -258,6 +343,7 @@ impl Calls {
     }
 
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        self.release_word(events);
         if !self.marked {
             events.extend(self.blank.take().into_iter().map(Event::Content));
         }

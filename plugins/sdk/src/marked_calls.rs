@@ -10,6 +10,7 @@ use crate::{
     fragment_buffer::FragmentBuffer,
     json_call::{JsonCall, Progress},
     marker_scanner::{MarkerReader, MarkerScanner},
+    owned_formats::OwnedCallFormat,
     types::{Event, FinishReason, Fragment, FragmentKind},
 };
 
@@ -42,6 +43,8 @@ pub enum MarkerRole {
 pub enum NamePlace {
     /// In the JSON: `{"name": ..., "arguments": {...}}`.
     Body,
+    /// Behind the start marker, on the line before the JSON, which is the arguments alone.
+    Start,
     /// After the separator, on the line before the JSON, which is the arguments alone. Where no name stands there, what
     /// stands before the separator is the name, if it is not the type `function`.
     AfterSeparator,
@@ -59,7 +62,7 @@ pub struct MarkedCalls {
 
 #[derive(Debug)]
 struct Calls {
-    format: &'static CallFormat,
+    format: OwnedCallFormat,
     state: State,
     next_index: u32,
     /// Whether any marker came: white space at the end is content otherwise.
@@ -109,10 +112,11 @@ const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 impl MarkedCalls {
     /// A parser of this format.
-    pub fn new(format: &'static CallFormat, strict_markers: bool) -> Self {
-        assert_eq!(format.markers.len(), format.roles.len(), "a role a marker");
+    pub fn new(format: impl Into<OwnedCallFormat>, strict_markers: bool) -> Self {
+        let format = format.into();
+        let markers = format.markers.iter().map(|(marker, _)| marker.clone());
         Self {
-            scanner: MarkerScanner::new(format.markers.iter().copied(), strict_markers),
+            scanner: MarkerScanner::new(markers, strict_markers),
             calls: Calls {
                 format,
                 state: State::Blank { fence: 0 },
@@ -135,9 +139,9 @@ impl MarkedCalls {
     pub fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
         // A piece of an end marker where one must come is markup, not text.
         if self.calls.end_awaited && matches!(self.calls.state, State::Blank { .. }) {
-            let roles = self.calls.format.roles;
+            let markers = &self.calls.format.markers;
             self.scanner.discard_part(|marker| {
-                matches!(roles[marker], MarkerRole::CallEnd | MarkerRole::Block)
+                matches!(markers[marker].1, MarkerRole::CallEnd | MarkerRole::Block)
             });
         }
         self.scanner.finish(&mut self.calls, events);
@@ -179,13 +183,17 @@ impl MarkerReader for Calls {
         self.end_awaited = false;
         self.blank.clear();
         self.end_unclosed(events);
-        match self.format.roles[marker] {
+        match self.format.markers[marker].1 {
             MarkerRole::CallStart => {
                 self.abandon(true, events);
                 self.state = match self.format.name {
                     NamePlace::Body => State::Opening {
                         fence: Fence::Absent,
-                        call: JsonCall::object(self.next_index),
+                        call: JsonCall::object(self.next_index).with_keys(self.format.keys.clone()),
+                    },
+                    NamePlace::Start => State::Name {
+                        start: 0,
+                        default: String::new(),
                     },
                     NamePlace::AfterSeparator | NamePlace::BeforeSeparator => State::Type,
                 };

@@ -68,7 +68,14 @@ impl ReasoningFormat {
     }
 }
 
-const END: usize = 0;
+/// Further markers of a family that writes them in more than one way; each means the same as the format's own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OtherMarkers {
+    /// Start markers.
+    pub starts: &'static [&'static str],
+    /// End markers.
+    pub ends: &'static [&'static str],
+}
 
 /// One choice's parsing.
 #[derive(Debug)]
@@ -79,8 +86,10 @@ pub struct MarkedReasoning {
 
 #[derive(Debug)]
 struct Splitter {
-    /// End marker and start marker.
-    markers: [Cow<'static, str>; 2],
+    /// End markers, then start markers.
+    markers: Vec<Cow<'static, str>>,
+    /// How many of them are end markers.
+    ends: usize,
     /// Control fragments that end the reasoning as the end marker does and are content themselves.
     enders: Vec<String>,
     state: State,
@@ -105,10 +114,24 @@ enum State {
 impl MarkedReasoning {
     /// A parser of this format for one choice of this request.
     pub fn new(format: &ReasoningFormat, context: &RequestContext) -> Self {
-        let markers = [format.end.clone(), format.start.clone()];
-        let scanned = markers.iter().filter(|marker| !marker.is_empty()).cloned();
+        Self::with_others(format, OtherMarkers::default(), context)
+    }
+
+    /// The same for a family that has `others` too.
+    pub fn with_others(
+        format: &ReasoningFormat,
+        others: OtherMarkers,
+        context: &RequestContext,
+    ) -> Self {
+        let borrowed = |marker: &&'static str| Cow::Borrowed(*marker);
+        let ends = [format.end.clone()].into_iter();
+        let ends: Vec<_> = ends.chain(others.ends.iter().map(borrowed)).collect();
+        let start = Some(format.start.clone()).filter(|start| !start.is_empty());
+        let starts = start.into_iter().chain(others.starts.iter().map(borrowed));
+        let ends_count = ends.len();
+        let markers: Vec<_> = ends.into_iter().chain(starts).collect();
         Self {
-            scanner: MarkerScanner::new(scanned, context.strict_markers),
+            scanner: MarkerScanner::new(markers.iter().cloned(), context.strict_markers),
             splitter: Splitter {
                 enders: if format.tool_marker_ends {
                     context.tool_markers.clone()
@@ -122,6 +145,7 @@ impl MarkedReasoning {
                 },
                 blank: FragmentBuffer::default(),
                 markers,
+                ends: ends_count,
             },
         }
     }
@@ -178,7 +202,7 @@ impl MarkerReader for Splitter {
     }
 
     fn marker(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>) {
-        match (self.state, marker != END) {
+        match (self.state, marker >= self.ends) {
             (State::LeadingContent | State::LeadingReasoning, true) => {
                 self.blank.clear();
                 self.state = State::LeadingReasoning;
