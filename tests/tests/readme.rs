@@ -4,7 +4,8 @@ use std::fs;
 
 use toml::Table;
 use weir_output::{Event, FinishReason, Fragment, FragmentKind, RequestContext, ToolCallStreaming};
-use weir_tests::{Plugins, fold::Runner, manifest, native::NativePlugins};
+use weir_corpus::fold::Runner;
+use weir_tests::{Plugins, manifest, native::NativePlugins};
 
 /// The entries of all TOML examples whose component is configured without code: name, component, configuration.
 fn examples() -> Vec<(String, String, Table)> {
