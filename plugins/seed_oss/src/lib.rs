@@ -25,6 +25,9 @@ use weir_plugin_sdk::{
 
 const THINK: &str = "<seed:think>";
 const THINK_END: &str = "</seed:think>";
+/// Around what the model notes on its thinking budget, which is a part of the reasoning.
+const REFLECT: &str = "<seed:cot_budget_reflect>";
+const REFLECT_END: &str = "</seed:cot_budget_reflect>";
 const START: &str = "<seed:tool_call>";
 const END: &str = "</seed:tool_call>";
 
@@ -85,7 +88,9 @@ impl Parser for SeedOss {
                 tools: true,
             },
             markers: [THINK, START].map(Into::into).into(),
-            special_tokens: [THINK, THINK_END, START, END].map(Into::into).into(),
+            special_tokens: [THINK, THINK_END, REFLECT, REFLECT_END, START, END]
+                .map(Into::into)
+                .into(),
             ..ParserInfo::default()
         })
     }
@@ -110,3 +115,100 @@ impl Parser for SeedOss {
 }
 
 weir_plugin_sdk::export_parser!(SeedOss);
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+
+    use super::*;
+
+    fn context() -> RequestContext {
+        let tool = Tool {
+            name: "write_file".into(),
+            description: None,
+            parameters: r#"{"type": "object", "properties": {"path": {"type": "string"},
+                "mode": {"type": "string", "enum": ["append", "replace"]}, "lines": {"type": "array"},
+                "note": {"type": "string"}}, "required": ["path", "lines"]}"#
+                .into(),
+            strict: false,
+        };
+        RequestContext {
+            tools: [tool].into(),
+            tool_choice: ToolChoice::Required,
+            ..RequestContext::default()
+        }
+    }
+
+    /// A text that a segment allows: everything optional in it if `all`.
+    fn written(segment: &Segment, all: bool) -> String {
+        match segment {
+            Segment::Marker(text) | Segment::Literal(text) => text.clone(),
+            Segment::Until(end) => format!("a \"b\"\n</p\n{end}"),
+            Segment::Json(_) => "[1e5, \"</parameter>\"]".into(),
+            Segment::Sequence(parts) => parts.iter().map(|part| written(part, all)).collect(),
+            Segment::Alternative(parts) => written(&parts[usize::from(all)], all),
+            Segment::Repeat { segment, min, .. } if all || *min > 0 => written(segment, all),
+            Segment::Repeat { .. } | Segment::Answer => String::new(),
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+
+    fn read(text: &str, context: &RequestContext) -> Vec<Event> {
+        let mut parser = SeedOss::new("{}", context);
+        let mut events = Vec::new();
+        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+        parser.finish(FinishReason::Stop, &mut events);
+        events
+    }
+
+    #[test]
+    fn what_is_forced_is_read_back() {
+        let context = context();
+        let grammar = SeedOss::grammar("{}", &context).expect("a call is forced");
+        let text = r#""path": "a \"b\"\n</p\n""#;
+        let json = r#""lines": [1e5, "</parameter>"]"#;
+        let note = r#""note": "a \"b\"\n</p\n""#;
+        for (all, expected) in [
+            (false, format!("{{{text}, {json}}}")),
+            (
+                true,
+                format!("{{{text}, \"mode\": \"replace\", {json}, {note}}}"),
+            ),
+        ] {
+            let events = read(&written(&grammar, all), &context);
+            let arguments: String = events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::CallArguments { delta, .. } => Some(delta.as_str()),
+                    Event::Content(_) => panic!("{events:?}"),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(arguments, expected);
+            assert_eq!(events.last(), Some(&Event::CallEnd { index: 0 }));
+        }
+    }
+
+    #[test]
+    fn reasoning_stands_before_what_is_forced() {
+        let thinking = |prompt: &str| {
+            let context = RequestContext {
+                prompt_tail: prompt.into(),
+                ..context()
+            };
+            SeedOss::grammar("{}", &context).map(|grammar| written(&grammar, true))
+        };
+        let call = thinking("<seed:bos>assistant\n<seed:think></seed:think>").expect("a call");
+        assert!(call.starts_with("<seed:tool_call>\n<function=write_file>\n<parameter=path>"));
+        let reasoned = thinking("<seed:bos>assistant\n").expect("reasoning and a call");
+        assert!(reasoned.starts_with(THINK) && reasoned.contains(THINK_END));
+        assert!(reasoned.ends_with(&call));
+        assert_eq!(
+            SeedOss::grammar("{}", &RequestContext::default())
+                .map(|grammar| written(&grammar, false)),
+            Some(String::new())
+        );
+    }
+}
