@@ -176,11 +176,23 @@ impl Calls {
             {
                 self.head(text, kind, events)
             }
-            State::CallHead { .. }
-            | State::CallName
-            | State::ParameterHead { .. }
-            | State::Failed { .. } => {
+            State::CallHead { .. } | State::Failed { .. } => {
                 self.raw.push(text, kind);
+                text.len()
+            }
+            State::CallName => {
+                self.raw.push(text, kind);
+                if self.raw.text().len() > LONGEST_HEAD {
+                    self.start_calls();
+                    self.state = State::Failed { begun: false };
+                }
+                text.len()
+            }
+            State::ParameterHead { from } => {
+                self.raw.push(text, kind);
+                if self.raw.text().len() - from > LONGEST_HEAD {
+                    self.refuse_parameter(from, events);
+                }
                 text.len()
             }
             State::Call | State::NameEnded => {

@@ -34,7 +34,7 @@ pub(super) struct Value {
 }
 
 const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
-/// Up to this length a value that may be JSON is looked at again with each piece of it.
+/// So much of a value tells whether it may be JSON. What it is, is known at its end.
 const LONGEST_LOOK: usize = 64;
 
 impl Value {
@@ -190,10 +190,8 @@ fn json(text: &str, types: Types) -> Option<&str> {
 
 /// Whether a value that starts with `text`, which does not start with white space, may be of a type other than string.
 fn may_be_json(text: &str, types: Types) -> bool {
-    if text.len() > LONGEST_LOOK {
-        return true;
-    }
-    let text = text.trim_end_matches(WHITE_SPACE);
+    let looked_at = &text[..text.floor_char_boundary(LONGEST_LOOK)];
+    let text = looked_at.trim_end_matches(WHITE_SPACE);
     let begins = |words: &[&str]| words.iter().any(|word| word.starts_with(text));
     match text.as_bytes().first() {
         None => true,
