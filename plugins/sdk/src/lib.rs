@@ -18,6 +18,7 @@ pub mod chained;
 mod component;
 pub mod config_reader;
 pub mod forced_calls;
+pub mod forced_xml_calls;
 pub mod fragment_buffer;
 pub mod grammar;
 pub mod json_call;
@@ -30,7 +31,9 @@ pub mod owned_formats;
 pub mod parser;
 pub mod post_processor;
 pub mod reasoning;
+pub mod schema_types;
 pub mod types;
+pub mod xml_calls;
 
 pub use grammar::Segment;
 pub use parser::Parser;
