@@ -1,39 +1,96 @@
-//! Stub of the parser `glm45`: passes everything on as content until its family's format is written.
+//! Reasoning and tool parser for the format of GLM-4.5, 4.6, 4.7 and 5: `<think>` around the reasoning, `<tool_call>` around a
+//! call's name and its arguments, each an `<arg_key>` and an `<arg_value>`. The older models put every tag on its own
+//! line, the newer ones none; both are read alike, and a value has no line breaks but its own in either.
+//!
+//! Who writes `<think>` the prompt tells: it ends with the marker (4.7), with an empty block or the end marker (thinking
+//! switched off), or with neither (4.5 and 4.6: the model writes it or answers at once). These models are known to call
+//! a tool without ending the reasoning first, so a call's marker ends it, if it is a token of its own.
+//!
+//! Only the markers are this crate's; how they are read is the SDK's [`xml_calls`] and [`reasoning`].
+//!
+//! [`xml_calls`]: weir_plugin_sdk::xml_calls
+//! [`reasoning`]: weir_plugin_sdk::reasoning
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
-use weir_plugin_sdk::{Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles};
+use weir_plugin_sdk::{
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles,
+    chained::Chained,
+    reasoning::ReasoningFormat,
+    xml_calls::{Names, Tag, TagRole, XmlCalls, XmlFormat},
+};
+
+const THINK: &str = "<think>";
+const THINK_END: &str = "</think>";
+const CALL: &str = "<tool_call>";
+const CALL_END: &str = "</tool_call>";
+const KEY: &str = "<arg_key>";
+const KEY_END: &str = "</arg_key>";
+const VALUE: &str = "<arg_value>";
+const VALUE_END: &str = "</arg_value>";
+
+static TOOLS: XmlFormat = XmlFormat {
+    tags: &[
+        Tag::token(CALL, TagRole::CallStart),
+        Tag::token(CALL_END, TagRole::CallEnd),
+        Tag::token(KEY, TagRole::ParameterStart),
+        Tag::token(KEY_END, TagRole::NameEnd),
+        Tag::token(VALUE, TagRole::ValueStart),
+        Tag::token(VALUE_END, TagRole::ParameterEnd),
+    ],
+    names: Names::AfterTag,
+    line_breaks: false,
+    string_attribute: "",
+};
+
+static REASONING: ReasoningFormat = ReasoningFormat {
+    turn: Cow::Borrowed("<|assistant|>"),
+    start: Cow::Borrowed(THINK),
+    end: Cow::Borrowed(THINK_END),
+    starts_inside: false,
+    tool_marker_ends: true,
+};
 
 /// One choice's parsing.
 #[derive(Debug)]
-pub struct Glm45;
+pub struct Glm45(Chained<XmlCalls>);
 
 impl Parser for Glm45 {
-    fn describe(_config: &str) -> Result<ParserInfo, String> {
+    fn describe(_: &str) -> Result<ParserInfo, String> {
         Ok(ParserInfo {
             name: "glm45".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             roles: Roles {
-                tools: true,
                 reasoning: true,
+                tools: true,
             },
+            markers: [THINK, CALL].map(Into::into).into(),
+            special_tokens: [
+                THINK, THINK_END, CALL, CALL_END, KEY, KEY_END, VALUE, VALUE_END,
+            ]
+            .map(Into::into)
+            .into(),
+            stop_tokens: ["<|observation|>", "<|user|>"].map(Into::into).into(),
             ..ParserInfo::default()
         })
     }
 
-    fn new(_config: &str, _context: &RequestContext) -> Self {
-        Self
+    fn new(_: &str, context: &RequestContext) -> Self {
+        let tools = XmlCalls::new(&TOOLS, context);
+        Self(Chained::new(&REASONING, tools, &[CALL], context))
     }
 
     fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
-        events.push(Event::Content(fragment.clone()));
+        self.0.push(fragment, events);
     }
 
-    fn finish(&mut self, _reason: FinishReason, _events: &mut Vec<Event>) {}
+    fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        self.0.finish(reason, events);
+    }
 }
 
 weir_plugin_sdk::export_parser!(Glm45);
