@@ -15,11 +15,13 @@
 
 extern crate alloc;
 
-use alloc::{borrow::Cow, string::String, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles,
-    chained::Chained,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    chained::{self, Chained},
+    forced_calls::ForcedCalls,
+    forced_xml_calls::ForcedParameters,
     reasoning::ReasoningFormat,
     xml_calls::{Names, Tag, TagRole, XmlCalls, XmlFormat},
 };
@@ -54,6 +56,48 @@ static REASONING: ReasoningFormat = ReasoningFormat {
     starts_inside: false,
     tool_marker_ends: true,
 };
+
+static FORCED: ForcedCalls = ForcedCalls {
+    block: None,
+    call: [CALL, CALL_END],
+    separator: "",
+    body,
+};
+
+static PARAMETERS: ForcedParameters = ForcedParameters {
+    start,
+    end: VALUE_END,
+    after: "",
+};
+
+fn body(tool: &Tool) -> Segment {
+    Segment::sequence([
+        Segment::literal(tool.name.as_str()),
+        PARAMETERS.of(tool),
+        line_break(),
+    ])
+}
+
+fn start(name: &str, _: bool) -> Segment {
+    Segment::sequence([
+        line_break(),
+        Segment::marker(KEY),
+        Segment::literal(name),
+        Segment::marker(KEY_END),
+        line_break(),
+        Segment::marker(VALUE),
+    ])
+}
+
+/// The line break that the older models write between tags and the newer ones do not.
+fn line_break() -> Segment {
+    Segment::Repeat {
+        segment: Box::new(Segment::literal("\n")),
+        separator: None,
+        min: 0,
+        max: Some(1),
+    }
+}
 
 /// One choice's parsing.
 #[derive(Debug)]
@@ -91,6 +135,89 @@ impl Parser for Glm45 {
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
         self.0.finish(reason, events);
     }
+
+    fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
+        let tools = FORCED.grammar(context);
+        Some(chained::grammar(&REASONING, tools, context))
+    }
 }
 
 weir_plugin_sdk::export_parser!(Glm45);
+
+#[cfg(test)]
+mod tests {
+    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+
+    use super::*;
+
+    fn context(prompt_tail: &str) -> RequestContext {
+        let tool = Tool {
+            name: "get_weather".into(),
+            description: None,
+            parameters: r#"{"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"},
+                "unit": {"enum": ["C", "F"]}}, "required": ["city", "days"]}"#
+                .into(),
+            strict: false,
+        };
+        RequestContext {
+            tools: [tool].into(),
+            tool_choice: ToolChoice::Required,
+            prompt_tail: prompt_tail.into(),
+            ..RequestContext::default()
+        }
+    }
+
+    /// A text that a segment allows, with everything optional in it if `all`.
+    fn written(segment: &Segment, all: bool) -> String {
+        match segment {
+            Segment::Marker(text) | Segment::Literal(text) => text.clone(),
+            Segment::Until(end) => String::from("a \"b\" <") + end,
+            Segment::Json(_) => "12".into(),
+            Segment::Sequence(parts) => parts.iter().map(|part| written(part, all)).collect(),
+            Segment::Alternative(parts) => written(&parts[0], all),
+            Segment::Repeat { segment, min, .. } if all || *min > 0 => written(segment, all),
+            Segment::Repeat { .. } => String::new(),
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_forced_is_read_back() {
+        let context = context("<|assistant|><think>");
+        let grammar = Glm45::grammar("{}", &context).expect("a call is forced");
+        for (all, text, rest) in [
+            (
+                false,
+                "a \"b\" <</think><tool_call>get_weather<arg_key>city</arg_key><arg_value>a \"b\" <</arg_value>\
+             <arg_key>days</arg_key><arg_value>12</arg_value></tool_call>",
+                "}",
+            ),
+            (
+                true,
+                "a \"b\" <</think><tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>a \"b\" <</arg_value>\n\
+             <arg_key>days</arg_key>\n<arg_value>12</arg_value>\n\
+             <arg_key>unit</arg_key>\n<arg_value>C</arg_value>\n</tool_call>",
+                ", \"unit\": \"C\"}",
+            ),
+        ] {
+            assert_eq!(written(&grammar, all), text);
+            let mut parser = Glm45::new("{}", &context);
+            let mut events = Vec::new();
+            parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+            parser.finish(FinishReason::Stop, &mut events);
+            let mut reasoning = String::new();
+            let mut arguments = String::new();
+            for event in &events {
+                match event {
+                    Event::Reasoning { text } => reasoning.push_str(text),
+                    Event::CallArguments { delta, .. } => arguments.push_str(delta),
+                    Event::CallBegin { name, .. } => assert_eq!(name, "get_weather"),
+                    other => assert_eq!(other, &Event::CallEnd { index: 0 }),
+                }
+            }
+            assert_eq!(reasoning, "a \"b\" <");
+            let expected = String::from("{\"city\": \"a \\\"b\\\" <\", \"days\": 12") + rest;
+            assert_eq!(arguments, expected);
+        }
+    }
+}

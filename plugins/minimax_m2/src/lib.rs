@@ -14,11 +14,13 @@
 
 extern crate alloc;
 
-use alloc::{borrow::Cow, string::String, vec::Vec};
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles,
-    chained::Chained,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    chained::{self, Chained},
+    forced_calls::ForcedCalls,
+    forced_xml_calls::ForcedParameters,
     reasoning::ReasoningFormat,
     xml_calls::{Names, Tag, TagRole, XmlCalls, XmlFormat},
 };
@@ -49,6 +51,27 @@ static REASONING: ReasoningFormat = ReasoningFormat {
     starts_inside: true,
     tool_marker_ends: true,
 };
+
+// Each call brings the line breaks around it, so that a single one stands as the template writes it.
+static FORCED: ForcedCalls = ForcedCalls {
+    block: Some([CALLS, CALLS_END]),
+    call: ["\n<invoke name=\"", "</invoke>\n"],
+    separator: "",
+    body,
+};
+
+static PARAMETERS: ForcedParameters = ForcedParameters {
+    start: |name, _| Segment::Literal(format!("<parameter name=\"{name}\">")),
+    end: "</parameter>",
+    after: "\n",
+};
+
+fn body(tool: &Tool) -> Segment {
+    Segment::sequence([
+        Segment::Literal(format!("{}\">\n", tool.name)),
+        PARAMETERS.of(tool),
+    ])
+}
 
 /// One choice's parsing.
 #[derive(Debug)]
@@ -81,6 +104,90 @@ impl Parser for MinimaxM2 {
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
         self.0.finish(reason, events);
     }
+
+    fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
+        let tools = FORCED.grammar(context);
+        Some(chained::grammar(&REASONING, tools, context))
+    }
 }
 
 weir_plugin_sdk::export_parser!(MinimaxM2);
+
+#[cfg(test)]
+mod tests {
+    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+
+    use super::*;
+
+    fn context(prompt_tail: &str) -> RequestContext {
+        let tool = Tool {
+            name: "get_weather".into(),
+            description: None,
+            parameters: r#"{"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"},
+                "unit": {"enum": ["C", "F"]}}, "required": ["city", "days"]}"#
+                .into(),
+            strict: false,
+        };
+        RequestContext {
+            tools: [tool].into(),
+            tool_choice: ToolChoice::Required,
+            prompt_tail: prompt_tail.into(),
+            ..RequestContext::default()
+        }
+    }
+
+    /// A text that a segment allows, with everything optional in it if `all`.
+    fn written(segment: &Segment, all: bool) -> String {
+        match segment {
+            Segment::Marker(text) | Segment::Literal(text) => text.clone(),
+            Segment::Until(end) => String::from("a \"b\" <") + end,
+            Segment::Json(_) => "12".into(),
+            Segment::Sequence(parts) => parts.iter().map(|part| written(part, all)).collect(),
+            Segment::Alternative(parts) => written(&parts[0], all),
+            Segment::Repeat { segment, min, .. } if all || *min > 0 => written(segment, all),
+            Segment::Repeat { .. } => String::new(),
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_forced_is_read_back() {
+        let context = context("]~b]ai\n<think>\n");
+        let grammar = MinimaxM2::grammar("{}", &context).expect("a call is forced");
+        for (all, text, rest) in [
+            (
+                false,
+                "a \"b\" <</think><minimax:tool_call>\n<invoke name=\"get_weather\">\n\
+             <parameter name=\"city\">a \"b\" <</parameter>\n<parameter name=\"days\">12</parameter>\n</invoke>\n\
+             </minimax:tool_call>",
+                "}",
+            ),
+            (
+                true,
+                "a \"b\" <</think><minimax:tool_call>\n<invoke name=\"get_weather\">\n\
+             <parameter name=\"city\">a \"b\" <</parameter>\n<parameter name=\"days\">12</parameter>\n\
+             <parameter name=\"unit\">C</parameter>\n</invoke>\n</minimax:tool_call>",
+                ", \"unit\": \"C\"}",
+            ),
+        ] {
+            assert_eq!(written(&grammar, all), text);
+            let mut parser = MinimaxM2::new("{}", &context);
+            let mut events = Vec::new();
+            parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+            parser.finish(FinishReason::Stop, &mut events);
+            let mut reasoning = String::new();
+            let mut arguments = String::new();
+            for event in &events {
+                match event {
+                    Event::Reasoning { text } => reasoning.push_str(text),
+                    Event::CallArguments { delta, .. } => arguments.push_str(delta),
+                    Event::CallBegin { name, .. } => assert_eq!(name, "get_weather"),
+                    other => assert_eq!(other, &Event::CallEnd { index: 0 }),
+                }
+            }
+            assert_eq!(reasoning, "a \"b\" <");
+            let expected = String::from("{\"city\": \"a \\\"b\\\" <\", \"days\": 12") + rest;
+            assert_eq!(arguments, expected);
+        }
+    }
+}

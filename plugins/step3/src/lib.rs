@@ -15,11 +15,13 @@
 
 extern crate alloc;
 
-use alloc::{borrow::Cow, string::String, vec::Vec};
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles,
-    chained::Chained,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    chained::{self, Chained},
+    forced_calls::ForcedCalls,
+    forced_xml_calls::ForcedParameters,
     reasoning::ReasoningFormat,
     xml_calls::{Names, Tag, TagRole, XmlCalls, XmlFormat},
 };
@@ -57,6 +59,29 @@ static REASONING: ReasoningFormat = ReasoningFormat {
     tool_marker_ends: false,
 };
 
+static FORCED: ForcedCalls = ForcedCalls {
+    block: Some([CALLS, CALLS_END]),
+    call: [CALL, CALL_END],
+    separator: "",
+    body,
+};
+
+static PARAMETERS: ForcedParameters = ForcedParameters {
+    start: |name, _| Segment::Literal(format!("<steptml:parameter name=\"{name}\">")),
+    end: "</steptml:parameter>",
+    after: "",
+};
+
+fn body(tool: &Tool) -> Segment {
+    Segment::sequence([
+        Segment::literal("function"),
+        Segment::marker(SEPARATOR),
+        Segment::Literal(format!("<steptml:invoke name=\"{}\">", tool.name)),
+        PARAMETERS.of(tool),
+        Segment::literal("</steptml:invoke>"),
+    ])
+}
+
 /// One choice's parsing.
 #[derive(Debug)]
 pub struct Step3(Chained<XmlCalls>);
@@ -92,6 +117,93 @@ impl Parser for Step3 {
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
         self.0.finish(reason, events);
     }
+
+    fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
+        let tools = FORCED.grammar(context);
+        Some(chained::grammar(&REASONING, tools, context))
+    }
 }
 
 weir_plugin_sdk::export_parser!(Step3);
+
+#[cfg(test)]
+mod tests {
+    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+
+    use super::*;
+
+    fn context(prompt_tail: &str) -> RequestContext {
+        let tool = Tool {
+            name: "get_weather".into(),
+            description: None,
+            parameters: r#"{"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"},
+                "unit": {"enum": ["C", "F"]}}, "required": ["city", "days"]}"#
+                .into(),
+            strict: false,
+        };
+        RequestContext {
+            tools: [tool].into(),
+            tool_choice: ToolChoice::Required,
+            prompt_tail: prompt_tail.into(),
+            ..RequestContext::default()
+        }
+    }
+
+    /// A text that a segment allows, with everything optional in it if `all`.
+    fn written(segment: &Segment, all: bool) -> String {
+        match segment {
+            Segment::Marker(text) | Segment::Literal(text) => text.clone(),
+            Segment::Until(end) => String::from("a \"b\" <") + end,
+            Segment::Json(_) => "12".into(),
+            Segment::Sequence(parts) => parts.iter().map(|part| written(part, all)).collect(),
+            Segment::Alternative(parts) => written(&parts[0], all),
+            Segment::Repeat { segment, min, .. } if all || *min > 0 => written(segment, all),
+            Segment::Repeat { .. } => String::new(),
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_forced_is_read_back() {
+        let context = context("");
+        let grammar = Step3::grammar("{}", &context).expect("a call is forced");
+        for (all, text, rest) in [
+            (
+                false,
+                "a \"b\" <</think><｜tool_calls_begin｜><｜tool_call_begin｜>function<｜tool_sep｜><steptml:invoke name=\"get_weather\">\
+             <steptml:parameter name=\"city\">a \"b\" <</steptml:parameter>\
+             <steptml:parameter name=\"days\">12</steptml:parameter>\
+             </steptml:invoke><｜tool_call_end｜><｜tool_calls_end｜>",
+                "}",
+            ),
+            (
+                true,
+                "a \"b\" <</think><｜tool_calls_begin｜><｜tool_call_begin｜>function<｜tool_sep｜><steptml:invoke name=\"get_weather\">\
+             <steptml:parameter name=\"city\">a \"b\" <</steptml:parameter>\
+             <steptml:parameter name=\"days\">12</steptml:parameter>\
+             <steptml:parameter name=\"unit\">C</steptml:parameter>\
+             </steptml:invoke><｜tool_call_end｜><｜tool_calls_end｜>",
+                ", \"unit\": \"C\"}",
+            ),
+        ] {
+            assert_eq!(written(&grammar, all), text);
+            let mut parser = Step3::new("{}", &context);
+            let mut events = Vec::new();
+            parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+            parser.finish(FinishReason::Stop, &mut events);
+            let mut reasoning = String::new();
+            let mut arguments = String::new();
+            for event in &events {
+                match event {
+                    Event::Reasoning { text } => reasoning.push_str(text),
+                    Event::CallArguments { delta, .. } => arguments.push_str(delta),
+                    Event::CallBegin { name, .. } => assert_eq!(name, "get_weather"),
+                    other => assert_eq!(other, &Event::CallEnd { index: 0 }),
+                }
+            }
+            assert_eq!(reasoning, "a \"b\" <");
+            let expected = String::from("{\"city\": \"a \\\"b\\\" <\", \"days\": 12") + rest;
+            assert_eq!(arguments, expected);
+        }
+    }
+}
