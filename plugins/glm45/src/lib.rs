@@ -146,6 +146,8 @@ weir_plugin_sdk::export_parser!(Glm45);
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use weir_plugin_sdk::{FragmentKind, ToolChoice};
 
     use super::*;
@@ -163,11 +165,12 @@ mod tests {
             tools: [tool].into(),
             tool_choice: ToolChoice::Required,
             prompt_tail: prompt_tail.into(),
+            parallel_tool_calls: true,
             ..RequestContext::default()
         }
     }
 
-    /// A text that a segment allows, with everything optional in it if `all`.
+    /// A text that a segment allows; if `all`, with everything optional in it, and two calls.
     fn written(segment: &Segment, all: bool) -> String {
         match segment {
             Segment::Marker(text) | Segment::Literal(text) => text.clone(),
@@ -175,8 +178,12 @@ mod tests {
             Segment::Json(_) => "12".into(),
             Segment::Sequence(parts) => parts.iter().map(|part| written(part, all)).collect(),
             Segment::Alternative(parts) => written(&parts[0], all),
-            Segment::Repeat { segment, min, .. } if all || *min > 0 => written(segment, all),
-            Segment::Repeat { .. } => String::new(),
+            Segment::Repeat {
+                segment, min, max, ..
+            } => {
+                let most = max.unwrap_or(2) as usize;
+                written(segment, all).repeat(if all { most } else { *min as usize })
+            }
             other => panic!("not expected: {other:?}"),
         }
     }
@@ -185,39 +192,39 @@ mod tests {
     fn what_is_forced_is_read_back() {
         let context = context("<|assistant|><think>");
         let grammar = Glm45::grammar("{}", &context).expect("a call is forced");
-        for (all, text, rest) in [
-            (
-                false,
-                "a \"b\" <</think><tool_call>get_weather<arg_key>city</arg_key><arg_value>a \"b\" <</arg_value>\
-             <arg_key>days</arg_key><arg_value>12</arg_value></tool_call>",
-                "}",
-            ),
-            (
-                true,
-                "a \"b\" <</think><tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>a \"b\" <</arg_value>\n\
-             <arg_key>days</arg_key>\n<arg_value>12</arg_value>\n\
-             <arg_key>unit</arg_key>\n<arg_value>C</arg_value>\n</tool_call>",
-                ", \"unit\": \"C\"}",
-            ),
-        ] {
-            assert_eq!(written(&grammar, all), text);
+        for (all, rest) in [(false, "}"), (true, ", \"unit\": \"C\"}")] {
             let mut parser = Glm45::new("{}", &context);
             let mut events = Vec::new();
-            parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+            let text = Fragment::new(written(&grammar, all), FragmentKind::Text);
+            parser.push(&text, &mut events);
             parser.finish(FinishReason::Stop, &mut events);
             let mut reasoning = String::new();
-            let mut arguments = String::new();
+            let mut arguments = Vec::new();
             for event in &events {
                 match event {
                     Event::Reasoning { text } => reasoning.push_str(text),
-                    Event::CallArguments { delta, .. } => arguments.push_str(delta),
-                    Event::CallBegin { name, .. } => assert_eq!(name, "get_weather"),
-                    other => assert_eq!(other, &Event::CallEnd { index: 0 }),
+                    Event::CallBegin { name, .. } => {
+                        assert_eq!(name, "get_weather");
+                        arguments.push(String::new());
+                    }
+                    Event::CallArguments { index, delta } => arguments[*index as usize] += delta,
+                    other => assert!(matches!(other, Event::CallEnd { .. }), "{other:?}"),
                 }
             }
             assert_eq!(reasoning, "a \"b\" <");
             let expected = String::from("{\"city\": \"a \\\"b\\\" <\", \"days\": 12") + rest;
-            assert_eq!(arguments, expected);
+            assert_eq!(arguments, vec![expected; 1 + usize::from(all)]);
         }
+    }
+
+    #[test]
+    fn a_call_is_forced_as_the_template_writes_it() {
+        let grammar =
+            Glm45::grammar("{}", &context("<|assistant|><think>")).expect("a call is forced");
+        assert_eq!(
+            written(&grammar, false),
+            "a \"b\" <</think><tool_call>get_weather<arg_key>city</arg_key><arg_value>a \"b\" <</arg_value>\
+             <arg_key>days</arg_key><arg_value>12</arg_value></tool_call>"
+        );
     }
 }
