@@ -1,39 +1,200 @@
-//! Stub of the parser `minimax_m2`: passes everything on as content until its family's format is written.
+//! Reasoning and tool parser for the format of MiniMax-M2: the reasoning, `</think>`, the answer, and calls in
+//! `<minimax:tool_call>`, each an `<invoke name="NAME">` that holds a `<parameter name="KEY">` for each argument.
+//!
+//! The prompt ends with `<think>`, so the model writes the end marker alone, and an output starts inside whatever the
+//! template says. These models are known to call a tool without ending the reasoning first, so a block's marker ends it,
+//! if it is a token of its own. A value stands between its tags as it is, without line breaks of the template's.
+//!
+//! Only the markers are this crate's; how they are read is the SDK's [`xml_calls`] and [`reasoning`].
+//!
+//! [`xml_calls`]: weir_plugin_sdk::xml_calls
+//! [`reasoning`]: weir_plugin_sdk::reasoning
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
-use weir_plugin_sdk::{Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles};
+use weir_plugin_sdk::{
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    chained::{self, Chained},
+    forced_calls::ForcedCalls,
+    forced_xml_calls::ForcedParameters,
+    reasoning::ReasoningFormat,
+    xml_calls::{Names, Tag, TagRole, XmlCalls, XmlFormat},
+};
+
+const THINK: &str = "<think>";
+const THINK_END: &str = "</think>";
+const CALLS: &str = "<minimax:tool_call>";
+const CALLS_END: &str = "</minimax:tool_call>";
+
+static TOOLS: XmlFormat = XmlFormat {
+    tags: &[
+        Tag::token(CALLS, TagRole::BlockStart),
+        Tag::token(CALLS_END, TagRole::BlockEnd),
+        Tag::text("<invoke name=", TagRole::CallStart),
+        Tag::text("</invoke>", TagRole::CallEnd),
+        Tag::text("<parameter name=", TagRole::ParameterStart),
+        Tag::text("</parameter>", TagRole::ParameterEnd),
+    ],
+    names: Names::InTag,
+    line_breaks: false,
+    string_attribute: "",
+};
+
+static REASONING: ReasoningFormat = ReasoningFormat {
+    turn: Cow::Borrowed("]~b]ai"),
+    start: Cow::Borrowed(THINK),
+    end: Cow::Borrowed(THINK_END),
+    starts_inside: true,
+    tool_marker_ends: true,
+};
+
+// Each call brings the line breaks around it, so that a single one stands as the template writes it.
+static FORCED: ForcedCalls = ForcedCalls {
+    block: Some([CALLS, CALLS_END]),
+    call: ["\n<invoke name=\"", "</invoke>\n"],
+    separator: "",
+    body,
+};
+
+static PARAMETERS: ForcedParameters = ForcedParameters {
+    start: |name, _| Segment::Literal(format!("<parameter name=\"{name}\">")),
+    end: "</parameter>",
+    after: "\n",
+};
+
+fn body(tool: &Tool) -> Segment {
+    Segment::sequence([
+        Segment::Literal(format!("{}\">\n", tool.name)),
+        PARAMETERS.of(tool),
+    ])
+}
 
 /// One choice's parsing.
 #[derive(Debug)]
-pub struct MinimaxM2;
+pub struct MinimaxM2(Chained<XmlCalls>);
 
 impl Parser for MinimaxM2 {
-    fn describe(_config: &str) -> Result<ParserInfo, String> {
+    fn describe(_: &str) -> Result<ParserInfo, String> {
         Ok(ParserInfo {
             name: "minimax_m2".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             roles: Roles {
-                tools: true,
                 reasoning: true,
+                tools: true,
             },
+            markers: [THINK, CALLS].map(Into::into).into(),
+            special_tokens: [THINK, THINK_END, CALLS, CALLS_END].map(Into::into).into(),
             ..ParserInfo::default()
         })
     }
 
-    fn new(_config: &str, _context: &RequestContext) -> Self {
-        Self
+    fn new(_: &str, context: &RequestContext) -> Self {
+        let tools = XmlCalls::new(&TOOLS, context);
+        Self(Chained::new(&REASONING, tools, &[CALLS], context))
     }
 
     fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
-        events.push(Event::Content(fragment.clone()));
+        self.0.push(fragment, events);
     }
 
-    fn finish(&mut self, _reason: FinishReason, _events: &mut Vec<Event>) {}
+    fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        self.0.finish(reason, events);
+    }
+
+    fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
+        let tools = FORCED.grammar(context);
+        Some(chained::grammar(&REASONING, tools, context))
+    }
 }
 
 weir_plugin_sdk::export_parser!(MinimaxM2);
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+
+    use super::*;
+
+    fn context(prompt_tail: &str) -> RequestContext {
+        let tool = Tool {
+            name: "get_weather".into(),
+            description: None,
+            parameters: r#"{"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"},
+                "unit": {"enum": ["C", "F"]}}, "required": ["city", "days"]}"#
+                .into(),
+            strict: false,
+        };
+        RequestContext {
+            tools: [tool].into(),
+            tool_choice: ToolChoice::Required,
+            prompt_tail: prompt_tail.into(),
+            parallel_tool_calls: true,
+            ..RequestContext::default()
+        }
+    }
+
+    /// A text that a segment allows; if `all`, with everything optional in it, and two calls.
+    fn written(segment: &Segment, all: bool) -> String {
+        match segment {
+            Segment::Marker(text) | Segment::Literal(text) => text.clone(),
+            Segment::Until(end) => String::from("a \"b\" <") + end,
+            Segment::Json(_) => "12".into(),
+            Segment::Sequence(parts) => parts.iter().map(|part| written(part, all)).collect(),
+            Segment::Alternative(parts) => written(&parts[0], all),
+            Segment::Repeat {
+                segment, min, max, ..
+            } => {
+                let most = max.unwrap_or(2) as usize;
+                written(segment, all).repeat(if all { most } else { *min as usize })
+            }
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_forced_is_read_back() {
+        let context = context("]~b]ai\n<think>\n");
+        let grammar = MinimaxM2::grammar("{}", &context).expect("a call is forced");
+        for (all, rest) in [(false, "}"), (true, ", \"unit\": \"C\"}")] {
+            let mut parser = MinimaxM2::new("{}", &context);
+            let mut events = Vec::new();
+            let text = Fragment::new(written(&grammar, all), FragmentKind::Text);
+            parser.push(&text, &mut events);
+            parser.finish(FinishReason::Stop, &mut events);
+            let mut reasoning = String::new();
+            let mut arguments = Vec::new();
+            for event in &events {
+                match event {
+                    Event::Reasoning { text } => reasoning.push_str(text),
+                    Event::CallBegin { name, .. } => {
+                        assert_eq!(name, "get_weather");
+                        arguments.push(String::new());
+                    }
+                    Event::CallArguments { index, delta } => arguments[*index as usize] += delta,
+                    other => assert!(matches!(other, Event::CallEnd { .. }), "{other:?}"),
+                }
+            }
+            assert_eq!(reasoning, "a \"b\" <");
+            let expected = String::from("{\"city\": \"a \\\"b\\\" <\", \"days\": 12") + rest;
+            assert_eq!(arguments, vec![expected; 1 + usize::from(all)]);
+        }
+    }
+
+    #[test]
+    fn a_call_is_forced_as_the_template_writes_it() {
+        let grammar =
+            MinimaxM2::grammar("{}", &context("]~b]ai\n<think>\n")).expect("a call is forced");
+        assert_eq!(
+            written(&grammar, false),
+            "a \"b\" <</think><minimax:tool_call>\n<invoke name=\"get_weather\">\n\
+             <parameter name=\"city\">a \"b\" <</parameter>\n<parameter name=\"days\">12</parameter>\n</invoke>\n\
+             </minimax:tool_call>"
+        );
+    }
+}

@@ -95,6 +95,8 @@ struct Splitter {
     state: State,
     /// White space that becomes markup if a marker follows.
     blank: FragmentBuffer,
+    /// Whether the prompt ends with the end marker: line breaks that the output starts with stand next to it.
+    ended_by_prompt: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +146,10 @@ impl MarkedReasoning {
                     State::LeadingContent
                 },
                 blank: FragmentBuffer::default(),
+                ended_by_prompt: context
+                    .prompt_tail
+                    .trim_end_matches(LINE_BREAKS)
+                    .ends_with(&*format.end),
                 markers,
                 ends: ends_count,
             },
@@ -271,7 +277,13 @@ impl Splitter {
 
     /// Hands out what is held back, as nothing more comes.
     fn release(&mut self, events: &mut Vec<Event>) {
-        let held = self.blank.take();
+        let markup = if self.state == State::LeadingContent && self.ended_by_prompt {
+            prefix(self.blank.text(), LINE_BREAKS)
+        } else {
+            0
+        };
+        let held = self.blank.split_off(markup);
+        self.blank.clear();
         match self.state {
             State::LeadingContent => events.extend(held.into_iter().map(Event::Content)),
             State::LeadingReasoning => {

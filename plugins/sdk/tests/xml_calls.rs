@@ -469,3 +469,30 @@ fn a_string_streams_as_it_comes() {
         assert_eq!(pushed(text), said, "{text}");
     }
 }
+
+#[test]
+fn where_names_stand_after_tags_a_start_tag_may_be_missing() {
+    for (inside, expected) in [
+        ("<k>s</k>a b</v><k>n</k><v>1</v>", r#"{"s": "a b", "n": 1}"#),
+        ("<k>n</k> 1</v>", r#"{"n": 1}"#),
+    ] {
+        let text = format!("<call>f{inside}</call>");
+        assert_eq!(
+            arguments(&AFTER_TAG, &text, FinishReason::Stop),
+            (expected.into(), true),
+            "{inside}"
+        );
+    }
+    // Which part is the name, nothing tells.
+    let events = run(
+        &AFTER_TAG,
+        &[Fragment::new(
+            "<call>fs</k><v>a</v></call>",
+            FragmentKind::Text,
+        )],
+        FinishReason::Stop,
+        false,
+    );
+    let raw = "fs</k><v>a</v>".into();
+    assert_eq!(events, [Event::CallAbandoned { index: 0, raw }]);
+}

@@ -85,7 +85,13 @@ impl TagReader for Calls {
                 self.tag(tag, written, events);
             }
             State::CallName => {
-                self.end_call_name(events);
+                if matches!(role, TagRole::NameEnd | TagRole::ValueStart) {
+                    // A parameter's start is missing: where the call's name ends, nothing tells.
+                    self.start_calls();
+                    self.state = State::Failed { begun: false };
+                } else {
+                    self.end_call_name(events);
+                }
                 self.tag(tag, written, events);
             }
             State::Call => self.tag_in_call(tag, written, events),
@@ -198,7 +204,11 @@ impl Calls {
             State::Call | State::NameEnded => {
                 self.raw.push(&text[..space], kind);
                 if space < text.len() {
-                    self.state = State::Failed { begun: true };
+                    // Where the tag that starts a value is missing, the value is there all the same.
+                    self.state = match self.state {
+                        State::NameEnded => State::Value,
+                        _ => State::Failed { begun: true },
+                    };
                 }
                 space
             }
