@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 use crate::types::{Event, FinishReason, Fragment, RequestContext};
 
 mod calls;
+mod ending;
 mod head;
 mod parameters;
 mod tag_scanner;

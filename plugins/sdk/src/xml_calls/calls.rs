@@ -11,7 +11,7 @@ use super::{
 use crate::{
     fragment_buffer::FragmentBuffer,
     schema_types::ToolTypes,
-    types::{Event, FinishReason, Fragment, FragmentKind, RequestContext},
+    types::{Event, Fragment, FragmentKind, RequestContext},
 };
 
 #[derive(Debug)]
@@ -22,13 +22,13 @@ pub(super) struct Calls {
     pub(super) state: State,
     pub(super) next_index: u32,
     /// Whether any tag came: white space at the end is content otherwise.
-    marked: bool,
+    pub(super) marked: bool,
     /// Whether a block is open.
     pub(super) in_block: bool,
     /// Whether a block's start came and the separator after it did not, in a format that has one.
-    in_type: bool,
+    pub(super) in_type: bool,
     /// White space outside calls since the last tag; in a type, text too.
-    blank: FragmentBuffer,
+    pub(super) blank: FragmentBuffer,
     /// What the model wrote of the open call, blocks' tags aside.
     pub(super) raw: FragmentBuffer,
     /// The tool and the parameters of the open call so far.
@@ -153,7 +153,7 @@ impl Calls {
         }
     }
 
-    fn in_value(&self) -> bool {
+    pub(super) fn in_value(&self) -> bool {
         matches!(self.state, State::Value | State::ValueEnd { .. })
     }
 
@@ -278,7 +278,7 @@ impl Calls {
     }
 
     /// The tag that starts a call is none after all.
-    fn refuse_call(&mut self, events: &mut Vec<Event>) {
+    pub(super) fn refuse_call(&mut self, events: &mut Vec<Event>) {
         if self.state == (State::CallHead { bare: false }) {
             self.start_calls();
             self.state = State::Failed { begun: false };
@@ -343,7 +343,7 @@ impl Calls {
     }
 
     /// The name of a call that no tag encloses ended.
-    fn end_call_name(&mut self, events: &mut Vec<Event>) {
+    pub(super) fn end_call_name(&mut self, events: &mut Vec<Event>) {
         self.start_calls();
         let name = self.raw.text().trim_matches(WHITE_SPACE);
         if name.is_empty() || name.contains(['\n', '{']) {
@@ -423,7 +423,7 @@ impl Calls {
     }
 
     /// Abandons the open call if there is one; `closed` when a tag says so, which makes white space before it markup.
-    fn abandon(&mut self, closed: bool, events: &mut Vec<Event>) {
+    pub(super) fn abandon(&mut self, closed: bool, events: &mut Vec<Event>) {
         let begun = match self.state {
             State::Blank | State::Content => return,
             State::CallHead { .. } | State::CallName => false,
@@ -442,64 +442,5 @@ impl Calls {
         self.raw.clear();
         self.value = None;
         self.state = State::Blank;
-    }
-
-    /// Whether what is withheld at the end is a piece of an end tag where one must come.
-    fn may_end_with(&self, held: &str) -> bool {
-        let awaited = match self.state {
-            State::Blank => self.in_block,
-            State::Call | State::ValueEnd { .. } => true,
-            State::Value => held.starts_with("</"),
-            _ => false,
-        };
-        let ends = |tag: &Tag| {
-            use TagRole::{BlockEnd, CallEnd, ParameterEnd};
-            matches!(tag.role, ParameterEnd | CallEnd | BlockEnd) && tag.text.starts_with(held)
-        };
-        awaited && self.format.tags.iter().any(ends)
-    }
-
-    /// The model stopped: a call that lacks no more than end tags is whole.
-    fn stop(&mut self, events: &mut Vec<Event>) {
-        match self.state {
-            State::Value if self.value.as_ref().is_some_and(Value::is_whole) => {
-                self.end_value(TagRole::CallEnd, events);
-            }
-            State::ValueEnd { .. } => self.end_value(TagRole::CallEnd, events),
-            State::Call => self.end_call(events),
-            State::CallName if self.tools.offers(self.raw.text().trim_matches(WHITE_SPACE)) => {
-                self.end_call_name(events);
-                self.end_call(events);
-            }
-            _ => {}
-        }
-    }
-
-    /// Nothing more comes than `held`, which was withheld as it may have become a tag.
-    pub(super) fn finish(
-        &mut self,
-        held: &[Fragment],
-        reason: FinishReason,
-        events: &mut Vec<Event>,
-    ) {
-        let cut = reason == FinishReason::Length;
-        let text: String = held.iter().map(|fragment| &*fragment.text).collect();
-        if cut && self.in_value() {
-            self.keep(held);
-        } else if text.is_empty() || !self.may_end_with(&text) {
-            for fragment in held {
-                self.text(&fragment.text, fragment.kind, events);
-            }
-        }
-        if !cut {
-            self.stop(events);
-        }
-        if self.state == (State::CallHead { bare: true }) {
-            self.refuse_call(events);
-        }
-        if !self.marked || self.in_type {
-            events.extend(self.blank.take().into_iter().map(Event::Content));
-        }
-        self.abandon(false, events);
     }
 }
