@@ -11,6 +11,7 @@ use crate::{
     marked_calls::MarkedCalls,
     reasoning::{MarkedReasoning, ReasoningFormat},
     types::{Event, FinishReason, Fragment, RequestContext},
+    xml_calls::XmlCalls,
 };
 
 /// A tool parser that can stand behind a reasoning parser.
@@ -33,6 +34,16 @@ impl ToolStage for MarkedCalls {
 }
 
 impl ToolStage for ListedCalls {
+    fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
+        self.push(fragment, events);
+    }
+
+    fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        self.finish(reason, events);
+    }
+}
+
+impl ToolStage for XmlCalls {
     fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
         self.push(fragment, events);
     }

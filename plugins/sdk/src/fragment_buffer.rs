@@ -33,6 +33,12 @@ impl FragmentBuffer {
         &self.text
     }
 
+    /// Where the first control fragment starts.
+    pub fn control_from(&self) -> Option<usize> {
+        let control = |run: &&(usize, FragmentKind)| run.1 == FragmentKind::Control;
+        self.runs.iter().find(control).map(|(start, _)| *start)
+    }
+
     /// Takes what stands from the byte `at` on.
     ///
     /// # Panics

@@ -3,7 +3,8 @@
 //! A plugin says what stands where; the host finds out which markers are tokens of the model at hand, checks the schemas
 //! and turns the tree into the constraint that its decoder, or a remote engine, takes. Plain data and ways to build it.
 
-use alloc::{boxed::Box, format, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::fmt::Write;
 
 use crate::types::{RequestContext, Tool, ToolChoice};
 
@@ -90,19 +91,27 @@ pub fn forced_tools(context: &RequestContext) -> impl Iterator<Item = &Tool> {
 pub fn json_string(text: &str) -> String {
     let mut literal = String::with_capacity(text.len() + 2);
     literal.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => literal.push_str("\\\""),
-            '\\' => literal.push_str("\\\\"),
-            '\n' => literal.push_str("\\n"),
-            '\r' => literal.push_str("\\r"),
-            '\t' => literal.push_str("\\t"),
-            control if control < ' ' => {
-                literal.push_str(&format!("\\u{:04x}", u32::from(control)));
-            }
-            other => literal.push(other),
-        }
-    }
+    push_escaped(text, &mut literal);
     literal.push('"');
     literal
+}
+
+/// Appends what stands for `text` inside a JSON string.
+pub fn push_escaped(text: &str, literal: &mut impl Write) {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| c < ' ' || c == '"' || c == '\\') {
+        let (plain, escaped) = rest.split_at(at);
+        // A string takes whatever is written to it.
+        let _ = literal.write_str(plain);
+        let _ = match escaped.as_bytes()[0] {
+            b'"' => literal.write_str("\\\""),
+            b'\\' => literal.write_str("\\\\"),
+            b'\n' => literal.write_str("\\n"),
+            b'\r' => literal.write_str("\\r"),
+            b'\t' => literal.write_str("\\t"),
+            control => write!(literal, "\\u{control:04x}"),
+        };
+        rest = &escaped[1..];
+    }
+    let _ = literal.write_str(rest);
 }

@@ -28,7 +28,9 @@ pub mod outcome;
 pub mod parser;
 pub mod post_processor;
 pub mod reasoning;
+pub mod schema_types;
 pub mod types;
+pub mod xml_calls;
 
 pub use grammar::Segment;
 pub use parser::Parser;

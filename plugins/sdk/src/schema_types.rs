@@ -1,0 +1,338 @@
+//! Which JSON types a tool's parameters may have, read from the JSON Schema that the request offers.
+//!
+//! For formats that write parameters as markup, where nothing in the text tells the string `5` from the number. A schema
+//! is read at the first call of its tool, once. It follows `type`, `enum`, `const`, `anyOf`, `oneOf`, `allOf`, `nullable`
+//! and references within the schema, so many of them at most; what it cannot follow is unknown, and an unknown type is
+//! any type. It never recurses and never fails: a schema that is not JSON names no types. It checks no value.
+
+use alloc::{string::String, vec::Vec};
+
+use crate::{
+    json_scanner::{JsonScanner, Step, decode_string},
+    types::Tool,
+};
+
+/// A set of JSON types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Types(u8);
+
+impl Types {
+    /// No type at all.
+    pub const NONE: Self = Self(0);
+    /// A string.
+    pub const STRING: Self = Self(1);
+    /// A number, whole or not.
+    pub const NUMBER: Self = Self(2);
+    /// `true` or `false`.
+    pub const BOOLEAN: Self = Self(4);
+    /// `null`.
+    pub const NULL: Self = Self(8);
+    /// An array.
+    pub const ARRAY: Self = Self(16);
+    /// An object.
+    pub const OBJECT: Self = Self(32);
+    /// Nothing is known: any JSON, or else a string.
+    pub const ANY: Self = Self(63 | 64);
+
+    /// Whether all of `other` is in it.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// All that is in one of them.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The types of this name in JSON Schema.
+    fn named(name: &str) -> Self {
+        match name {
+            "string" => Self::STRING,
+            "integer" | "number" => Self::NUMBER,
+            "boolean" => Self::BOOLEAN,
+            "null" => Self::NULL,
+            "array" => Self::ARRAY,
+            "object" => Self::OBJECT,
+            _ => Self::ANY,
+        }
+    }
+
+    /// The type of a JSON value, judged by its first byte.
+    pub fn of_value(value: &str) -> Self {
+        match value.as_bytes().first() {
+            Some(b'"') => Self::STRING,
+            Some(b'{') => Self::OBJECT,
+            Some(b'[') => Self::ARRAY,
+            Some(b't' | b'f') => Self::BOOLEAN,
+            Some(b'n') => Self::NULL,
+            Some(b'-' | b'0'..=b'9') => Self::NUMBER,
+            _ => Self::NONE,
+        }
+    }
+}
+
+/// The tools of a request and what is known of their parameters.
+#[derive(Debug, Default)]
+pub struct ToolTypes {
+    tools: Vec<ToolSchema>,
+}
+
+#[derive(Debug)]
+struct ToolSchema {
+    name: String,
+    schema: String,
+    /// Each parameter and its types, once the schema was read.
+    parameters: Option<Vec<(String, Types)>>,
+}
+
+impl ToolTypes {
+    /// What is known of these tools.
+    pub fn new(tools: &[Tool]) -> Self {
+        let schema = |tool: &Tool| ToolSchema {
+            name: tool.name.clone(),
+            schema: tool.parameters.clone(),
+            parameters: None,
+        };
+        Self {
+            tools: tools.iter().map(schema).collect(),
+        }
+    }
+
+    /// Whether a tool of this name is on offer.
+    pub fn offers(&self, tool: &str) -> bool {
+        self.tools.iter().any(|known| known.name == tool)
+    }
+
+    /// The types that the schema names for a parameter.
+    pub fn of(&mut self, tool: &str, parameter: &str) -> Types {
+        let parameters = self.parameters(tool).iter();
+        let known = parameters.filter(|(name, _)| name == parameter);
+        known.map(|(_, types)| *types).next().unwrap_or(Types::ANY)
+    }
+
+    /// Whether the tool may have this parameter: a tool of which nothing is known may have any.
+    pub fn may_have(&mut self, tool: &str, parameter: &str) -> bool {
+        let parameters = self.parameters(tool);
+        parameters.is_empty() || parameters.iter().any(|(name, _)| name == parameter)
+    }
+
+    fn parameters(&mut self, tool: &str) -> &[(String, Types)] {
+        let Some(known) = self.tools.iter_mut().find(|known| known.name == tool) else {
+            return &[];
+        };
+        let schema = &known.schema;
+        known.parameters.get_or_insert_with(|| {
+            let typed = |(name, property)| (name, types_of(schema, property));
+            properties(schema).into_iter().map(typed).collect()
+        })
+    }
+}
+
+/// The properties that a schema lists, in order, each with its own schema.
+pub fn properties(schema: &str) -> Vec<(String, &str)> {
+    member(schema, "properties").map_or_else(Vec::new, members)
+}
+
+/// How many schemas are followed to find the types of one parameter.
+const FOLLOWED: usize = 64;
+
+/// The types that values of `schema` may have; references are looked up in `root`.
+pub fn types_of(root: &str, schema: &str) -> Types {
+    let mut types = Types::NONE;
+    let mut open = Vec::from([schema]);
+    let mut followed = 0;
+    while let Some(schema) = open.pop() {
+        followed += 1;
+        if followed > FOLLOWED {
+            return Types::ANY;
+        }
+        types = types.or(follow(root, schema, &mut open));
+    }
+    types
+}
+
+/// What one schema says; the schemas that it hands the question on to are added to `open`.
+fn follow<'a>(root: &'a str, schema: &'a str, open: &mut Vec<&'a str>) -> Types {
+    let members = members(schema);
+    let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, v)| *v);
+    let nullable = match find("nullable") {
+        Some("true") => Types::NULL,
+        _ => Types::NONE,
+    };
+    if let Some(named) = find("type") {
+        let names = items(named).into_iter().chain([named]);
+        let types = names.filter_map(decode_string);
+        return types.fold(nullable, |types, name| types.or(Types::named(&name)));
+    }
+    if let Some(values) = find("enum") {
+        let types = items(values).into_iter().map(Types::of_value);
+        return types.fold(nullable, Types::or);
+    }
+    if let Some(value) = find("const") {
+        return nullable.or(Types::of_value(value));
+    }
+    let alternatives = ["anyOf", "oneOf", "allOf"].into_iter().filter_map(find);
+    let mut others: Vec<&str> = alternatives.flat_map(items).collect();
+    if let Some(reference) = find("$ref") {
+        match decode_string(reference).and_then(|pointer| resolve(root, &pointer)) {
+            Some(schema) => others.push(schema),
+            None => return Types::ANY,
+        }
+    }
+    if others.is_empty() {
+        return Types::ANY;
+    }
+    open.append(&mut others);
+    nullable
+}
+
+/// The schema that a reference within `root` stands for.
+fn resolve<'a>(root: &'a str, pointer: &str) -> Option<&'a str> {
+    let path = pointer.strip_prefix('#')?;
+    let mut steps = path.split('/').skip(1);
+    steps.try_fold(root, |schema, step| {
+        member(schema, &step.replace("~1", "/").replace("~0", "~"))
+    })
+}
+
+/// The value of one member of a JSON object.
+fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let found = members(object).into_iter().find(|(key, _)| key == name);
+    found.map(|(_, value)| value)
+}
+
+/// The members of a JSON object, in order; none when it is something else.
+pub fn members(object: &str) -> Vec<(String, &str)> {
+    let mut members = Vec::new();
+    let object = object.trim_matches(WHITE_SPACE);
+    if !object.starts_with('{') {
+        return members;
+    }
+    let mut scanner = JsonScanner::new();
+    let (mut at, mut start) = (0, 0);
+    let mut key = None;
+    loop {
+        let (used, step) = scanner.scan(&object[at..]);
+        at += used;
+        match step {
+            Step::Key => {
+                let literal = &object[at - scanner.unproven_string()..at];
+                key = decode_string(literal);
+            }
+            Step::ValueStart => start = at,
+            Step::ValueEnd => {
+                if let Some(key) = key.take() {
+                    members.push((key, &object[start..at]));
+                }
+            }
+            Step::Complete => return members,
+            Step::More | Step::Broken => return Vec::new(),
+        }
+    }
+}
+
+/// The items of a JSON array, in order; none when it is something else.
+pub fn items(array: &str) -> Vec<&str> {
+    let mut items = Vec::new();
+    let Some(mut rest) = array.trim_matches(WHITE_SPACE).strip_prefix('[') else {
+        return items;
+    };
+    loop {
+        rest = rest.trim_start_matches(WHITE_SPACE);
+        let Some(length) = value_length(rest) else {
+            return items;
+        };
+        items.push(&rest[..length]);
+        rest = rest[length..].trim_start_matches(WHITE_SPACE);
+        match rest.strip_prefix(',') {
+            Some(next) => rest = next,
+            None => return items,
+        }
+    }
+}
+
+/// How long the JSON value is that `text` starts with.
+fn value_length(text: &str) -> Option<usize> {
+    let mut scanner = JsonScanner::new();
+    let mut at = 0;
+    loop {
+        let (used, step) = scanner.scan(&text[at..]);
+        at += used;
+        match step {
+            Step::Complete => return Some(at),
+            Step::More | Step::Broken => return scanner.is_value().then_some(at),
+            Step::Key | Step::ValueStart | Step::ValueEnd => {}
+        }
+    }
+}
+
+/// Whether `text` is one JSON value and nothing else.
+pub fn is_json(text: &str) -> bool {
+    value_length(text) == Some(text.len())
+}
+
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &str = r##"{"type": "object", "$defs": {"Unit": {"enum": ["C", "F"]}, "Loop": {"$ref": "#/$defs/Loop"},
+        "a/b": {"type": "array", "items": {"type": "string"}}},
+        "properties": {"city": {"type": "string", "description": "{\"type\": \"integer\"}"}, "days": {"type": "integer"},
+        "note": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": null}, "unit": {"$ref": "#/$defs/Unit"},
+        "mixed": {"type": ["integer", "boolean"]}, "level": {"enum": [1, 2.5, null]}, "one": {"const": true},
+        "list": {"allOf": [{"$ref": "#/$defs/a~1b"}]}, "loop": {"$ref": "#/$defs/Loop"}, "lost": {"$ref": "#/$defs/None"},
+        "old": {"type": "object", "nullable": true}, "free": {"description": "anything"}, "always": true}}"##;
+
+    fn tools() -> ToolTypes {
+        ToolTypes::new(&[Tool {
+            name: "f".into(),
+            description: None,
+            parameters: SCHEMA.into(),
+            strict: false,
+        }])
+    }
+
+    #[test]
+    fn types_are_followed() {
+        let mut tools = tools();
+        for (parameter, types) in [
+            ("city", Types::STRING),
+            ("days", Types::NUMBER),
+            ("note", Types::STRING.or(Types::NULL)),
+            ("unit", Types::STRING),
+            ("mixed", Types::NUMBER.or(Types::BOOLEAN)),
+            ("level", Types::NUMBER.or(Types::NULL)),
+            ("one", Types::BOOLEAN),
+            ("list", Types::ARRAY),
+            ("old", Types::OBJECT.or(Types::NULL)),
+            ("loop", Types::ANY),
+            ("lost", Types::ANY),
+            ("free", Types::ANY),
+            ("always", Types::ANY),
+            ("absent", Types::ANY),
+        ] {
+            assert_eq!(tools.of("f", parameter), types, "{parameter}");
+        }
+        assert_eq!(tools.of("g", "city"), Types::ANY);
+        assert!(tools.may_have("f", "city") && !tools.may_have("f", "absent"));
+        assert!(tools.may_have("g", "absent"));
+    }
+
+    #[test]
+    fn what_is_no_schema_says_nothing() {
+        for schema in ["", "null", "[]", "{", r#"{"properties": 3}"#, "{\"a\" 1}"] {
+            assert!(properties(schema).is_empty(), "{schema}");
+            let mut deep = String::from(schema);
+            deep.push_str(&"[".repeat(100_000));
+            assert!(properties(&deep).is_empty());
+        }
+        assert_eq!(
+            items("[1 , \"a,b\",[2], {}]"),
+            ["1", "\"a,b\"", "[2]", "{}"]
+        );
+        assert!(is_json("-1.5e3") && !is_json("007") && !is_json("1 2") && !is_json(""));
+    }
+}
