@@ -16,6 +16,7 @@ pub mod chained;
 mod component;
 pub mod config_reader;
 pub mod forced_calls;
+pub mod forced_xml_calls;
 pub mod fragment_buffer;
 pub mod grammar;
 pub mod id_with_name;

@@ -197,7 +197,7 @@ fn resolve<'a>(root: &'a str, pointer: &str) -> Option<&'a str> {
 }
 
 /// The value of one member of a JSON object.
-fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+pub fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     let found = members(object).into_iter().find(|(key, _)| key == name);
     found.map(|(_, value)| value)
 }

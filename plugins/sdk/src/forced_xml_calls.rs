@@ -1,0 +1,247 @@
+//! How the families of [`crate::xml_calls`] are forced: a tool's parameters as a tree of [`Segment`]s, for the body that
+//! [`crate::forced_calls`] puts between a call's tags.
+//!
+//! Parameters stand in the schema's order, those it requires always, the others if the model likes. Invariants: what is
+//! forced is read back as the same arguments, as long as the model does not write the end of the call into a text;
+//! a value is JSON by its schema where it cannot be a string, one of the listed texts or a pattern where the schema says
+//! so and nothing else can be read into it, and free text up to the end tag otherwise.
+
+use alloc::{boxed::Box, format, string::String, vec::Vec};
+
+use crate::{
+    grammar::Segment,
+    json_scanner::decode_string,
+    schema_types::{Types, items, member, properties, types_of},
+    types::Tool,
+};
+
+/// How a family writes a parameter.
+#[derive(Debug)]
+pub struct ForcedParameters {
+    /// What stands before the value of a parameter of this name; whether the value is a text or JSON.
+    pub start: fn(&str, bool) -> Segment,
+    /// What ends a value, with the line break before the tag if there is one. No text can hold it.
+    pub end: &'static str,
+    /// What stands after that.
+    pub after: &'static str,
+}
+
+/// What a value must be.
+enum Value {
+    /// Any text without the end.
+    Text,
+    /// One of these texts.
+    OneOf(Vec<String>),
+    /// A text that matches this pattern.
+    Pattern(String),
+    /// JSON by this schema.
+    Json(String),
+}
+
+impl ForcedParameters {
+    /// All parameters of a call of this tool.
+    pub fn of(&self, tool: &Tool) -> Segment {
+        let schema = &tool.parameters;
+        let required: Vec<String> = member(schema, "required")
+            .map(items)
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(decode_string)
+            .collect();
+        Segment::sequence(properties(schema).into_iter().map(|(name, property)| {
+            let parameter = self.parameter(&name, value(schema, property));
+            if required.contains(&name) {
+                return parameter;
+            }
+            Segment::Repeat {
+                segment: Box::new(parameter),
+                separator: None,
+                min: 0,
+                max: Some(1),
+            }
+        }))
+    }
+
+    fn parameter(&self, name: &str, value: Value) -> Segment {
+        let start = (self.start)(name, !matches!(value, Value::Json(_)));
+        let value = match value {
+            Value::Text => Segment::Until(self.end.into()),
+            Value::OneOf(texts) => self.ended(Segment::Alternative(
+                texts.into_iter().map(Segment::Literal).collect(),
+            )),
+            Value::Pattern(pattern) => self.ended(Segment::Pattern(pattern)),
+            Value::Json(schema) => self.ended(Segment::Json(schema)),
+        };
+        let after = (!self.after.is_empty()).then(|| Segment::literal(self.after));
+        Segment::sequence([start, value].into_iter().chain(after))
+    }
+
+    fn ended(&self, value: Segment) -> Segment {
+        Segment::sequence([value, Segment::marker(self.end)])
+    }
+}
+
+/// What a property of this schema, which is a part of `root`, must be.
+fn value(root: &str, property: &str) -> Value {
+    let types = types_of(root, property);
+    if !types.has(Types::STRING) {
+        return Value::Json(with_definitions(root, property));
+    }
+    if types != Types::STRING {
+        return Value::Text;
+    }
+    let listed = member(property, "enum").map(items);
+    let listed = listed.or_else(|| member(property, "const").map(|value| [value].into()));
+    if let Some(listed) = listed {
+        let texts: Vec<String> = listed.into_iter().filter_map(decode_string).collect();
+        if !texts.is_empty() && !texts.iter().any(|text| text.contains('<')) {
+            return Value::OneOf(texts);
+        }
+    }
+    let pattern = member(property, "pattern").and_then(decode_string);
+    match pattern.as_deref().and_then(whole_pattern) {
+        Some(pattern) => Value::Pattern(pattern.into()),
+        None => Value::Text,
+    }
+}
+
+/// A schema's pattern that matches a text as a whole, if it means the same in the `regex` crate and can match no tag.
+fn whole_pattern(pattern: &str) -> Option<&str> {
+    let whole = pattern.strip_prefix('^')?.strip_suffix('$')?;
+    let mut rest = whole;
+    while let Some(at) = rest.find(['\\', '.', '<', '(', '[', '^', '$', '|']) {
+        let (length, plain) = match (&rest[at..at + 1], rest[at + 1..].chars().next()) {
+            // Escapes of punctuation, and digits.
+            ("\\", Some(c)) => (2, c == 'd' || (c.is_ascii_punctuation() && c != '<')),
+            ("(", next) => (1, next != Some('?')),
+            ("[", next) => (1, next != Some('^')),
+            _ => (1, false),
+        };
+        if !plain {
+            return None;
+        }
+        rest = &rest[at + length..];
+    }
+    Some(whole)
+}
+
+/// A part of a schema as a schema of its own: the definitions that it may refer to go with it.
+fn with_definitions(root: &str, property: &str) -> String {
+    let Some(rest) = property.trim_start().strip_prefix('{') else {
+        return property.into();
+    };
+    if !property.contains("\"$ref\"") {
+        return property.into();
+    }
+    let mut schema = String::from("{");
+    for name in ["$defs", "definitions"] {
+        if let Some(definitions) = member(root, name)
+            && member(property, name).is_none()
+        {
+            schema.push_str(&format!("\"{name}\": {definitions}, "));
+        }
+    }
+    schema.push_str(rest);
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARAMETERS: ForcedParameters = ForcedParameters {
+        start: |name, text| Segment::Literal(format!("<p {name} {text}>")),
+        end: "</p>",
+        after: "\n",
+    };
+
+    fn forced(property: &str, rest: &str) -> Segment {
+        let tool = Tool {
+            name: "f".into(),
+            description: None,
+            parameters: format!(
+                r#"{{"properties": {{"a": {property}}}, "required": ["a"]{rest}}}"#
+            ),
+            strict: false,
+        };
+        PARAMETERS.of(&tool)
+    }
+
+    fn parameter(text: bool, value: Segment) -> Segment {
+        let start = Segment::Literal(format!("<p a {text}>"));
+        Segment::sequence([Segment::sequence([start, value, Segment::literal("\n")])])
+    }
+
+    fn ended(value: Segment) -> Segment {
+        Segment::sequence([value, Segment::marker("</p>")])
+    }
+
+    #[test]
+    fn a_value_is_forced_as_its_schema_asks() {
+        let free = || parameter(true, Segment::Until("</p>".into()));
+        for property in [
+            r#"{"type": "string"}"#,
+            r#"{"type": ["string", "null"]}"#,
+            r#"{"enum": ["a<b"]}"#,
+            r#"{"type": "string", "pattern": "a"}"#,
+            r#"{"type": "string", "pattern": "^.*$"}"#,
+            r#"{"type": "string", "pattern": "^(?=a)a$"}"#,
+            r#"{"type": "string", "pattern": "^[^a]$"}"#,
+            r#"{"type": "string", "pattern": "^a|b$"}"#,
+            "{}",
+        ] {
+            assert_eq!(forced(property, ""), free(), "{property}");
+        }
+        assert_eq!(
+            forced(r#"{"enum": ["a", "b\n"]}"#, ""),
+            parameter(
+                true,
+                ended(Segment::Alternative(
+                    ["a", "b\n"].map(Segment::literal).into()
+                ))
+            )
+        );
+        assert_eq!(
+            forced(r#"{"type": "string", "pattern": "^\\d{4}-[0-9]+\\.$"}"#, ""),
+            parameter(true, ended(Segment::Pattern(r"\d{4}-[0-9]+\.".into())))
+        );
+        let number = r#"{"type": "integer", "minimum": 1}"#;
+        assert_eq!(
+            forced(number, ""),
+            parameter(false, ended(Segment::Json(number.into())))
+        );
+        assert_eq!(
+            forced(
+                r##"{"$ref": "#/$defs/N"}"##,
+                r#", "$defs": {"N": {"type": "array"}}"#
+            ),
+            parameter(
+                false,
+                ended(Segment::Json(
+                    r##"{"$defs": {"N": {"type": "array"}}, "$ref": "#/$defs/N"}"##.into()
+                ))
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_not_required_is_optional() {
+        let tool = Tool {
+            name: "f".into(),
+            description: None,
+            parameters: r#"{"properties": {"a": {"type": "string"}}}"#.into(),
+            strict: false,
+        };
+        let Segment::Sequence(parameters) = PARAMETERS.of(&tool) else {
+            panic!("a sequence");
+        };
+        assert!(matches!(
+            parameters.as_slice(),
+            [Segment::Repeat {
+                min: 0,
+                max: Some(1),
+                ..
+            }]
+        ));
+    }
+}
