@@ -19,6 +19,7 @@ use weir_plugin_sdk::{
 };
 
 mod config;
+mod forced;
 
 /// The added token in every tag.
 const DSML: &str = "｜DSML｜";
@@ -59,7 +60,8 @@ pub struct DeepseekDsml(XmlCalls);
 
 impl Parser for DeepseekDsml {
     fn describe(config: &str) -> Result<ParserInfo, String> {
-        let version = config::read(config)?;
+        let forced = forced::calls(config::read(config)?);
+        let block = forced.block.map(|[start, _]| start.trim_end());
         Ok(ParserInfo {
             name: "deepseek_dsml".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -67,7 +69,11 @@ impl Parser for DeepseekDsml {
                 tools: true,
                 ..Roles::default()
             },
-            markers: [version.block[0], version.call[0]].map(Into::into).into(),
+            markers: block
+                .into_iter()
+                .chain([forced.call[0]])
+                .map(Into::into)
+                .collect(),
             special_tokens: [DSML].map(Into::into).into(),
             default_config: config::DEFAULT.into(),
             ..ParserInfo::default()
@@ -84,6 +90,12 @@ impl Parser for DeepseekDsml {
 
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
         self.0.finish(reason, events);
+    }
+
+    fn grammar(config: &str, context: &RequestContext) -> Option<Segment> {
+        // A configuration that cannot be read was refused at load.
+        let version = config::read(config).ok()?;
+        forced::calls(version).grammar(context)
     }
 }
 
