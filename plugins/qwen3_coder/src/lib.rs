@@ -9,10 +9,12 @@
 
 extern crate alloc;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    forced_calls::ForcedCalls,
+    forced_xml_calls::ForcedParameters,
     xml_calls::{Names, Tag, TagRole, XmlCalls, XmlFormat},
 };
 
@@ -32,6 +34,27 @@ static FORMAT: XmlFormat = XmlFormat {
     line_breaks: true,
     string_attribute: "",
 };
+
+static FORCED: ForcedCalls = ForcedCalls {
+    block: None,
+    call: [START, END],
+    separator: "\n",
+    body,
+};
+
+static PARAMETERS: ForcedParameters = ForcedParameters {
+    start: |name, _| Segment::Literal(format!("<parameter={name}>\n")),
+    end: "\n</parameter>",
+    after: "\n",
+};
+
+fn body(tool: &Tool) -> Segment {
+    Segment::sequence([
+        Segment::Literal(format!("\n<function={}>\n", tool.name)),
+        PARAMETERS.of(tool),
+        Segment::literal("</function>\n"),
+    ])
+}
 
 /// One choice's parsing.
 #[derive(Debug)]
@@ -63,6 +86,97 @@ impl Parser for Qwen3Coder {
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
         self.0.finish(reason, events);
     }
+
+    fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
+        FORCED.grammar(context)
+    }
 }
 
 weir_plugin_sdk::export_parser!(Qwen3Coder);
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+
+    use super::*;
+
+    fn context() -> RequestContext {
+        let tool = Tool {
+            name: "write_file".into(),
+            description: None,
+            parameters: r#"{"type": "object", "properties": {"path": {"type": "string"},
+                "mode": {"type": "string", "enum": ["append", "replace"]}, "lines": {"type": "array"},
+                "note": {"type": "string"}}, "required": ["path", "lines"]}"#
+                .into(),
+            strict: false,
+        };
+        RequestContext {
+            tools: [tool].into(),
+            tool_choice: ToolChoice::Required,
+            ..RequestContext::default()
+        }
+    }
+
+    /// A text that a segment allows: everything optional in it if `all`.
+    fn written(segment: &Segment, all: bool) -> String {
+        match segment {
+            Segment::Marker(text) | Segment::Literal(text) => text.clone(),
+            Segment::Until(end) => format!("a \"b\"\n</p\n{end}"),
+            Segment::Json(_) => "[1e5, \"</parameter>\"]".into(),
+            Segment::Sequence(parts) => parts.iter().map(|part| written(part, all)).collect(),
+            Segment::Alternative(parts) => written(&parts[usize::from(all)], all),
+            Segment::Repeat { segment, min, .. } if all || *min > 0 => written(segment, all),
+            Segment::Repeat { .. } => String::new(),
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+
+    fn read(text: &str, context: &RequestContext) -> Vec<Event> {
+        let mut parser = Qwen3Coder::new("{}", context);
+        let mut events = Vec::new();
+        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+        parser.finish(FinishReason::Stop, &mut events);
+        events
+    }
+
+    #[test]
+    fn what_is_forced_is_read_back() {
+        let context = context();
+        let grammar = Qwen3Coder::grammar("{}", &context).expect("a call is forced");
+        let text = r#""path": "a \"b\"\n</p\n""#;
+        let json = r#""lines": [1e5, "</parameter>"]"#;
+        let note = r#""note": "a \"b\"\n</p\n""#;
+        for (all, expected) in [
+            (false, format!("{{{text}, {json}}}")),
+            (
+                true,
+                format!("{{{text}, \"mode\": \"replace\", {json}, {note}}}"),
+            ),
+        ] {
+            let events = read(&written(&grammar, all), &context);
+            let arguments: String = events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::CallArguments { delta, .. } => Some(delta.as_str()),
+                    Event::Content(_) => panic!("{events:?}"),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(arguments, expected);
+            assert_eq!(events.last(), Some(&Event::CallEnd { index: 0 }));
+        }
+    }
+
+    #[test]
+    fn a_call_is_forced_as_the_template_writes_it() {
+        let grammar = Qwen3Coder::grammar("{}", &context()).expect("a call is forced");
+        assert_eq!(
+            written(&grammar, false),
+            "<tool_call>\n<function=write_file>\n<parameter=path>\na \"b\"\n</p\n\n</parameter>\n\
+             <parameter=lines>\n[1e5, \"</parameter>\"]\n</parameter>\n</function>\n</tool_call>"
+        );
+        assert_eq!(Qwen3Coder::grammar("{}", &RequestContext::default()), None);
+    }
+}

@@ -5,7 +5,7 @@
 //! and references within the schema, so many of them at most; what it cannot follow is unknown, and an unknown type is
 //! any type. It never recurses and never fails: a schema that is not JSON names no types. It checks no value.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use crate::{
     json_scanner::{JsonScanner, Step, decode_string},
@@ -83,7 +83,7 @@ struct ToolSchema {
     name: String,
     schema: String,
     /// Each parameter and its types, once the schema was read.
-    parameters: Option<Vec<(String, Types)>>,
+    parameters: Option<BTreeMap<String, Types>>,
 }
 
 impl ToolTypes {
@@ -106,26 +106,23 @@ impl ToolTypes {
 
     /// The types that the schema names for a parameter.
     pub fn of(&mut self, tool: &str, parameter: &str) -> Types {
-        let parameters = self.parameters(tool).iter();
-        let known = parameters.filter(|(name, _)| name == parameter);
-        known.map(|(_, types)| *types).next().unwrap_or(Types::ANY)
+        let known = self.parameters(tool).and_then(|known| known.get(parameter));
+        known.copied().unwrap_or(Types::ANY)
     }
 
     /// Whether the tool may have this parameter: a tool of which nothing is known may have any.
     pub fn may_have(&mut self, tool: &str, parameter: &str) -> bool {
-        let parameters = self.parameters(tool);
-        parameters.is_empty() || parameters.iter().any(|(name, _)| name == parameter)
+        self.parameters(tool)
+            .is_none_or(|known| known.is_empty() || known.contains_key(parameter))
     }
 
-    fn parameters(&mut self, tool: &str) -> &[(String, Types)] {
-        let Some(known) = self.tools.iter_mut().find(|known| known.name == tool) else {
-            return &[];
-        };
+    fn parameters(&mut self, tool: &str) -> Option<&BTreeMap<String, Types>> {
+        let known = self.tools.iter_mut().find(|known| known.name == tool)?;
         let schema = &known.schema;
-        known.parameters.get_or_insert_with(|| {
+        Some(known.parameters.get_or_insert_with(|| {
             let typed = |(name, property)| (name, types_of(schema, property));
             properties(schema).into_iter().map(typed).collect()
-        })
+        }))
     }
 }
 

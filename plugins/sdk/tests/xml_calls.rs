@@ -71,6 +71,15 @@ static TYPED: XmlFormat = XmlFormat {
 
 const FORMATS: [&XmlFormat; 4] = [&IN_TAG, &AFTER_TAG, &AROUND, &TYPED];
 
+/// Longer than any name of a tool or a parameter.
+const LONG_NAME: &str = concat!(
+    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+);
+
 const PIECES: &[&str] = &[
     "<call>",
     "</call>",
@@ -127,6 +136,10 @@ const PIECES: &[&str] = &[
     "[1,",
     "007",
     "plain text",
+    "12345678901234567890123456789012345678901234567890123456789012345678901234567890",
+    "                                                                                ",
+    "true                                                                            x",
+    LONG_NAME,
     "</",
     "</p",
     "</cal",
@@ -262,6 +275,47 @@ proptest! {
     }
 }
 
+/// Well-formed calls, cut off or spoilt at one place.
+fn nearly_well_formed() -> impl Strategy<Value = String> {
+    let value = prop::sample::select(PIECES.to_vec());
+    let parameter = prop::sample::select(vec!["s", "n", "b", "o", "free", "t", "a", "other"]);
+    let parameters = prop::collection::vec((parameter, prop::collection::vec(value, 0..4)), 0..4);
+    let calls = prop::collection::vec(parameters, 1..3);
+    (calls, any::<prop::sample::Index>(), 0..PIECES.len() + 1).prop_map(|(calls, at, spoil)| {
+        let mut text = String::from("Well. ");
+        for parameters in calls {
+            text.push_str("<call>\n<f=f>\n");
+            for (name, values) in parameters {
+                text.push_str(&format!("<p={name}>\n{}\n</p>\n", values.concat()));
+            }
+            text.push_str("</f>\n</call>");
+        }
+        let at = text.floor_char_boundary(at.index(text.len()));
+        match PIECES.get(spoil) {
+            Some(piece) => text.insert_str(at, piece),
+            None => text.truncate(at),
+        }
+        text
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn chunking_changes_no_call(
+        text in nearly_well_formed(),
+        cuts in prop::collection::vec(0..9u8, 1..12),
+        reason in prop::sample::select(vec![FinishReason::Stop, FinishReason::Length]),
+    ) {
+        let fragments = [Fragment::new(text.as_str(), FragmentKind::Text)];
+        let whole = run(&IN_TAG, &fragments, reason, false);
+        check(&whole);
+        prop_assert_eq!(&run(&IN_TAG, &cut(&fragments, &[0]), reason, false), &whole);
+        prop_assert_eq!(&run(&IN_TAG, &cut(&fragments, &cuts), reason, false), &whole);
+    }
+}
+
 /// The arguments of the only call in a text, and whether it ended well.
 fn arguments(format: &'static XmlFormat, text: &str, reason: FinishReason) -> (String, bool) {
     let fragment = Fragment::new(text, FragmentKind::Text);
@@ -381,4 +435,37 @@ fn a_cut_off_call_is_abandoned_and_a_stopped_one_is_not() {
         )
         .1
     );
+}
+
+#[test]
+fn a_string_streams_as_it_comes() {
+    let mut parser = XmlCalls::new(&IN_TAG, &context(false));
+    let mut pushed = |text: &str| {
+        let mut events = Vec::new();
+        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+        let delta = |event| match event {
+            Event::CallBegin { .. } => String::from("begin "),
+            Event::CallArguments { delta, .. } => delta.to_string(),
+            Event::CallEnd { .. } => String::from(" end"),
+            other => panic!("{other:?}"),
+        };
+        events.into_iter().map(delta).collect::<String>()
+    };
+    for (text, said) in [
+        ("<call>\n<f=f", ""),
+        (">", "begin "),
+        ("\n<p=s>", "{\"s\": \""),
+        ("\nab", "ab"),
+        ("c\n", "c"),
+        ("<", ""),
+        ("b>", "\\n<b>"),
+        ("</p>", ""),
+        ("\n<p=o>\n", "\""),
+        ("twelve", ", \"o\": \"twelve"),
+        ("</p><p=n>1", "\""),
+        ("2</p>\n</f>", ", \"n\": 12} end"),
+        ("\n</call>", ""),
+    ] {
+        assert_eq!(pushed(text), said, "{text}");
+    }
 }

@@ -3,7 +3,7 @@
 //! What [`super`] promises is kept here and, for what stands in a call, in [`super::parameters`]. A state that cannot take
 //! a tag gives itself up for one that can, so that every tag is taken at last.
 
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, collections::BTreeSet, string::String, vec::Vec};
 
 use super::{
     Names, Spelling, Tag, TagRole, XmlFormat, head::Head, tag_scanner::TagReader, value::Value,
@@ -33,7 +33,7 @@ pub(super) struct Calls {
     pub(super) raw: FragmentBuffer,
     /// The tool and the parameters of the open call so far.
     pub(super) tool: String,
-    pub(super) parameters: Vec<String>,
+    pub(super) parameters: BTreeSet<String>,
     /// The value that is being read.
     pub(super) value: Option<Value>,
 }
@@ -142,7 +142,7 @@ impl Calls {
             blank: FragmentBuffer::default(),
             raw: FragmentBuffer::default(),
             tool: String::new(),
-            parameters: Vec::new(),
+            parameters: BTreeSet::new(),
             value: None,
         }
     }
@@ -176,11 +176,23 @@ impl Calls {
             {
                 self.head(text, kind, events)
             }
-            State::CallHead { .. }
-            | State::CallName
-            | State::ParameterHead { .. }
-            | State::Failed { .. } => {
+            State::CallHead { .. } | State::Failed { .. } => {
                 self.raw.push(text, kind);
+                text.len()
+            }
+            State::CallName => {
+                self.raw.push(text, kind);
+                if self.raw.text().len() > LONGEST_HEAD {
+                    self.start_calls();
+                    self.state = State::Failed { begun: false };
+                }
+                text.len()
+            }
+            State::ParameterHead { from } => {
+                self.raw.push(text, kind);
+                if self.raw.text().len() - from > LONGEST_HEAD {
+                    self.refuse_parameter(from, events);
+                }
                 text.len()
             }
             State::Call | State::NameEnded => {

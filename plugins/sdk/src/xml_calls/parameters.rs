@@ -61,7 +61,7 @@ impl Calls {
         self.value = Some(if repeated {
             value.repeated()
         } else {
-            self.parameters.push(head.name);
+            self.parameters.insert(head.name);
             value.open(events)
         });
         self.state = State::Value;

@@ -21,6 +21,8 @@ pub(super) struct Value {
     before: String,
     /// What came of a value that may yet not be a string; `None` when it is a string.
     held: Option<String>,
+    /// With how much white space `held` starts.
+    space: usize,
     /// Whether a line break at either end is the template's.
     line_breaks: bool,
     /// Whether nothing came yet.
@@ -32,7 +34,7 @@ pub(super) struct Value {
 }
 
 const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
-/// Up to this length a value that may be a number is looked at again with each piece of it.
+/// So much of a value tells whether it may be JSON. What it is, is known at its end.
 const LONGEST_LOOK: usize = 64;
 
 impl Value {
@@ -43,6 +45,7 @@ impl Value {
             types,
             before,
             held: Some(String::new()),
+            space: 0,
             line_breaks,
             at_start: true,
             line_break: false,
@@ -80,7 +83,9 @@ impl Value {
             None => self.push_string(text, events),
             Some(held) => {
                 held.push_str(text);
-                if self.types.has(Types::STRING) && !may_be_json(held, self.types) {
+                let rest = &held[self.space..];
+                self.space += rest.len() - rest.trim_start_matches(WHITE_SPACE).len();
+                if self.types.has(Types::STRING) && !may_be_json(&held[self.space..], self.types) {
                     self.become_string(events);
                 }
             }
@@ -183,9 +188,10 @@ fn json(text: &str, types: Types) -> Option<&str> {
     (of != Types::NONE && types.has(of) && is_json(text)).then_some(text)
 }
 
-/// Whether a value that starts with `text` may be of a type other than string.
+/// Whether a value that starts with `text`, which does not start with white space, may be of a type other than string.
 fn may_be_json(text: &str, types: Types) -> bool {
-    let text = text.trim_matches(WHITE_SPACE);
+    let looked_at = &text[..text.floor_char_boundary(LONGEST_LOOK)];
+    let text = looked_at.trim_end_matches(WHITE_SPACE);
     let begins = |words: &[&str]| words.iter().any(|word| word.starts_with(text));
     match text.as_bytes().first() {
         None => true,
@@ -194,7 +200,7 @@ fn may_be_json(text: &str, types: Types) -> bool {
         Some(b'"') => types == Types::ANY,
         Some(b'-' | b'0'..=b'9') => {
             let of_number = |byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
-            types.has(Types::NUMBER) && (text.len() > LONGEST_LOOK || text.bytes().all(of_number))
+            types.has(Types::NUMBER) && text.bytes().all(of_number)
         }
         Some(b't' | b'f') => types.has(Types::BOOLEAN) && begins(&["true", "false"]),
         Some(b'n') => types.has(Types::NULL) && begins(&["null"]),
