@@ -3,7 +3,7 @@
 //!
 //! Invariant: recursion is bounded, because a [`Segment`] that came from a plugin is no deeper than its limit.
 
-use std::fmt::Write as _;
+use std::{cmp::Reverse, fmt::Write as _};
 
 use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
 use serde_json::{Value, json};
@@ -97,20 +97,37 @@ impl LarkWriter<'_> {
         })
     }
 
-    /// The control token that is this marker.
-    fn token(&self, marker: &str) -> Option<usize> {
-        (0..self.vocabulary.len()).find(|id| {
-            u32::try_from(*id).is_ok_and(|id| {
-                self.vocabulary.kind(id) != TokenKind::Normal
-                    && self.vocabulary.bytes(id) == Some(marker.as_bytes())
-            })
-        })
+    /// The first control token in this marker, the longest of those that start there, with what stands before and after.
+    fn split<'m>(&self, marker: &'m str) -> Option<(&'m str, usize, &'m str)> {
+        let controls = (0..self.vocabulary.len()).filter_map(|id| {
+            let index = u32::try_from(id).ok()?;
+            let text = self.vocabulary.bytes(index)?;
+            let control = self.vocabulary.kind(index) != TokenKind::Normal;
+            let text = std::str::from_utf8(text).ok()?;
+            (control && !text.is_empty()).then_some((id, text))
+        });
+        let found = controls.filter_map(|(id, text)| Some((marker.find(text)?, id, text)));
+        let (at, id, text) = found.min_by_key(|(at, _, text)| (*at, Reverse(text.len())))?;
+        Some((&marker[..at], id, &marker[at + text.len()..]))
     }
 
+    /// A marker that is a token, or text, or text around a token.
     fn marker(&self, marker: &str) -> String {
-        match self.token(marker) {
-            Some(id) => format!("<[{id}]>"),
-            None => literal(marker),
+        let mut parts = Vec::new();
+        let mut rest = marker;
+        while let Some((before, id, after)) = self.split(rest) {
+            if !before.is_empty() {
+                parts.push(literal(before));
+            }
+            parts.push(format!("<[{id}]>"));
+            rest = after;
+        }
+        if !rest.is_empty() || parts.is_empty() {
+            parts.push(literal(rest));
+        }
+        match parts.as_slice() {
+            [one] => one.clone(),
+            parts => format!("({})", parts.join(" ")),
         }
     }
 
@@ -124,9 +141,15 @@ impl LarkWriter<'_> {
     }
 
     fn until(&mut self, marker: &str) -> String {
-        if let Some(id) = self.token(marker) {
-            let text = self.text_without(&[marker.to_owned()]);
-            return format!("({text} <[{id}]>)");
+        if let Some((before, ..)) = self.split(marker) {
+            // The token ends the text, which has to end as the marker starts.
+            let text = if before.is_empty() {
+                self.text_without(&[marker.to_owned()])
+            } else {
+                let body = regex(&format!("(?s:.*){}", escaped(before)));
+                self.terminal(&format!("{body} & ~{}", holds(&[marker.to_owned()])))
+            };
+            return format!("({text} {})", self.marker(&marker[before.len()..]));
         }
         self.terminals += 1;
         let name = format!("until_{}", self.terminals);
@@ -140,9 +163,7 @@ impl LarkWriter<'_> {
         if markers.is_empty() {
             return self.terminal(&any);
         }
-        let markers: Vec<_> = markers.iter().map(|marker| escaped(marker)).collect();
-        let holds = regex(&format!("(?s:.*)(?:{})(?s:.*)", markers.join("|")));
-        self.terminal(&format!("{any} & ~{holds}"))
+        self.terminal(&format!("{any} & ~{}", holds(markers)))
     }
 
     fn json(&mut self, schema: &str) -> Result<String, ConstrainError> {
@@ -205,11 +226,18 @@ fn regex(pattern: &str) -> String {
     format!("/{}/", pattern.replace('/', "\\/"))
 }
 
+/// Text in which one of these markers stands, as a regular expression.
+fn holds(markers: &[String]) -> String {
+    let markers: Vec<_> = markers.iter().map(|marker| escaped(marker)).collect();
+    regex(&format!("(?s:.*)(?:{})(?s:.*)", markers.join("|")))
+}
+
 /// A text as a regular expression that matches it alone.
 fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 8);
     for character in text.chars() {
-        if character.is_ascii_punctuation() && character != '/' {
+        // Escaped angle brackets are borders of words, and slashes end a Lark expression: who writes one escapes them.
+        if character.is_ascii_punctuation() && !['/', '<', '>'].contains(&character) {
             pattern.push('\\');
         }
         pattern.push(character);
@@ -238,8 +266,23 @@ mod tests {
         assert_eq!(lark(&marker("<call>")), "start: <[0]>\n");
         assert_eq!(lark(&marker("<other>")), "start: \"<other>\"\n");
         let until = Segment::Until("</t>".to_owned());
-        let lazy = "start: until_1\nuntil_1[lazy]: /(?s:.*)\\<\\/t\\>/\n";
+        let lazy = "start: until_1\nuntil_1[lazy]: /(?s:.*)<\\/t>/\n";
         assert_eq!(lark(&until), lazy);
+    }
+
+    #[test]
+    fn a_marker_may_be_text_around_a_token() {
+        let marker = |marker: &str| lark(&Segment::Marker(marker.to_owned()));
+        assert_eq!(marker("a<call>b"), "start: (\"a\" <[0]> \"b\")\n");
+        assert_eq!(marker("<call>\n"), "start: (<[0]> \"\\n\")\n");
+        assert_eq!(
+            marker("/<call>/<call>"),
+            "start: (\"/\" <[0]> \"/\" <[0]>)\n"
+        );
+        assert_eq!(
+            lark(&Segment::Until("/<call>b".to_owned())),
+            "start: (T1 (<[0]> \"b\"))\nT1: /(?s:.*)\\// & ~/(?s:.*)(?:\\/<call>b)(?s:.*)/\n"
+        );
     }
 
     #[test]

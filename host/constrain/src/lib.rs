@@ -1,10 +1,10 @@
 //! Constrained decoding: from what a model must write (a tree of [`Segment`]s) to a logits processor that lets it write
 //! nothing else.
 //!
-//! Invariants: a marker is one token where the vocabulary has it and its bytes where not; JSON is written with one fixed
-//! white space, because unbounded white space lets a small model write nothing else; what llguidance refuses is an error
-//! with its reason before anything is generated. It does not yet vet schemas that come from strangers (see issue 9), so no
-//! request reaches it: the forced-call check is its only user.
+//! Invariants: a marker is one token, or text around tokens, where the vocabulary has them and its bytes where not; JSON is
+//! written with one fixed white space, because unbounded white space lets a small model write nothing else; what llguidance
+//! refuses is an error with its reason before anything is generated. It does not yet vet schemas that come from strangers
+//! (see issue 9), so no request reaches it: the forced-call check is its only user.
 
 mod grammar;
 mod processor;
@@ -119,5 +119,65 @@ impl TokenizerEnv for VocabularyEnv {
 
     fn tokenize_is_canonical(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INNER: u32 = 128;
+    const END: u32 = 129;
+
+    /// A token a character of ASCII, and one that is in the middle of markers.
+    fn constrainer() -> Constrainer {
+        let ascii = (0..128_u8).map(|byte| ([byte].into(), TokenKind::Normal));
+        let inner = (b"|D|".as_slice().into(), TokenKind::Added);
+        let end = (b"<end>".as_slice().into(), TokenKind::Special);
+        let vocabulary = Vocabulary::new(ascii.chain([inner, end]).collect());
+        Constrainer::new(&Arc::new(vocabulary), END).expect("a vocabulary")
+    }
+
+    /// Whether each token is allowed where it stands: a character each, `|` for the inner token.
+    fn allows(segment: &Segment, text: &str) -> Vec<bool> {
+        let constraint = constrainer().compile(segment, &Segment::Answer);
+        let mut processor = constraint.expect("a grammar").processor(&[END]);
+        let tokens = text.bytes().map(|byte| match byte {
+            b'|' => INNER,
+            other => u32::from(other),
+        });
+        tokens
+            .chain([END])
+            .map(|token| {
+                let mut logits = [0.0; 130];
+                processor.apply(&mut logits);
+                processor.accept(token);
+                logits[token as usize] == 0.0
+            })
+            .collect()
+    }
+
+    #[test]
+    fn text_ends_with_a_marker_around_a_token() {
+        let marked = Segment::Sequence(vec![
+            Segment::Marker("<|D|p>".to_owned()),
+            Segment::Until("</|D|p>".to_owned()),
+        ]);
+        for text in ["<|p></|p>", "<|p>a</b> </ <</|p>"] {
+            let allowed = allows(&marked, text);
+            assert!(
+                allowed.iter().all(|allowed| *allowed),
+                "{text}: {allowed:?}"
+            );
+        }
+        for (text, refused) in [
+            ("|", 0),
+            ("<|q", 2),
+            ("<|p>a<|", 6),
+            ("<|p>a</|q", 8),
+            ("<|p>a", 5),
+        ] {
+            assert!(!allows(&marked, text)[refused], "{text}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::types::{RequestContext, Tool, ToolChoice};
 /// A part of what the model writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Segment {
-    /// A marker: one token where the tokenizer has it, its text where not.
+    /// A marker: one token where the tokenizer has it, text around one where it has a part of it, its text where not.
     Marker(String),
     /// Exactly this text.
     Literal(String),

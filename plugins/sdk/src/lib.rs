@@ -21,6 +21,7 @@ pub mod forced_calls;
 pub mod forced_xml_calls;
 pub mod fragment_buffer;
 pub mod grammar;
+pub mod id_with_name;
 pub mod json_call;
 pub mod json_scanner;
 pub mod listed_calls;

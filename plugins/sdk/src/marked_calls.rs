@@ -8,6 +8,7 @@ use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
 use crate::{
     fragment_buffer::FragmentBuffer,
+    id_with_name,
     json_call::{JsonCall, Progress},
     marker_scanner::{MarkerReader, MarkerScanner},
     owned_formats::OwnedCallFormat,
@@ -51,6 +52,8 @@ pub enum NamePlace {
     /// Before the separator; the JSON after it is the arguments alone. Where nothing or `function` stands before it, a
     /// name may follow as in [`NamePlace::AfterSeparator`]; a tool may be called `function`, too.
     BeforeSeparator,
+    /// Before the separator, in the call's id, as [`crate::id_with_name`] reads it; else like [`NamePlace::BeforeSeparator`].
+    InId,
 }
 
 /// One choice's parsing.
@@ -195,7 +198,9 @@ impl MarkerReader for Calls {
                         start: 0,
                         default: String::new(),
                     },
-                    NamePlace::AfterSeparator | NamePlace::BeforeSeparator => State::Type,
+                    NamePlace::AfterSeparator | NamePlace::BeforeSeparator | NamePlace::InId => {
+                        State::Type
+                    }
                 };
             }
             MarkerRole::Separator => match self.state {
@@ -264,9 +269,14 @@ impl Calls {
     /// The separator came: the name stands before it or comes now.
     fn separate(&mut self, events: &mut Vec<Event>) {
         let before = self.raw.text().trim_matches(WHITE_SPACE).to_owned();
-        let named_before = self.format.name == NamePlace::BeforeSeparator;
+        if self.format.name == NamePlace::InId && !before.is_empty() {
+            let (name, id) = id_with_name::split(&before);
+            self.begin(name, id, events);
+            return;
+        }
+        let named_before = self.format.name != NamePlace::AfterSeparator;
         if named_before && !before.is_empty() && before != TYPE {
-            self.begin(&before, events);
+            self.begin(&before, None, events);
             return;
         }
         // What stood before it is the format's own, as little of the call as a marker, unless it proves to be the name.
@@ -283,7 +293,7 @@ impl Calls {
     fn name_ended(&mut self, events: &mut Vec<Event>) {
         self.settle_name();
         let name = self.raw.text().trim_matches(WHITE_SPACE).to_owned();
-        self.begin(&name, events);
+        self.begin(&name, None, events);
     }
 
     /// If no name came after the separator, what stood before it is the name after all.
@@ -296,15 +306,15 @@ impl Calls {
         }
     }
 
-    /// Begins a call of this name; no name is no call.
-    fn begin(&mut self, name: &str, events: &mut Vec<Event>) {
+    /// Begins a call of this name, and of this id if the model wrote one; no name is no call.
+    fn begin(&mut self, name: &str, id: Option<&str>, events: &mut Vec<Event>) {
         if name.is_empty() {
             self.state = State::Failed { begun: false };
             return;
         }
         self.state = State::Opening {
             fence: Fence::Absent,
-            call: JsonCall::named(self.next_index, name, events),
+            call: JsonCall::named_with_id(self.next_index, name, id.map(String::from), events),
         };
         self.next_index += 1;
     }
