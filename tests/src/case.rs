@@ -12,7 +12,9 @@ use std::{
 
 use anyhow::Context;
 use serde::Deserialize;
-use weir_output::{ChatFinishReason, FinishReason, Fragment, FragmentKind, Tool, ToolChoice};
+use weir_output::{
+    ChatFinishReason, FinishReason, Fragment, FragmentKind, ResponseFormat, Tool, ToolChoice,
+};
 
 /// One case.
 #[derive(Debug, Clone, Deserialize)]
@@ -50,6 +52,9 @@ pub struct Case {
     /// What the request says about calling them: `"auto"` where nothing stands here.
     #[serde(default)]
     pub tool_choice: Choice,
+    /// What the request says about the form of the content: any text where nothing stands here.
+    #[serde(default)]
+    pub response_format: Format,
     /// The configuration of the plugin whose folder the case is in.
     #[serde(default)]
     pub config: toml::Table,
@@ -104,6 +109,19 @@ impl Default for Choice {
     fn default() -> Self {
         Self::Mode(ChoiceMode::Auto)
     }
+}
+
+/// What the request says about the form of the content.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Format {
+    /// Any text.
+    #[default]
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON that matches this schema, as text.
+    JsonSchema(String),
 }
 
 /// A tool on offer.
@@ -227,6 +245,15 @@ impl Case {
             Choice::Mode(ChoiceMode::Auto) => ToolChoice::Auto,
             Choice::Mode(ChoiceMode::Required) => ToolChoice::Required,
             Choice::Named { name } => ToolChoice::Named(name.clone()),
+        }
+    }
+
+    /// What the request says about the form of the content.
+    pub fn response_format(&self) -> ResponseFormat {
+        match &self.response_format {
+            Format::Text => ResponseFormat::Text,
+            Format::JsonObject => ResponseFormat::JsonObject,
+            Format::JsonSchema(schema) => ResponseFormat::JsonSchema(schema.clone()),
         }
     }
 

@@ -92,6 +92,7 @@ impl Runner {
             context: RequestContext {
                 tools: case.offered(),
                 tool_choice: case.choice(),
+                response_format: case.response_format(),
                 parallel_tool_calls: true,
                 prompt_tail: case.prompt.clone(),
                 strict_markers: case.strict_markers,

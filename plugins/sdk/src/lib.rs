@@ -25,6 +25,7 @@ pub mod marked_calls;
 pub mod marker_scanner;
 pub mod outcome;
 pub mod parser;
+pub mod patterns;
 pub mod post_processor;
 pub mod reasoning;
 pub mod types;
