@@ -59,15 +59,19 @@ fn whole_call(name: String, arguments: Option<&str>, was_open: bool) -> Option<R
     })
 }
 
-/// Where in the raw text the arguments begin.
+/// The raw text from where the arguments begin. A bracket or an equals sign in front says that what begins there is the
+/// value of one argument.
 fn raw_arguments<'a>(name: &str, deltas: &str, raw: &'a str) -> Option<&'a str> {
     let behind_name = raw.find(name).map_or(0, |at| at + name.len());
     let start = match deltas.trim_start() {
         "" => "{",
         start => start,
     };
-    let behind = raw[behind_name..].find(start).map(|at| behind_name + at);
-    behind.or_else(|| raw.find(start)).map(|at| &raw[at..])
+    [behind_name, 0].into_iter().find_map(|from| {
+        let at = raw[from..].find(start)?;
+        let between = &raw[from..from + at];
+        (!between.contains(['<', '(', '='])).then(|| &raw[from + at..])
+    })
 }
 
 struct Object {
@@ -84,7 +88,8 @@ impl Object {
     }
 }
 
-/// The object at the start of `text`. What follows it is of no account.
+/// The object at the start of `text`. What follows it is of no account. A key whose value never came is not made up for:
+/// calls have effects.
 fn read_object(text: &str) -> Option<Object> {
     let text = text.trim_start();
     if !text.starts_with('{') {
@@ -97,6 +102,9 @@ fn read_object(text: &str) -> Option<Object> {
         return None;
     }
     let was_open = !repair.is_complete();
+    if repair.lacks_value() {
+        return None;
+    }
     repair.close(&mut object);
     Some(Object {
         text: object,
@@ -210,6 +218,9 @@ mod tests {
             ("", r#"{"name": "f", "arguments": "Paris"}"#),
             ("{", "f{\"a\": Paris}"),
             ("", r#"{"name": "f""#),
+            ("", r#"{"name": "f", "arguments": {"a": 1, "b":"#),
+            ("{\"a\": ", "f(a={'x': 1, b"),
+            ("", "<function=f><parameter=a>{\"x\": 1}"),
         ] {
             assert_eq!(named(deltas, raw), None, "{raw}");
         }

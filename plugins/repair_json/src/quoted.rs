@@ -62,7 +62,7 @@ impl Quoted {
         let special =
             |b: &u8| *b < 0x20 || matches!(*b, b'"' | b'\\') || char::from(*b) == self.mark;
         let bytes = text.as_bytes();
-        bytes.iter().position(|b| special(b)).unwrap_or(bytes.len())
+        bytes.iter().position(special).unwrap_or(bytes.len())
     }
 
     /// Takes a character.

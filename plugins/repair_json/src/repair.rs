@@ -115,6 +115,21 @@ impl Repair {
         self.fenced
     }
 
+    /// Whether a key has come and its value has not.
+    pub fn lacks_value(&self) -> bool {
+        match self.state {
+            State::Between(token)
+            | State::Slash(token)
+            | State::LineComment(token)
+            | State::BlockComment { token, .. } => {
+                token == Token::Colon || self.misses_value(token)
+            }
+            State::Quoted { is_key, .. } => is_key,
+            State::BareKey => true,
+            State::Word | State::Complete | State::Broken => false,
+        }
+    }
+
     /// Takes text up to the end of the value, or to where it cannot be repaired, and appends what is certain. Answers how
     /// many bytes it took.
     pub fn push(&mut self, text: &str, out: &mut String) -> usize {
