@@ -3,8 +3,8 @@
 use std::fs;
 
 use toml::Table;
-use weir_output::{Event, FinishReason, Fragment, FragmentKind, RequestContext, ToolCallStreaming};
 use weir_corpus::fold::Runner;
+use weir_output::{Event, FinishReason, Fragment, FragmentKind, RequestContext, ToolCallStreaming};
 use weir_tests::{Plugins, manifest, native::NativePlugins};
 
 /// The entries of all TOML examples whose component is configured without code: name, component, configuration.
@@ -57,7 +57,7 @@ fn the_calls_are_read_as_shown() {
         let mut examples = examples().into_iter();
         let (_, component, config) = examples.find(|e| e.0 == name).expect(name);
         let parser = NativePlugins.parser(&component, &config).expect(name);
-        let runner = Runner::of_parsers([&parser], RequestContext::default(), FinishReason::Stop);
+        let runner = Runner::new(RequestContext::default(), FinishReason::Stop).with_parser(parser);
         let fragment = Fragment {
             text: text.to_owned(),
             kind: FragmentKind::Text,

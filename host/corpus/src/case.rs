@@ -13,7 +13,8 @@ use std::{
 use serde::Deserialize;
 use thiserror::Error;
 use weir_output::{
-    ChatFinishReason, FinishReason, Fragment, FragmentKind, RequestContext, Tool, ToolChoice,
+    ChatFinishReason, FinishReason, Fragment, FragmentKind, RequestContext, ResponseFormat, Tool,
+    ToolChoice,
 };
 
 /// One case.
@@ -52,6 +53,9 @@ pub struct Case {
     /// What the request says about calling them: `"auto"` where nothing stands here.
     #[serde(default)]
     pub tool_choice: Choice,
+    /// What the request says about the form of the content: any text where nothing stands here.
+    #[serde(default)]
+    pub response_format: Format,
     /// The configuration of the plugin whose folder the case is in.
     #[serde(default)]
     pub config: toml::Table,
@@ -106,6 +110,19 @@ impl Default for Choice {
     fn default() -> Self {
         Self::Mode(ChoiceMode::Auto)
     }
+}
+
+/// What the request says about the form of the content.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Format {
+    /// Any text.
+    #[default]
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON that matches this schema, as text.
+    JsonSchema(String),
 }
 
 /// A tool on offer.
@@ -200,6 +217,7 @@ impl Case {
         RequestContext {
             tools: self.offered(),
             tool_choice: self.choice(),
+            response_format: self.response_format(),
             parallel_tool_calls: true,
             prompt_tail: self.prompt.clone(),
             strict_markers: self.strict_markers,
@@ -242,6 +260,15 @@ impl Case {
             Choice::Mode(ChoiceMode::Auto) => ToolChoice::Auto,
             Choice::Mode(ChoiceMode::Required) => ToolChoice::Required,
             Choice::Named { name } => ToolChoice::Named(name.clone()),
+        }
+    }
+
+    /// What the request says about the form of the content.
+    pub fn response_format(&self) -> ResponseFormat {
+        match &self.response_format {
+            Format::Text => ResponseFormat::Text,
+            Format::JsonObject => ResponseFormat::JsonObject,
+            Format::JsonSchema(schema) => ResponseFormat::JsonSchema(schema.clone()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Calls on their way to the client: held until they are whole where that was asked for, numbered, given ids.
 //!
-//! [`CallHold`] stands behind the parsers, [`CallNumbering`] behind the post-processors. Invariants: the client sees
+//! [`CallHold`] stands behind the post-processors, and in front of each that does not want calls; [`CallNumbering`] comes
+//! last. Invariants: the client sees
 //! indices from 0 without gaps, each call opened once and ended once; in complete mode nothing of a call that did not
 //! close as a JSON object. Argument bytes are passed on as they are, never re-serialised.
 

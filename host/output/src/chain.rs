@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     call_id::CallIds,
-    calls::{CallHold, CallNumbering, ToolCallStreaming},
+    calls::{CallNumbering, ToolCallStreaming},
     detokenizer::Detokenizer,
     error::PluginError,
     event::{Event, FinishReason, Fragment},
@@ -83,7 +83,6 @@ pub struct OutputPipeline {
     detokenizer: Detokenizer,
     stop_strings: StopStrings,
     parsers: ParserChain,
-    hold: CallHold,
     post: PostChain,
     numbering: CallNumbering,
     failed: Option<PluginError>,
@@ -116,8 +115,7 @@ impl OutputPipeline {
                 calls_wanted,
                 &context,
             )?,
-            hold: CallHold::new(spec.tool_call_streaming),
-            post: PostChain::new(&spec.post, &context)?,
+            post: PostChain::new(&spec.post, &context, spec.tool_call_streaming)?,
             numbering: CallNumbering::new(spec.call_ids, call_ids),
             failed: None,
         })
@@ -151,7 +149,7 @@ impl OutputPipeline {
     }
 
     /// Says how generation ended, appends everything held back, and answers how it ended for the client: a stop string
-    /// is `Stop`, a plugin's stop `ContentFilter`. Called once, after the last push, stopped or not.
+    /// is `Stop`, a plugin's stop what its reason says. Called once, after the last push, stopped or not.
     ///
     /// # Errors
     /// As for [`Self::push_token`].
@@ -223,9 +221,9 @@ impl OutputPipeline {
         ended: FinishReason,
         events: &mut Vec<Event>,
     ) -> Result<FinishReason, PluginError> {
-        if self.post.stop_reason().is_some() {
-            self.deliver(Vec::new(), Some(FinishReason::ContentFilter), events)?;
-            return Ok(FinishReason::ContentFilter);
+        if let Some(ended) = self.post.ended() {
+            self.deliver(Vec::new(), Some(ended), events)?;
+            return Ok(ended);
         }
         let ended = if self.stop_strings.matched().is_some() {
             FinishReason::Stop
@@ -239,11 +237,7 @@ impl OutputPipeline {
             .parse(raw, &mut parsed)
             .and_then(|()| self.parsers.finish(ended, &mut parsed));
         result.and(self.deliver(parsed, Some(ended), events))?;
-        Ok(if self.post.stop_reason().is_some() {
-            FinishReason::ContentFilter
-        } else {
-            ended
-        })
+        Ok(self.post.ended().unwrap_or(ended))
     }
 
     fn parse(
@@ -256,21 +250,17 @@ impl OutputPipeline {
             .try_for_each(|fragment| self.parsers.push(fragment, events))
     }
 
-    /// From parsed events to the client's: whole calls where asked for, post-processors, numbers and ids.
+    /// From parsed events to the client's: post-processors, whole calls where asked for, numbers and ids.
     fn deliver(
         &mut self,
         parsed: Vec<Event>,
         finish: Option<FinishReason>,
         events: &mut Vec<Event>,
     ) -> Result<(), PluginError> {
-        let mut held = Vec::with_capacity(parsed.len());
-        for event in parsed {
-            self.hold.push(event, &mut held);
-        }
         let mut processed = Vec::new();
         let result = match finish {
-            None => self.post.push(held, &mut processed),
-            Some(reason) => self.post.finish(held, reason, &mut processed),
+            None => self.post.push(parsed, &mut processed),
+            Some(reason) => self.post.finish(parsed, reason, &mut processed),
         };
         for event in processed {
             self.numbering.push(event, events);

@@ -3,8 +3,12 @@
 //! Invariants: a post-processor sees only the events it declared an interest in, in order; the others pass it by at once,
 //! so they may overtake what it holds back (one that minds declares an interest in everything). A failing post-processor
 //! with [`OnError::Passthrough`] is passed by from the failing event on. What it held back then is lost.
+//!
+//! One that wants calls sees them as the parser says them, abandoned ones too. In front of one that does not, and behind
+//! the last, abandoned calls become what the mode says: text that turns into content is seen as content.
 
 use crate::{
+    calls::{CallHold, ToolCallStreaming},
     chain::{Configured, OnError},
     error::PluginError,
     event::{Event, FinishReason},
@@ -15,6 +19,7 @@ use crate::{
 /// The post-processors of one choice.
 pub(crate) struct PostChain {
     stages: Vec<PostStage>,
+    last_hold: CallHold,
     stop_reason: Option<String>,
 }
 
@@ -22,13 +27,15 @@ impl PostChain {
     pub(crate) fn new(
         post: &[Configured<dyn PostProcessor>],
         context: &RequestContext,
+        streaming: ToolCallStreaming,
     ) -> Result<Self, PluginError> {
         let stages = post
             .iter()
-            .map(|plugin| PostStage::new(plugin, context))
+            .map(|plugin| PostStage::new(plugin, context, streaming))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             stages,
+            last_hold: CallHold::new(streaming),
             stop_reason: None,
         })
     }
@@ -65,6 +72,17 @@ impl PostChain {
         self.stop_reason.as_deref()
     }
 
+    /// How the answer ends for the client if a post-processor ended the generation: a reason `stop`, perhaps with more
+    /// after a colon, ends it as a stop string does; any other is a filter's.
+    pub(crate) fn ended(&self) -> Option<FinishReason> {
+        let reason = self.stop_reason.as_deref()?;
+        let word = reason.split(':').next().unwrap_or(reason);
+        Some(match word {
+            "stop" => FinishReason::Stop,
+            _ => FinishReason::ContentFilter,
+        })
+    }
+
     /// The first error of a session, whether it was passed over or not.
     pub(crate) fn error(&self) -> Option<&PluginError> {
         self.stages.iter().find_map(|stage| stage.error.as_ref())
@@ -79,7 +97,7 @@ impl PostChain {
         for stage in &mut self.stages {
             let mut next = Vec::with_capacity(batch.len());
             let mut stop = None;
-            for event in batch {
+            for event in stage.fold_calls(batch) {
                 stop = stop.or(stage.push(event, &mut next)?);
             }
             if let Some(reason) = finish {
@@ -88,7 +106,9 @@ impl PostChain {
             self.stop_reason = self.stop_reason.take().or(stop);
             batch = next;
         }
-        events.append(&mut batch);
+        for event in batch {
+            self.last_hold.push(event, events);
+        }
         Ok(())
     }
 }
@@ -98,6 +118,8 @@ struct PostStage {
     /// None once it failed or finished.
     session: Option<Box<dyn PostProcessorSession>>,
     interests: Interests,
+    /// For one that does not want calls.
+    hold: Option<CallHold>,
     on_error: OnError,
     error: Option<PluginError>,
     /// It ended the generation: whatever still comes is dropped here, so that every chunking ends at the same place.
@@ -108,7 +130,9 @@ impl PostStage {
     fn new(
         plugin: &Configured<dyn PostProcessor>,
         context: &RequestContext,
+        streaming: ToolCallStreaming,
     ) -> Result<Self, PluginError> {
+        let interests = plugin.plugin.info().interests;
         let (session, error) = match (plugin.plugin.session(context), plugin.on_error) {
             (Ok(session), _) => (Some(session), None),
             (Err(error), OnError::Passthrough) => (None, Some(error)),
@@ -116,11 +140,24 @@ impl PostStage {
         };
         Ok(Self {
             session,
-            interests: plugin.plugin.info().interests,
+            interests,
+            hold: (!interests.calls).then(|| CallHold::new(streaming)),
             on_error: plugin.on_error,
             error,
             stopped: false,
         })
+    }
+
+    /// The events in which this post-processor finds what it wants.
+    fn fold_calls(&mut self, batch: Vec<Event>) -> Vec<Event> {
+        let Some(hold) = &mut self.hold else {
+            return batch;
+        };
+        let mut events = Vec::with_capacity(batch.len());
+        for event in batch {
+            hold.push(event, &mut events);
+        }
+        events
     }
 
     /// Answers the reason when the post-processor ends the generation.

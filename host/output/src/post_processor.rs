@@ -35,7 +35,8 @@ pub struct PostProcessorInfo {
 pub enum Action {
     /// Hands an event on.
     Emit(Event),
-    /// Ends the generation; the text is the reason, for the log.
+    /// Ends the generation; the text is the reason, for the log. `stop`, alone or before a colon, ends the answer as a stop
+    /// string does; any other reason gives the finish reason `content_filter`.
     Stop(String),
 }
 

@@ -40,7 +40,7 @@ static SPACED_PARAMETERS: ForcedParameters = ForcedParameters {
 };
 
 /// How this version's calls are forced.
-pub fn calls(version: Version) -> &'static ForcedCalls {
+pub fn calls(version: Version) -> &'static ForcedCalls<'static> {
     match version {
         Version::V32 => &V32,
         Version::V4 => &V4,

@@ -12,9 +12,11 @@ use alloc::{
     vec::Vec,
 };
 
-use weir_plugin_sdk::{config_reader::ConfigReader, grammar::json_string};
-
-use crate::program::{Program, Rules};
+use weir_plugin_sdk::{
+    config_reader::ConfigReader,
+    grammar::json_string,
+    patterns::program::{Program, Rules},
+};
 
 const DEFAULT_REPLACEMENT: &str = "[redacted]";
 

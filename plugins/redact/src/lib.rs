@@ -9,21 +9,15 @@
 extern crate alloc;
 
 pub mod config;
-pub mod pattern;
-pub mod program;
-pub mod search;
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use weir_plugin_sdk::{
     Action, Event, FinishReason, Fragment, FragmentKind, Interests, PostProcessor,
-    PostProcessorInfo, RequestContext,
+    PostProcessorInfo, RequestContext, patterns::search::Search,
 };
 
-use crate::{
-    config::{Config, default_config},
-    search::Search,
-};
+use crate::config::{Config, default_config};
 
 weir_plugin_sdk::export_post_processor!(Redact);
 

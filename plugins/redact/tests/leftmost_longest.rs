@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use regex::Regex;
-use weir_plugin_redact::{
+use weir_plugin_sdk::patterns::{
     program::{Program, Rules},
     search::{MAX_MATCH, Search},
 };

@@ -30,6 +30,7 @@ pub mod marker_scanner;
 pub mod outcome;
 pub mod owned_formats;
 pub mod parser;
+pub mod patterns;
 pub mod post_processor;
 pub mod reasoning;
 pub mod schema_types;

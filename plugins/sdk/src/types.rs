@@ -223,6 +223,7 @@ pub struct PostProcessorInfo {
 pub enum Action {
     /// Hands an event on. What was emitted stands.
     Emit(Event),
-    /// Ends the generation; the text is the reason, for the log.
+    /// Ends the generation; the text is the reason, for the log. `stop`, alone or before a colon, ends the answer as a stop
+    /// string does; any other reason gives the finish reason `content_filter`.
     Stop(String),
 }

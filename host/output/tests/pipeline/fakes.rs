@@ -269,3 +269,44 @@ impl PostProcessorSession for Capitals {
         Ok(())
     }
 }
+
+/// Wants calls: an abandoned one it ends as if it were whole; a call named `z` stops, as a stop string does.
+pub struct Mender(PostProcessorInfo);
+
+impl Mender {
+    pub fn arc() -> Arc<dyn PostProcessor> {
+        let mut info = FakePost::new("mender").info;
+        info.interests = Interests {
+            calls: true,
+            ..Default::default()
+        };
+        Arc::new(Self(info))
+    }
+}
+
+impl PostProcessor for Mender {
+    fn info(&self) -> &PostProcessorInfo {
+        &self.0
+    }
+
+    fn session(&self, _: &RequestContext) -> Result<Box<dyn PostProcessorSession>, PluginError> {
+        Ok(Box::new(Mending))
+    }
+}
+
+struct Mending;
+
+impl PostProcessorSession for Mending {
+    fn push(&mut self, event: &Event, actions: &mut Vec<Action>) -> Result<(), PluginError> {
+        actions.push(match event {
+            Event::CallAbandoned { index, .. } => Action::Emit(Event::CallEnd { index: *index }),
+            Event::CallBegin { name, .. } if name == "z" => Action::Stop("stop: z".to_owned()),
+            other => Action::Emit(other.clone()),
+        });
+        Ok(())
+    }
+
+    fn finish(&mut self, _: FinishReason, _: &mut Vec<Action>) -> Result<(), PluginError> {
+        Ok(())
+    }
+}

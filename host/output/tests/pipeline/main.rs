@@ -387,6 +387,38 @@ fn post_processors_rewrite_stop_and_fail() {
     );
 }
 
+#[test]
+fn abandoned_calls_reach_who_wants_calls_and_become_content_before_who_does_not() {
+    let capitals = || Configured::new(FakePost::new("capitals").arc(), OnError::Fail);
+    let mender = || Configured::new(fakes::Mender::arc(), OnError::Fail);
+    let run = |mode, post| {
+        let spec = PipelineSpec {
+            tool_call_streaming: mode,
+            post,
+            ..two_parsers()
+        };
+        run(spec, [text("a[f{}!b")])
+    };
+    for mode in [ToolCallStreaming::Incremental, ToolCallStreaming::Complete] {
+        let outcome = run(mode, vec![mender(), capitals()]);
+        let mended = (Some("AB"), None, strings(&["f {}"]));
+        assert_eq!(summary(&outcome), mended, "{mode:?}");
+    }
+    let outcome = run(ToolCallStreaming::Complete, vec![capitals(), mender()]);
+    assert_eq!(summary(&outcome), (Some("AF{}B"), None, vec![]));
+}
+
+#[test]
+fn a_reason_of_stop_ends_the_answer_as_a_stop_string_does() {
+    let spec = PipelineSpec {
+        post: post(fakes::Mender::arc(), OnError::Fail),
+        ..two_parsers()
+    };
+    let outcome = run(spec, [text("a[z{}]b"), text("c")]);
+    assert_eq!(summary(&outcome), (Some("a"), None, vec![]));
+    assert_eq!(outcome.ended, Ok(FinishReason::Stop));
+}
+
 fn random_spec(complete: bool, stops: &[String], with_post: usize) -> PipelineSpec {
     let capitals = || Configured::new(FakePost::new("capitals").arc(), OnError::Fail);
     PipelineSpec {

@@ -11,6 +11,8 @@ use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 pub const MAX_COUNT: u32 = 256;
 /// How deep groups may nest: bounds the recursion of parser and compiler.
 const MAX_DEPTH: usize = 32;
+/// Ranges of so many characters are not looked through for letters of another case.
+const MAX_CASED: u32 = 4096;
 
 /// Ranges of characters, both ends included.
 pub type Ranges = Vec<(char, char)>;
@@ -35,15 +37,26 @@ pub enum Node {
     },
 }
 
+/// Which characters a letter of a pattern stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Letters {
+    /// Itself.
+    #[default]
+    Exact,
+    /// Itself in either case, by Unicode's one-to-one mappings. Classes like `\w` mean what they mean anyway.
+    AnyCase,
+}
+
 /// Parses a pattern.
 ///
 /// # Errors
 /// The number of the offending character, from 1, and what is wrong with it.
-pub fn parse(pattern: &str) -> Result<Node, String> {
+pub fn parse(pattern: &str, letters: Letters) -> Result<Node, String> {
     let mut parser = Parser {
         chars: pattern.chars().collect(),
         position: 0,
         depth: 0,
+        letters,
     };
     let node = parser.alternatives()?;
     match parser.peek() {
@@ -52,10 +65,17 @@ pub fn parse(pattern: &str) -> Result<Node, String> {
     }
 }
 
+/// The node of exactly this text, in which nothing has a meaning of its own. `text` is not empty.
+pub fn phrase(text: &str, letters: Letters) -> Node {
+    let character = |c| Node::Class(cased(vec![(c, c)], letters));
+    Node::Sequence(text.chars().map(character).collect())
+}
+
 struct Parser {
     chars: Vec<char>,
     position: usize,
     depth: usize,
+    letters: Letters,
 }
 
 impl Parser {
@@ -184,7 +204,7 @@ impl Parser {
             Some('{' | '}' | ']') => {
                 return self.fail_at(start, "escape it if it is meant literally");
             }
-            Some(c) => vec![(c, c)],
+            Some(c) => cased(vec![(c, c)], self.letters),
             None => return self.fail("a pattern expected"),
         };
         Ok(Node::Class(ranges))
@@ -227,7 +247,7 @@ impl Parser {
             if is_range {
                 item = self.range(&item)?;
             }
-            ranges.append(&mut item);
+            ranges.append(&mut cased(item, self.letters));
         }
         if ranges.is_empty() {
             return self.fail_at(start, "an empty class");
@@ -281,6 +301,45 @@ impl Parser {
             Some(_) => return self.fail_at(self.position - 1, "an unknown escape"),
             None => return self.fail("an escape expected"),
         })
+    }
+}
+
+/// `ranges`, and the other case of what they hold if letters stand for both. Ranges of more than `MAX_CASED` characters
+/// hold both anyway, or are no letters.
+fn cased(mut ranges: Ranges, letters: Letters) -> Ranges {
+    if letters == Letters::Exact {
+        return ranges;
+    }
+    for (low, high) in ranges.clone() {
+        if high as u32 - low as u32 >= MAX_CASED {
+            continue;
+        }
+        for other in (low..=high).flat_map(other_cases) {
+            if !ranges
+                .iter()
+                .any(|(low, high)| (*low..=*high).contains(&other))
+            {
+                ranges.push((other, other));
+            }
+        }
+    }
+    ranges
+}
+
+/// The characters that differ from `c` in case alone: both ways round, so that a final sigma stands for every sigma.
+fn other_cases(c: char) -> [char; 4] {
+    let (lower, upper) = (single(c, c.to_lowercase()), single(c, c.to_uppercase()));
+    let both = (
+        single(upper, upper.to_lowercase()),
+        single(lower, lower.to_uppercase()),
+    );
+    [lower, upper, both.0, both.1]
+}
+
+fn single(c: char, mut mapped: impl Iterator<Item = char>) -> char {
+    match (mapped.next(), mapped.next()) {
+        (Some(one), None) => one,
+        _ => c,
     }
 }
 
@@ -339,15 +398,37 @@ mod tests {
             ("(?i)a", "character 2: `(?`"),
             ("é}", "character 2: escape it"),
         ] {
-            let error = parse(pattern).expect_err(pattern);
+            let error = parse(pattern, Letters::Exact).expect_err(pattern);
             assert!(error.starts_with(reason), "{pattern}: {error}");
         }
         let deep = "(".repeat(40) + "a" + &")".repeat(40);
         assert!(
-            parse(&deep)
+            parse(&deep, Letters::Exact)
                 .expect_err("too deep")
                 .contains("in each other")
         );
+    }
+
+    #[test]
+    fn letters_of_any_case_stand_for_both() {
+        let has = |pattern: &str, c: char| match parse(pattern, Letters::AnyCase).expect(pattern) {
+            Node::Class(ranges) => ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)),
+            _ => panic!("{pattern} is one class"),
+        };
+        for (pattern, in_it, not_in_it) in [
+            ("a", "aA", "bB"),
+            ("[k-m]", "kKlLmM", "jn"),
+            ("[^a]", "bB", "aA"),
+            ("[^B-D]", "aAeE", "bBcCdD"),
+            ("ö", "öÖ", "oO"),
+            ("ς", "ςσΣ", "s"),
+            ("ß", "ß", "sS"),
+            (r"\W", "-ß", "aZ_"),
+            (".", "aA", "\n"),
+        ] {
+            assert!(in_it.chars().all(|c| has(pattern, c)), "{pattern}");
+            assert!(!not_in_it.chars().any(|c| has(pattern, c)), "{pattern}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use crate::pattern::{self, Node, Ranges};
+use super::syntax::{self, Letters, Node, Ranges};
 
 /// The most states of all patterns together.
 pub const MAX_STATES: usize = 20_000;
@@ -15,7 +15,7 @@ pub const MAX_STATES: usize = 20_000;
 pub struct Rules {
     /// The patterns.
     pub program: Program,
-    /// One a pattern.
+    /// One a pattern; none where a search ends at the first match.
     pub replacements: Vec<String>,
 }
 
@@ -44,6 +44,7 @@ pub struct Program {
     states: Vec<State>,
     classes: Vec<Ranges>,
     starts: Vec<StateId>,
+    letters: Letters,
 }
 
 impl Program {
@@ -52,17 +53,37 @@ impl Program {
         Self::default()
     }
 
+    /// No patterns; in those to come, letters stand for this.
+    pub fn of(letters: Letters) -> Self {
+        Self {
+            letters,
+            ..Self::default()
+        }
+    }
+
     /// Adds a pattern; it takes the next index.
     ///
     /// # Errors
     /// Where and why it is no pattern, that it is too large, or that it matches the empty text.
     pub fn add(&mut self, pattern: &str) -> Result<(), String> {
-        let node = pattern::parse(pattern)?;
-        if matches_empty(&node) {
+        let node = syntax::parse(pattern, self.letters)?;
+        self.add_node(&node)
+    }
+
+    /// Adds exactly this text as a pattern; it takes the next index.
+    ///
+    /// # Errors
+    /// That it is empty or too large.
+    pub fn add_phrase(&mut self, text: &str) -> Result<(), String> {
+        self.add_node(&syntax::phrase(text, self.letters))
+    }
+
+    fn add_node(&mut self, node: &Node) -> Result<(), String> {
+        if matches_empty(node) {
             return Err("it matches the empty text".into());
         }
         let last = self.state(State::Match(self.starts.len() as u32))?;
-        let start = self.compile(&node, last)?;
+        let start = self.compile(node, last)?;
         self.starts.push(start);
         Ok(())
     }

@@ -5,10 +5,13 @@
 //! thread on, and of that no more than [`MAX_MATCH`] bytes: a longer candidate loses its start, which is sent, and when
 //! it does match, what is left of it is replaced. Per character the work is at most the number of states; text behind a
 //! match that a longer candidate ran over and failed on is read again, once a match, so at most `MAX_MATCH` of it.
+//!
+//! A search that ends at the first match emits what is before the leftmost match, and nothing more. It ends as soon as no
+//! earlier match is possible: where the match itself ends is then of no account.
 
 use alloc::{string::String, sync::Arc, vec, vec::Vec};
 
-use crate::program::{Program, Rules, State, StateId};
+use super::program::{Program, Rules, State, StateId};
 
 /// The longest match, in bytes, that is replaced as a whole.
 pub const MAX_MATCH: usize = 4096;
@@ -26,6 +29,15 @@ pub struct Search {
     next: Threads,
     /// The best match so far, while threads may still find a better one.
     best: Option<Match>,
+    on_match: OnMatch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnMatch {
+    Replace,
+    End,
+    /// It ended at a match of the pattern with this index.
+    Ended(u32),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,8 +109,25 @@ impl Threads {
 }
 
 impl Search {
-    /// The search of a new text.
+    /// The search of a new text that replaces what matches.
     pub fn new(rules: Arc<Rules>) -> Self {
+        Self::with(rules, OnMatch::Replace)
+    }
+
+    /// The search of a new text that ends at the first match.
+    pub fn until_match(rules: Arc<Rules>) -> Self {
+        Self::with(rules, OnMatch::End)
+    }
+
+    /// The index of the pattern at whose match the search ended.
+    pub fn ended_at(&self) -> Option<u32> {
+        match self.on_match {
+            OnMatch::Ended(rule) => Some(rule),
+            OnMatch::Replace | OnMatch::End => None,
+        }
+    }
+
+    fn with(rules: Arc<Rules>, on_match: OnMatch) -> Self {
         let states = rules.program.len();
         Self {
             rules,
@@ -108,11 +137,15 @@ impl Search {
             threads: Threads::new(states),
             next: Threads::new(states),
             best: None,
+            on_match,
         }
     }
 
     /// Takes more text and appends what is certain.
     pub fn push(&mut self, text: &str, out: &mut String) {
+        if self.ended_at().is_some() {
+            return;
+        }
         self.held.push_str(text);
         self.read(out);
         let earliest = self.threads.list.first().map(|(_, start)| *start);
@@ -136,15 +169,23 @@ impl Search {
         while let Some(c) = self.held[self.position - self.held_at..].chars().next() {
             self.step(c);
             match self.best {
-                Some(best)
-                    if self.threads.list.is_empty() || self.position - best.start >= MAX_MATCH =>
-                {
+                Some(best) if self.is_certain(best) => {
                     self.best = None;
                     self.replace(best, out);
                 }
                 _ => self.forget_far_starts(),
             }
         }
+    }
+
+    /// Whether no thread can find a better match any more, or one that makes a difference where the search ends at it.
+    fn is_certain(&self, best: Match) -> bool {
+        let earliest = self.threads.list.first().map(|(_, start)| *start);
+        let settled = match self.on_match {
+            OnMatch::Replace => earliest.is_none(),
+            OnMatch::End | OnMatch::Ended(_) => earliest.is_none_or(|start| start >= best.start),
+        };
+        settled || self.position - best.start >= MAX_MATCH
     }
 
     /// Moves all threads over `c`.
@@ -195,9 +236,16 @@ impl Search {
         }
     }
 
-    /// Emits what is before the match and its replacement; the text behind it is read again.
+    /// Emits what is before the match and its replacement; the text behind it is read again, or dropped at the end.
     fn replace(&mut self, found: Match, out: &mut String) {
         self.emit_until(found.start, out);
+        if self.on_match != OnMatch::Replace {
+            self.on_match = OnMatch::Ended(found.rule);
+            self.held.clear();
+            self.held_at = self.position;
+            self.threads.clear();
+            return;
+        }
         out.push_str(&self.rules.replacements[found.rule as usize]);
         self.held.drain(..found.end - self.held_at);
         self.held_at = found.end;
