@@ -26,6 +26,10 @@ pub mod marker_scanner;
 pub mod outcome;
 pub mod parser;
 pub mod post_processor;
+pub mod python_arguments;
+pub mod python_calls;
+pub mod python_forced;
+pub mod python_literal;
 pub mod reasoning;
 pub mod types;
 
