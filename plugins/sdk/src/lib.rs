@@ -29,7 +29,8 @@ pub mod post_processor;
 pub mod python_arguments;
 pub mod python_calls;
 pub mod python_forced;
-pub mod python_literal;
+pub mod python_number;
+pub mod python_string;
 pub mod reasoning;
 pub mod types;
 

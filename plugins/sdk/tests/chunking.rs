@@ -42,6 +42,7 @@ static BEFORE_SEPARATOR: CallFormat = CallFormat {
 static BARE: BareFormat = BareFormat {
     announcing: &["<calls>", "<call>"],
     ending: &["</call>"],
+    wrapped: true,
 };
 
 static LISTED: ListFormat = ListFormat {
