@@ -14,6 +14,10 @@ use crate::{
     types::{RequestContext, ResponseFormat, Tool, ToolChoice},
 };
 
+/// Where no parameter is required, any of them may be the first, and each gets a segment for what follows it: quadratic in
+/// their number. Where there are more than these, a comma may stand behind the last one instead, as Python has it.
+const MOST_STARTS: usize = 16;
+
 /// See [`crate::Parser::grammar`]. `start` and `end` are the markers around a list, empty for a family that has none. Where
 /// the choice is the model's and every tool is strict, a list is forced once its marker came; nothing can be without one.
 pub fn grammar(start: &str, end: &str, context: &RequestContext) -> Option<Segment> {
@@ -111,15 +115,16 @@ fn in_order(keywords: &[(Segment, bool)]) -> Vec<Segment> {
         if *required { keyword } else { perhaps(keyword) }
     };
     // Commas stand behind what comes before the first one that is certain, and before what comes after it.
+    let behind =
+        |(keyword, _): &(Segment, bool)| perhaps(Segment::sequence([keyword.clone(), comma()]));
     if let Some(certain) = keywords.iter().position(|(_, required)| *required) {
-        let before = keywords[..certain].iter();
-        let before =
-            before.map(|(keyword, _)| perhaps(Segment::sequence([keyword.clone(), comma()])));
+        let (before, after_it) = (&keywords[..certain], &keywords[certain + 1..]);
         let first = keywords[certain].0.clone();
-        return before
-            .chain([first])
-            .chain(keywords[certain + 1..].iter().map(after))
-            .collect();
+        let all = before.iter().map(behind).chain([first]);
+        return all.chain(after_it.iter().map(after)).collect();
+    }
+    if keywords.len() > MOST_STARTS {
+        return keywords.iter().map(behind).collect();
     }
     let starts = keywords.iter().enumerate().map(|(at, (first, _))| {
         Segment::sequence(
@@ -264,6 +269,13 @@ mod tests {
             [perhaps(Segment::Alternative([both, one].into()))]
         );
         assert_eq!(arguments(r#"{"properties": {}}"#), []);
+        let many: String = (0..17).map(|n| format!("\"p{n}\": {{}},")).collect();
+        let many = arguments(&format!(
+            "{{\"properties\": {{{}}}}}",
+            many.trim_end_matches(',')
+        ));
+        let last = Segment::sequence([keyword("p16", "{}"), Segment::literal(", ")]);
+        assert_eq!((many.len(), many.last()), (17, Some(&perhaps(last))));
         assert_eq!(arguments(r#"{"type": "object"}"#), [any_keywords()]);
         assert_eq!(arguments("true"), [any_keywords()]);
     }
