@@ -44,7 +44,10 @@ FOLDERS = {
     "gpt_oss": GPT_OSS,
     "phi4mini": GPT_OSS,
     "marked_calls": QWEN3,
+    "xlam": QWEN3,
     "llama3": "llama-models",
+    "pythonic": "llama-models",
+    "llama4_pythonic": "llama-models",
     "mistral": "mistral-common",
 }
 

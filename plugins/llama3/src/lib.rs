@@ -26,6 +26,7 @@ const ENDS: &[&str] = &["<|eom_id|>", "<|eot_id|>"];
 static FORMAT: BareFormat = BareFormat {
     announcing: &[TAG],
     ending: ENDS,
+    wrapped: false,
 };
 
 /// One choice's parsing.

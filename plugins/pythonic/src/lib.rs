@@ -1,39 +1,214 @@
-//! Stub of the parser `pythonic`: passes everything on as content until its family's format is written.
+//! Tool parser for calls written in Python, `[f(a=1, b="x"), g()]`: bare (Llama 3.2, ToolACE), between
+//! `<|python_start|>` and `<|python_end|>` (Llama 4), or between other markers that the [`config`] names.
+//!
+//! Only the markers are this crate's; what a list of calls is, and every tolerance, is the SDK's [`python_calls`]. The JSON
+//! that Llama 4 writes under other prompts is content: `llama3` reads JSON.
+//!
+//! [`python_calls`]: weir_plugin_sdk::python_calls
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
 
+pub mod config;
+
 use alloc::{string::String, vec::Vec};
 
-use weir_plugin_sdk::{Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles};
+use weir_plugin_sdk::{
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
+    python_calls::PythonCalls, python_forced,
+};
+
+use crate::config::Config;
 
 /// One choice's parsing.
 #[derive(Debug)]
-pub struct Pythonic;
+pub struct Pythonic(PythonCalls);
 
 impl Parser for Pythonic {
-    fn describe(_config: &str) -> Result<ParserInfo, String> {
+    fn describe(config: &str) -> Result<ParserInfo, String> {
+        let config = Config::read(config)?;
+        let markers = |markers: &[&String]| {
+            let written = markers.iter().filter(|marker| !marker.is_empty());
+            written.map(|marker| (*marker).clone()).collect()
+        };
         Ok(ParserInfo {
             name: "pythonic".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             roles: Roles {
                 tools: true,
-                reasoning: false,
+                ..Roles::default()
             },
+            markers: markers(&[&config.start]),
+            special_tokens: markers(&[&config.start, &config.end]),
+            stop_tokens: config.stop,
+            default_config: config::DEFAULT.into(),
             ..ParserInfo::default()
         })
     }
 
-    fn new(_config: &str, _context: &RequestContext) -> Self {
-        Self
+    fn new(config: &str, context: &RequestContext) -> Self {
+        match Config::read(config) {
+            Ok(config) => Self(PythonCalls::new(config.markers(), context)),
+            Err(message) => unreachable!("describe took this configuration: {message}"),
+        }
     }
 
     fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
-        events.push(Event::Content(fragment.clone()));
+        self.0.push(fragment, events);
     }
 
-    fn finish(&mut self, _reason: FinishReason, _events: &mut Vec<Event>) {}
+    fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        self.0.finish(reason, events);
+    }
+
+    fn grammar(config: &str, context: &RequestContext) -> Option<Segment> {
+        let config = Config::read(config).ok()?;
+        python_forced::grammar(&config.start, &config.end, context)
+    }
 }
 
 weir_plugin_sdk::export_parser!(Pythonic);
+
+#[cfg(test)]
+mod tests {
+    use weir_plugin_sdk::{FragmentKind, Tool, ToolChoice};
+
+    use super::*;
+
+    const LLAMA4: &str = r#"{"start": "<|python_start|>", "end": "<|python_end|>"}"#;
+
+    fn events(parser: &mut Pythonic, text: &str) -> Vec<Event> {
+        let mut events = Vec::new();
+        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+        events
+    }
+
+    fn content(text: &str) -> Event {
+        Event::Content(Fragment::new(text, FragmentKind::Text))
+    }
+
+    #[test]
+    fn a_call_streams_as_it_is_read() {
+        let mut parser = Pythonic::new("{}", &RequestContext::default());
+        let delta = |delta: &str| Event::CallArguments {
+            index: 0,
+            delta: delta.into(),
+        };
+        let begin = Event::CallBegin {
+            index: 0,
+            id: None,
+            name: "get_weather".into(),
+        };
+        let steps = [
+            ("[get_", Vec::new()),
+            ("weather(", Vec::new()),
+            ("city=", Vec::new()),
+            ("'K", [begin, delta("{\"city\": \"K")].into()),
+            ("öln", [delta("öln")].into()),
+            ("', days", [delta("\"")].into()),
+            ("=1_0", [delta(", \"days\": 10")].into()),
+            (")", [delta("}"), Event::CallEnd { index: 0 }].into()),
+            ("]", Vec::new()),
+            ("\n", Vec::new()),
+        ];
+        for (text, expected) in steps {
+            assert_eq!(events(&mut parser, text), expected, "after {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_released_at_once() {
+        let mut parser = Pythonic::new(LLAMA4, &RequestContext::default());
+        assert_eq!(events(&mut parser, "See"), [content("See")]);
+        assert_eq!(
+            events(&mut parser, " [r"),
+            [content(" "), content("["), content("r")]
+        );
+        assert_eq!(events(&mut parser, "ef]\n["), [content("ef]\n")]);
+        assert_eq!(events(&mut parser, "x"), []);
+        assert_eq!(events(&mut parser, "("), []);
+        let text = ["[", "x(1", ")"].map(content);
+        assert_eq!(events(&mut parser, "1), <|p"), text);
+        assert_eq!(events(&mut parser, "ip"), [", ", "<|pip"].map(content));
+    }
+
+    #[test]
+    fn what_it_says_of_itself_follows_its_configuration() {
+        let info = Pythonic::describe("{}").expect("usable");
+        assert!(info.markers.is_empty() && info.special_tokens.is_empty());
+        let info = Pythonic::describe(LLAMA4).expect("usable");
+        assert_eq!(info.markers, ["<|python_start|>"]);
+        assert_eq!(info.special_tokens, ["<|python_start|>", "<|python_end|>"]);
+        assert!(Pythonic::describe(r#"{"starts": ""}"#).is_err());
+    }
+
+    /// Writes the tree out with these values, one for each JSON segment.
+    fn write(segment: &Segment, values: &mut Vec<&str>, out: &mut Vec<Fragment>) {
+        let text = |text: &str| Fragment::new(text, FragmentKind::Text);
+        match segment {
+            Segment::Marker(marker) => {
+                out.push(Fragment::new(marker.as_str(), FragmentKind::Control))
+            }
+            Segment::Literal(literal) => out.push(text(literal)),
+            Segment::Json(_) => out.push(text(values.remove(0))),
+            Segment::Sequence(segments) => {
+                segments
+                    .iter()
+                    .for_each(|segment| write(segment, values, out));
+            }
+            Segment::Repeat { segment, .. } => write(segment, values, out),
+            other => panic!("cannot write out {other:?}"),
+        }
+    }
+
+    #[test]
+    fn forced_calls_are_read_back_as_the_same() {
+        let schema = r#"{"type": "object", "properties": {"text": {"type": "string"}, "deep": {"type": "object"},
+            "on": {"type": "boolean"}}, "required": ["text", "deep", "on"]}"#;
+        let values = [
+            r#""a \"b\" \/ \u00e9 \\d 'c'""#,
+            r#"{"k": [null, -1.5e3, {}]}"#,
+            "true",
+        ];
+        let context = RequestContext {
+            tools: [Tool {
+                name: "f.g-h".into(),
+                description: None,
+                parameters: schema.into(),
+                strict: false,
+            }]
+            .into(),
+            tool_choice: ToolChoice::Required,
+            strict_markers: true,
+            ..RequestContext::default()
+        };
+        for config in ["{}", LLAMA4] {
+            let grammar = Pythonic::grammar(config, &context).expect("a grammar");
+            let mut fragments = Vec::new();
+            write(&grammar, &mut values.to_vec(), &mut fragments);
+            let mut parser = Pythonic::new(config, &context);
+            let mut events = Vec::new();
+            for fragment in &fragments {
+                parser.push(fragment, &mut events);
+            }
+            parser.finish(FinishReason::Stop, &mut events);
+            let (mut name, mut arguments) = (String::new(), String::new());
+            let mut ended = 0;
+            for event in events {
+                match event {
+                    Event::CallBegin { name: begun, .. } => name = begun,
+                    Event::CallArguments { delta, .. } => arguments.push_str(&delta),
+                    Event::CallEnd { .. } => ended += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!((name.as_str(), ended), ("f.g-h", 1));
+            let [text, deep, on] = values;
+            assert_eq!(
+                arguments,
+                alloc::format!("{{\"text\": {text}, \"deep\": {deep}, \"on\": {on}}}")
+            );
+        }
+    }
+}

@@ -6,7 +6,8 @@
 //! is what merely starts like one; nothing else of the text is held back for long.
 //!
 //! Invariants: text outside calls is content, verbatim; a stretch of it next to a call that is white space and separators
-//! alone is the format's own, and so are the brackets of an array that holds nothing but calls. A call whose JSON breaks
+//! alone is the format's own, and so are the brackets of an array that holds nothing but calls. Where the family writes its
+//! arrays anywhere and in Markdown fences, so is a fence next to calls; any other fence is text. A call whose JSON breaks
 //! goes on until its braces balance, a call begins, a marker comes or the text ends; it costs its neighbours nothing, even
 //! when a forgotten quote swallowed the next call.
 
@@ -26,6 +27,9 @@ pub struct BareFormat {
     pub announcing: &'static [&'static str],
     /// End calls, or the message.
     pub ending: &'static [&'static str],
+    /// Whether an array of calls may stand behind text, and in a Markdown fence; otherwise it stands at the start, next to
+    /// a marker or to calls.
+    pub wrapped: bool,
 }
 
 /// One choice's parsing.
@@ -37,6 +41,8 @@ pub struct BareCalls {
 
 #[derive(Debug)]
 struct Calls {
+    /// See [`BareFormat::wrapped`].
+    wrapped: bool,
     /// So many of the markers announce calls; they are the first ones.
     announcing: usize,
     /// The names of the offered tools.
@@ -47,7 +53,10 @@ struct Calls {
     announced: bool,
     /// Whether any call or marker came: what is blank at the end is content otherwise.
     marked: bool,
-    array: Array,
+    array: Wrapper,
+    fence: Wrapper,
+    /// So many bytes of a fence's opening or end came.
+    backticks: usize,
     blank: FragmentBuffer,
     next_index: u32,
     /// The object that is being read and may be a call; what came of it is in `raw`.
@@ -57,14 +66,19 @@ struct Calls {
     again: Vec<Fragment>,
 }
 
-/// The array around calls.
+/// The array or the fence around calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Array {
+enum Wrapper {
     Absent,
-    /// Its bracket came, and no call yet.
+    /// It opened, and no call came yet.
     Possible,
     Open,
 }
+
+/// How a fence opens; `json` may be left out.
+const FENCE: &[u8] = b"```json";
+/// How a fence ends.
+const FENCE_END: usize = 3;
 
 /// A call that began and broke, and goes on.
 #[derive(Debug, Default)]
@@ -84,12 +98,15 @@ impl BareCalls {
         Self {
             scanner: MarkerScanner::new(markers, context.strict_markers),
             calls: Calls {
+                wrapped: format.wrapped,
                 announcing: format.announcing.len(),
                 offered: context.tools.iter().map(|tool| tool.name.clone()).collect(),
                 clear: true,
                 announced: false,
                 marked: false,
-                array: Array::Absent,
+                array: Wrapper::Absent,
+                fence: Wrapper::Absent,
+                backticks: 0,
                 blank: FragmentBuffer::default(),
                 next_index: 0,
                 object: None,
@@ -162,12 +179,28 @@ impl Calls {
     /// Text next to a call or a marker, or at the start.
     fn blank(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
         for (at, character) in text.char_indices() {
+            if self.wrapped && self.in_fence_marker(character) {
+                if self.backticks == 0 {
+                    self.blank.clear();
+                    return at + 1;
+                }
+                continue;
+            }
             match character {
+                // Half the opening of a fence is none.
+                _ if self.backticks > 0 => {
+                    self.blank.push(&text[..at], kind);
+                    self.release(events);
+                    return at;
+                }
                 ' ' | '\t' | '\r' | '\n' => {}
                 ';' | ',' if self.marked => {}
-                '[' if self.array == Array::Absent => self.array = Array::Possible,
-                ']' if self.array == Array::Open => {
-                    self.array = Array::Absent;
+                '[' if self.array == Wrapper::Absent => self.array = Wrapper::Possible,
+                // An array of calls ends, or one that was announced and is empty.
+                ']' if self.array == Wrapper::Open
+                    || (self.announced && self.array == Wrapper::Possible) =>
+                {
+                    self.array = Wrapper::Absent;
                     self.blank.clear();
                     return at + 1;
                 }
@@ -188,14 +221,52 @@ impl Calls {
 
     /// Text after other text.
     fn content(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
-        let length = text.find('{').unwrap_or(text.len());
+        let starts: &[char] = if self.wrapped {
+            &['{', '[', '`']
+        } else {
+            &['{']
+        };
+        let length = text.find(starts).unwrap_or(text.len());
         if length > 0 {
             events.push(Event::Content(Fragment::new(&text[..length], kind)));
         }
-        if length < text.len() {
-            self.start();
+        match text.as_bytes().get(length) {
+            None => return length,
+            Some(b'{') => {
+                self.start();
+                return length;
+            }
+            Some(b'[') => self.array = Wrapper::Possible,
+            Some(_) => self.backticks = 1,
         }
-        length
+        self.clear = true;
+        self.blank.push(&text[length..=length], kind);
+        length + 1
+    }
+
+    /// Whether a character next to calls belongs to what opens or ends a fence. No more `backticks` are awaited behind an
+    /// end, which is taken with its last one, and before what stands in a fence.
+    fn in_fence_marker(&mut self, character: char) -> bool {
+        let taken = self.backticks;
+        let ending = self.fence == Wrapper::Open;
+        if FENCE
+            .get(taken)
+            .is_some_and(|byte| char::from(*byte) == character)
+            && (taken > 0 || self.fence != Wrapper::Possible && self.array != Wrapper::Possible)
+        {
+            self.backticks += 1;
+            if ending && self.backticks == FENCE_END {
+                self.fence = Wrapper::Absent;
+                self.backticks = 0;
+            }
+            return true;
+        }
+        let opened = !ending && (taken == FENCE_END || taken == FENCE.len());
+        if opened && (character == '[' || character == '{' || WHITE_SPACE.contains(&character)) {
+            self.fence = Wrapper::Possible;
+            self.backticks = 0;
+        }
+        false
     }
 
     /// Text in a broken call.
@@ -262,8 +333,10 @@ impl Calls {
         self.marked = true;
         self.clear = true;
         self.blank.clear();
-        if self.array == Array::Possible {
-            self.array = Array::Open;
+        for wrapper in [&mut self.array, &mut self.fence] {
+            if *wrapper == Wrapper::Possible {
+                *wrapper = Wrapper::Open;
+            }
         }
     }
 
@@ -294,18 +367,22 @@ impl Calls {
         events.extend(self.blank.take().into_iter().map(Event::Content));
         self.clear = false;
         self.announced = false;
-        if self.array == Array::Possible {
-            self.array = Array::Absent;
+        self.fence = Wrapper::Absent;
+        self.backticks = 0;
+        if self.array == Wrapper::Possible {
+            self.array = Wrapper::Absent;
         }
     }
 
     /// Nothing follows what is blank that could say what it is.
     fn end_blank(&mut self, events: &mut Vec<Event>) {
-        if !self.marked || self.array == Array::Possible {
+        let possible = [self.array, self.fence].contains(&Wrapper::Possible);
+        if !self.marked || possible || self.backticks > 0 {
             self.release(events);
         }
         self.blank.clear();
-        self.array = Array::Absent;
+        self.array = Wrapper::Absent;
+        self.fence = Wrapper::Absent;
     }
 
     /// The model stopped: if a string is open, it may hold the end of the call, or the next one.

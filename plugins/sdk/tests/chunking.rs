@@ -12,6 +12,7 @@ use weir_plugin_sdk::{
     json_scanner::is_object,
     listed_calls::{ListFormat, ListRole, ListedCalls},
     marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
+    python_calls::PythonCalls,
     reasoning::{MarkedReasoning, ReasoningFormat},
 };
 
@@ -42,6 +43,13 @@ static BEFORE_SEPARATOR: CallFormat = CallFormat {
 static BARE: BareFormat = BareFormat {
     announcing: &["<calls>", "<call>"],
     ending: &["</call>"],
+    wrapped: false,
+};
+
+static WRAPPED: BareFormat = BareFormat {
+    announcing: BARE.announcing,
+    ending: BARE.ending,
+    wrapped: true,
 };
 
 static LISTED: ListFormat = ListFormat {
@@ -127,11 +135,24 @@ const PIECES: &[&str] = &[
     "{\"name\": \"o\", \"parameters\": {\"x\": ",
     "[{\"name\": \"p\", \"parameters\": {}}, ",
     "{\"q\": {\"name\": \"r\", \"parameters\": {}}}",
+    "(",
+    ")",
+    "'",
+    "=",
+    "\"\"\"",
+    "[s(a='it\\'s', b=(1_0, {None: .5}))]",
+    "[offered(c=\"",
+    ", t(d='",
+    "[u()]",
+    "e=[r'<call>', ",
+    "f=g(",
 ];
 
 #[derive(Debug, Clone, Copy)]
 enum Family {
     Bare,
+    Wrapped,
+    Python,
     InBody,
     AfterSeparator,
     BeforeSeparator,
@@ -182,8 +203,21 @@ fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment])
         ..RequestContext::default()
     };
     let format = match family {
-        Family::Bare => {
-            let mut parser = BareCalls::new(&BARE, &context);
+        Family::Python => {
+            let markers = ["<call>", "</call>"].map(Cow::Borrowed);
+            let mut parser = PythonCalls::new(markers.into(), &context);
+            for fragment in input {
+                parser.push(fragment, &mut events);
+            }
+            parser.finish(reason, &mut events);
+            return fold(events);
+        }
+        Family::Bare | Family::Wrapped => {
+            let format = match family {
+                Family::Bare => &BARE,
+                _ => &WRAPPED,
+            };
+            let mut parser = BareCalls::new(format, &context);
             for fragment in input {
                 parser.push(fragment, &mut events);
             }
@@ -303,7 +337,7 @@ proptest! {
         strict in any::<bool>(),
         stopped in any::<bool>(),
         family in prop_oneof![
-            Just(Family::Bare), Just(Family::InBody), Just(Family::AfterSeparator), Just(Family::Reasoning),
+            Just(Family::Bare), Just(Family::Wrapped), Just(Family::Python), Just(Family::InBody), Just(Family::AfterSeparator), Just(Family::Reasoning),
             Just(Family::OptionalReasoning), Just(Family::Listed)
         ],
     ) {
@@ -346,10 +380,21 @@ fn work_is_linear() {
         format!("<call>[{}", "{\"x}, ".repeat(8_000)),
         format!("<call>[{}", "{\"a\": \"x}, {\", ".repeat(4_000)),
         "{\"name\": \"f\", \"parameters\": {\"a\": \"x}}\n".repeat(1_500),
+        "```json\n[".repeat(6_000),
+        "[f(a='x), ".repeat(6_000),
+        "[f(a='x' y), ".repeat(5_000),
+        format!("[{}", "f(a='x), f(a=\"y<call>\" z), ".repeat(2_500)),
+        format!("[f(a={}", "[".repeat(60_000)),
+        format!("[f(a='''{}", "''\\u00".repeat(10_000)),
+        format!("[f(a=\"{}", "<call>, g(a='x".repeat(4_000)),
+        "[f(x(".repeat(12_000),
+        "[offered(".repeat(6_000),
     ];
     for text in &texts {
         for family in [
             Family::Bare,
+            Family::Wrapped,
+            Family::Python,
             Family::InBody,
             Family::AfterSeparator,
             Family::BeforeSeparator,

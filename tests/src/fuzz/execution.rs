@@ -29,7 +29,20 @@ const MARKED: &[&str] = &["qwen25", "deepseek_v3", "deepseek_v31"];
 const MESSAGES: &[&str] = &["gpt_oss"];
 
 /// Formats whose arguments are no JSON and become it: their bytes are not all the model's.
-const NOT_JSON: &[&str] = &["functiongemma", "gemma4"];
+const NOT_JSON: &[&str] = &[
+    "deepseek_v32",
+    "deepseek_v4",
+    "deepseek_v41",
+    "functiongemma",
+    "gemma4",
+    "glm45",
+    "llama4_pythonic",
+    "minimax_m2",
+    "pythonic",
+    "qwen3_coder",
+    "seed_oss",
+    "step3",
+];
 
 /// What a client had of a run.
 struct Seen {
