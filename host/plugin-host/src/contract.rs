@@ -12,6 +12,8 @@ pub(crate) struct EventOrder {
     open: Option<u32>,
     /// A post-processor may swallow calls, and what it holds no interest in passes it by; a parser counts every call.
     gaps: bool,
+    /// Whether a post-processor ended the generation, which may be in the middle of a call.
+    stopped: bool,
 }
 
 impl EventOrder {
@@ -21,6 +23,7 @@ impl EventOrder {
             next: 0,
             open: None,
             gaps: false,
+            stopped: false,
         }
     }
 
@@ -30,6 +33,7 @@ impl EventOrder {
             next: 0,
             open: None,
             gaps: true,
+            stopped: false,
         }
     }
 
@@ -42,7 +46,10 @@ impl EventOrder {
     pub(crate) fn check_actions(&mut self, actions: &[Action]) -> Result<(), PluginErrorKind> {
         actions.iter().try_for_each(|action| match action {
             Action::Emit(event) => self.check(event),
-            Action::Stop(_) => Ok(()),
+            Action::Stop(_) => {
+                self.stopped = true;
+                Ok(())
+            }
         })
     }
 
@@ -52,11 +59,11 @@ impl EventOrder {
             .ok_or_else(|| broken("arguments while no call is open"))
     }
 
-    /// After `finish`, every call must have ended.
+    /// After `finish`, every call must have ended, unless the generation was ended within it.
     pub(crate) fn check_end(&self) -> Result<(), PluginErrorKind> {
         match self.open {
-            Some(index) => Err(broken(format!("call {index} is still open after finish"))),
-            None => Ok(()),
+            Some(index) if !self.stopped => Err(broken(format!("call {index} is still open after finish"))),
+            _ => Ok(()),
         }
     }
 

@@ -172,7 +172,8 @@ fn check_one(subject: &Subject, setup: &Setup, input: &Input, seen: &Seen) -> Re
     let folded = &seen.folded;
     let whole = text(&input.fragments);
     let messages = MESSAGES.contains(&subject.name.as_str());
-    let not_json = NOT_JSON.contains(&subject.name.as_str());
+    let mut names = setup.with.iter().chain([&subject.name]);
+    let not_json = names.any(|name| NOT_JSON.contains(&name.as_str()));
     for call in folded.calls.iter().filter(|call| call.complete) {
         if !is_json_object(&call.arguments) {
             return broken(Rule::ArgumentsAreAnObject, folded.to_string());
