@@ -62,7 +62,9 @@ impl EventOrder {
     /// After `finish`, every call must have ended, unless the generation was ended within it.
     pub(crate) fn check_end(&self) -> Result<(), PluginErrorKind> {
         match self.open {
-            Some(index) if !self.stopped => Err(broken(format!("call {index} is still open after finish"))),
+            Some(index) if !self.stopped => {
+                Err(broken(format!("call {index} is still open after finish")))
+            }
             _ => Ok(()),
         }
     }

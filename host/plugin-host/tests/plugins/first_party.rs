@@ -121,3 +121,111 @@ fn the_post_processor_hands_content_on() {
         .collect();
     assert_eq!(content, "nothing to hide");
 }
+
+/// Which parser is chosen for a model, for its calls and for its reasoning.
+fn chosen(registry: &Registry, model: &str, template: Option<&str>) -> [Option<String>; 2] {
+    [Role::Tools, Role::Reasoning].map(|role| {
+        let found = registry.for_model(model, template, role);
+        found.expect("they load").map(|(name, _)| name.to_owned())
+    })
+}
+
+#[test]
+fn models_find_their_parsers_by_name() {
+    let registry = first_party();
+    let both = |name: &'static str| [Some(name), Some(name)];
+    for (model, expected) in [
+        (
+            "deepseek-ai/DeepSeek-R1-0528",
+            [Some("deepseek_v3"), Some("deepseek_r1")],
+        ),
+        ("deepseek-ai/DeepSeek-V3-0324", [Some("deepseek_v3"), None]),
+        ("deepseek-ai/DeepSeek-V3.1", [Some("deepseek_v31"), None]),
+        ("deepseek-ai/DeepSeek-V3.2", [Some("deepseek_v32"), None]),
+        ("deepseek-ai/DeepSeek-V4", [Some("deepseek_v4"), None]),
+        ("deepseek-ai/DeepSeek-V4.1", [Some("deepseek_v41"), None]),
+        ("Qwen/Qwen2.5-7B-Instruct", [Some("qwen25"), None]),
+        ("Qwen/Qwen3-8B", [Some("qwen25"), Some("qwen3")]),
+        (
+            "Qwen/Qwen3-Coder-480B-A35B-Instruct",
+            [Some("qwen3_coder"), Some("qwen3")],
+        ),
+        ("NousResearch/Hermes-3-Llama-3.1-8B", [Some("qwen25"), None]),
+        ("meta-llama/Llama-3.2-3B-Instruct", [Some("llama3"), None]),
+        (
+            "meta-llama/Llama-4-Scout-17B-16E-Instruct",
+            [Some("llama4_pythonic"), None],
+        ),
+        ("mistralai/Magistral-Small-2509", both("mistral")),
+        ("openai/gpt-oss-20b", both("gpt_oss")),
+        ("moonshotai/Kimi-K2-Thinking", both("kimi_k2")),
+        ("zai-org/GLM-4.6", both("glm45")),
+        ("MiniMaxAI/MiniMax-M2", both("minimax_m2")),
+        ("ByteDance-Seed/Seed-OSS-36B-Instruct", both("seed_oss")),
+        ("stepfun-ai/step3", both("step3")),
+        ("google/gemma-4-E4B-it", both("gemma4")),
+        (
+            "google/functiongemma-270m-it",
+            [Some("functiongemma"), None],
+        ),
+        ("google/gemma-3-1b-it", [None, None]),
+        ("ibm-granite/granite-3.3-8b-instruct", both("granite")),
+        ("microsoft/Phi-4-mini-instruct", [Some("phi4mini"), None]),
+        ("internlm/internlm2_5-7b-chat", [Some("internlm"), None]),
+        ("tencent/Hunyuan-A13B-Instruct", [Some("hunyuan"), None]),
+        ("ai21labs/AI21-Jamba-Mini-1.7", [Some("jamba"), None]),
+        ("Salesforce/Llama-xLAM-2-8b-fc-r", [Some("xlam"), None]),
+        ("baidu/ERNIE-4.5-21B-A3B-Thinking", both("ernie45")),
+    ] {
+        let expected = expected.map(|name| name.map(str::to_owned));
+        assert_eq!(chosen(&registry, model, None), expected, "{model}");
+    }
+}
+
+#[test]
+fn models_find_their_parsers_by_template() {
+    let registry = first_party();
+    for (template, expected) in [
+        (
+            "<|im_start|>system\n<tool_call>\n{\"name\": ...}\n</tool_call>",
+            "qwen25",
+        ),
+        (
+            "<|im_start|>system\n<tool_call>\n<function=name>\n",
+            "qwen3_coder",
+        ),
+        (
+            "[gMASK]<sop><tool_call>name\n<arg_key>key</arg_key>",
+            "glm45",
+        ),
+        (
+            "<|start_of_role|>assistant<|end_of_role|><|tool_call|>[",
+            "granite",
+        ),
+        (
+            "<|start_of_role|>assistant<|end_of_role|><tool_call>{",
+            "granite",
+        ),
+        (
+            "<|start_of_role|>system<|end_of_role|><tool_call><function=name>",
+            "qwen3_coder",
+        ),
+        (
+            "<｜tool▁call▁begin｜>function<｜tool▁sep｜>name\n```json",
+            "deepseek_v3",
+        ),
+        ("<｜tool▁call▁begin｜>name<｜tool▁sep｜>{}", "deepseek_v31"),
+        ("<｜DSML｜function_calls>", "deepseek_v32"),
+        ("<｜DSML｜tool_calls>", "deepseek_v4"),
+        ("[INST]...[/INST][TOOL_CALLS][", "mistral"),
+    ] {
+        let [tools, _] = chosen(&registry, "my-tune", Some(template));
+        assert_eq!(tools.as_deref(), Some(expected), "{template}");
+    }
+    let [_, reasoning] = chosen(
+        &registry,
+        "my-tune",
+        Some("<|im_start|>assistant\n<think>\n"),
+    );
+    assert_eq!(reasoning.as_deref(), Some("qwen3"));
+}
