@@ -98,6 +98,7 @@ impl Entry {
     pub(crate) fn ad_hoc(
         name: &str,
         wasm: &Path,
+        config: &str,
         host: &Arc<PluginHost>,
     ) -> Result<Self, PluginHostError> {
         let mut entry = Self {
@@ -111,7 +112,7 @@ impl Entry {
             models: Vec::new(),
             on_error: OnError::default(),
             limits: NamedLimits::default(),
-            config: "{}".to_owned(),
+            config: config.to_owned(),
             counters: Arc::default(),
             loaded: Mutex::new(None),
         };

@@ -14,7 +14,7 @@ use weir_engine::{Engine, EngineConfig, ModelRunner};
 use weir_model::{CandleRunner, GgufFile, KvCapacity, ModelError, RunnerOptions};
 use weir_output::{Configured, Parser, PostProcessor, Roles};
 use weir_plugin_host::{
-    AdHocPlugin, PluginHost, PluginHostConfig, PluginHostError, Registry, Role,
+    AdHocPlugin, PluginHost, PluginHostConfig, PluginHostError, Registry, RegistryBuilder, Role,
 };
 use weir_prompt::{ChatTemplate, GgufVocabulary, PromptError, Tokenizer};
 
@@ -76,19 +76,37 @@ pub enum WiringError {
 /// # Errors
 /// A manifest or component that cannot be used, a name that is taken twice.
 pub fn registry(manifest: Option<&Path>, files: &[String]) -> Result<Registry, WiringError> {
-    let config = PluginHostConfig {
-        cache_dir: Some(cache_folder().join("plugins")),
-        ..PluginHostConfig::default()
-    };
-    let host = PluginHost::new(&config)?;
-    let mut builder = Registry::builder(&host).embedded(embedded::MANIFEST, embedded::component)?;
+    Ok(registry_builder(&plugin_host()?, manifest, files)?.build()?)
+}
+
+/// The plugins of [`registry`], to which more may be added.
+///
+/// # Errors
+/// As there.
+pub(crate) fn registry_builder(
+    host: &Arc<PluginHost>,
+    manifest: Option<&Path>,
+    files: &[String],
+) -> Result<RegistryBuilder, WiringError> {
+    let mut builder = Registry::builder(host).embedded(embedded::MANIFEST, embedded::component)?;
     if let Some(path) = manifest {
         builder = builder.manifest_file(path)?;
     }
     for file in files {
         builder = builder.ad_hoc(&file.parse::<AdHocPlugin>()?)?;
     }
-    Ok(builder.build()?)
+    Ok(builder)
+}
+
+/// What runs plugins, with this user's cache of compiled ones.
+///
+/// # Errors
+/// When this machine cannot run it.
+pub(crate) fn plugin_host() -> Result<Arc<PluginHost>, PluginHostError> {
+    PluginHost::new(&PluginHostConfig {
+        cache_dir: Some(cache_folder().join("plugins")),
+        ..PluginHostConfig::default()
+    })
 }
 
 /// The plugins that take answers apart.
