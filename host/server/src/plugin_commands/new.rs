@@ -138,8 +138,9 @@ fn files(name: &str, kind: NewKind, language: NewLanguage) -> Vec<(String, Vec<u
             Some((of, file)) if of == folder => file.to_owned(),
             _ => continue,
         };
-        // One file a kind: `parser.py` is the parser's `plugin.py`.
-        if path.contains(&format!("{other}.")) {
+        // One file a kind: `parser.py` is the parser's `plugin.py`. A post-processor has nothing to do with JSON.
+        let of_other = path.contains(&format!("{other}."));
+        if of_other || (kind == NewKind::PostProcessor && path.starts_with("json.")) {
             continue;
         }
         let path = match path.strip_prefix(&format!("{own}.")) {
@@ -171,6 +172,7 @@ fn filled_in(text: &str, name: &str, kind: NewKind) -> String {
             ("{{world}}", "parser-plugin"),
             ("{{bindings}}", "parser_plugin"),
             ("{{flag}}", "--tool-call-parser"),
+            ("{{sources}}", "plugin.c json.c libc/libc.c"),
             ("{{text}}", r"Looking.\n#call now {}\n"),
             (
                 "{{what}}",
@@ -182,6 +184,7 @@ fn filled_in(text: &str, name: &str, kind: NewKind) -> String {
             ("{{world}}", "post-processor-plugin"),
             ("{{bindings}}", "post_processor_plugin"),
             ("{{flag}}", "--post-processor"),
+            ("{{sources}}", "plugin.c libc/libc.c"),
             ("{{text}}", r"Done.  \n\n"),
             (
                 "{{what}}",

@@ -28,7 +28,7 @@ pub struct HashCall {
 impl Parser for HashCall {
     fn describe(_config: &str) -> Result<ParserInfo, String> {
         Ok(ParserInfo {
-            name: "hash_call".into(),
+            name: "{{name}}".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             roles: Roles {
                 reasoning: false,
