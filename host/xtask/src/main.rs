@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod deps;
 mod forced_calls;
 mod fuzz;
+mod guests;
 mod plugins;
 mod push_cost;
 mod report;
@@ -35,6 +36,8 @@ enum Command {
     PushCost,
     /// Force calls on the default model with the grammar of its parser
     ForcedCalls,
+    /// Build and check what `weir plugin new` writes, in every language
+    Guests(guests::Arguments),
     /// Check which crate depends on which
     Deps,
     /// Check that frozen contract versions did not change
@@ -59,6 +62,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
         Command::PushCost => push_cost::run(&root),
         Command::ForcedCalls => forced_calls::run(&root),
+        Command::Guests(arguments) => guests::run(&root, &arguments),
         Command::Deps => deps::run(),
         Command::Wit => wit::run(&root),
     }
