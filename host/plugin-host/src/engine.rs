@@ -239,3 +239,36 @@ impl Drop for SessionPermit {
         self.0.clock.lock().live -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wasm_encoder::{Component as Encoded, InstanceSection, Module, ModuleSection};
+
+    use super::*;
+
+    /// A component that instantiates an empty module so many times.
+    fn component(instances: u32) -> Vec<u8> {
+        let mut encoded = Encoded::new();
+        encoded.section(&ModuleSection(&Module::new()));
+        let mut section = InstanceSection::new();
+        for _ in 0..instances {
+            section.instantiate::<[(&str, wasm_encoder::ModuleArg); 0], &str>(0, []);
+        }
+        encoded.section(&section);
+        encoded.finish()
+    }
+
+    #[test]
+    fn what_does_not_fit_the_pool_is_allocated_on_demand() {
+        let host = PluginHost::new(&PluginHostConfig {
+            max_sessions: 1,
+            cache_dir: None,
+        })
+        .unwrap();
+        for (instances, on_demand) in [(CORE_INSTANCES, false), (CORE_INSTANCES + 1, true)] {
+            let code = host.compile(&component(instances)).unwrap();
+            let component = host.load(&code).unwrap();
+            assert_eq!(host.is_on_demand(&component), on_demand, "{instances}");
+        }
+    }
+}

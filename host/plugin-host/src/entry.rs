@@ -154,6 +154,7 @@ impl Entry {
     pub(crate) fn ad_hoc(
         name: &str,
         wasm: &Path,
+        config: &str,
         host: &Arc<PluginHost>,
     ) -> Result<Self, PluginHostError> {
         let mut entry = Self {
@@ -168,7 +169,7 @@ impl Entry {
             templates: Vec::new(),
             on_error: OnError::default(),
             limits: NamedLimits::default(),
-            config: "{}".to_owned(),
+            config: config.to_owned(),
             counters: host.counters.of(name),
             slot: Mutex::default(),
         };

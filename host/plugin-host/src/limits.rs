@@ -187,3 +187,32 @@ impl ResourceLimiter for MemoryLimiter {
         MEMORIES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_memories_together_are_bounded() {
+        let limits = Limits {
+            memory_bytes: 100,
+            ..Limits::default()
+        };
+        let mut limiter = MemoryLimiter::new(&limits);
+        assert!(limiter.memory_growing(0, 60, None).is_ok());
+        assert!(limiter.memory_growing(0, 41, None).is_err());
+        assert!(limiter.memory_growing(60, 90, None).is_ok());
+        assert!(limiter.memory_growing(0, 10, None).is_ok());
+        assert!(limiter.memory_growing(10, 11, None).is_err());
+    }
+
+    #[test]
+    fn named_limits_go_over_the_usual_ones() {
+        let named = NamedLimits {
+            call_ms: Some(7),
+            ..NamedLimits::default()
+        };
+        let limits = named.over(Limits::of_a_runtime());
+        assert_eq!((limits.call_ms, limits.memory_bytes), (7, 128 << 20));
+    }
+}

@@ -165,8 +165,20 @@ impl RegistryBuilder {
     ///
     /// # Errors
     /// Every error of loading a plugin.
-    pub fn ad_hoc(mut self, plugin: &AdHocPlugin) -> Result<Self, PluginHostError> {
-        let entry = Entry::ad_hoc(&plugin.name, &plugin.wasm, &self.host)?;
+    pub fn ad_hoc(self, plugin: &AdHocPlugin) -> Result<Self, PluginHostError> {
+        self.ad_hoc_configured(plugin, "{}")
+    }
+
+    /// Adds one component file with this configuration, JSON text.
+    ///
+    /// # Errors
+    /// Every error of loading a plugin.
+    pub fn ad_hoc_configured(
+        mut self,
+        plugin: &AdHocPlugin,
+        config: &str,
+    ) -> Result<Self, PluginHostError> {
+        let entry = Entry::ad_hoc(&plugin.name, &plugin.wasm, config, &self.host)?;
         self.users.push((entry, false));
         Ok(self)
     }

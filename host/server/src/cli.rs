@@ -4,7 +4,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 /// weir: an OpenAI-compatible LLM server whose parsers are sandboxed WebAssembly plugins.
@@ -60,10 +60,27 @@ pub enum PluginCommand {
         /// Its name or alias.
         name: String,
     },
-    /// Load a component file as weir would and say whether it keeps the contract
+    /// Write a project for a plugin of your own into a new folder
+    New {
+        /// Its name, and the folder's: lower-case letters, digits and `_`
+        name: String,
+        /// What it does
+        #[arg(long, value_enum, default_value_t)]
+        kind: NewKind,
+        /// What it is written in
+        #[arg(long, value_enum, default_value_t)]
+        lang: NewLanguage,
+    },
+    /// Load a component file as weir would and say what is wrong with it; exits with 1 if anything is
     Check {
-        /// The `.wasm` file.
+        /// The `.wasm` file
         file: PathBuf,
+        /// A folder of cases in the format of plugins/README.md, one TOML file each
+        #[arg(long, value_name = "DIR")]
+        corpus: Option<PathBuf>,
+        /// The plugin's configuration
+        #[arg(long, value_name = "JSON")]
+        config: Option<String>,
     },
     /// Measure what a parser costs through wasm on this machine
     Bench {
@@ -78,6 +95,30 @@ pub enum PluginCommand {
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },
+}
+
+/// The kinds of plugin a project can be made for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum NewKind {
+    /// Takes a model's output apart.
+    #[default]
+    Parser,
+    /// Sees events on their way to the client.
+    PostProcessor,
+}
+
+/// The languages a project can be made in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum NewLanguage {
+    /// With the SDK: the smallest and fastest components.
+    #[default]
+    Rust,
+    /// With componentize-py.
+    Python,
+    /// With componentize-qjs.
+    Javascript,
+    /// With clang.
+    C,
 }
 
 /// Where plugins come from beside the built-in ones.

@@ -1,4 +1,5 @@
-//! The `weir` binary: reads the command line and hands over. Usage errors and unusable input end with 2.
+//! The `weir` binary: reads the command line and hands over. Usage errors and unusable input end with 2, a plugin
+//! that is not right with 1.
 
 use std::{
     io::{self, Write as _},
@@ -8,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use weir_output::ToolCallStreaming;
 use weir_server::{
-    cli::{self, Command, ParseFlags, ServeFlags},
+    cli::{self, Command, ParseFlags, PluginCommand, PluginFlags, ServeFlags},
     config, parse, plugin_commands,
     pull::{self, Source},
     serve, wiring,
@@ -17,7 +18,7 @@ use weir_server::{
 fn main() -> ExitCode {
     let cli = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Every error of ours is one line that holds its cause.
             eprintln!("weir: {error}");
@@ -26,14 +27,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Serve(flags) => Ok(serve::run(&flags)?),
         Command::Parse(flags) => parse_lines(&flags),
         Command::Pull { model } => pull_model(&model),
-        Command::Plugin { command, sources } => {
-            Ok(io::stdout().write_all(plugin_commands::run(&command, &sources)?.as_bytes())?)
-        }
+        Command::Plugin { command, sources } => return plugin_command(&command, &sources),
         Command::Config(flags) => print_config(&flags),
         Command::Version => Ok(writeln!(
             io::stdout(),
@@ -41,9 +40,22 @@ fn run(command: Command) -> Result<()> {
             env!("CARGO_PKG_VERSION")
         )?),
     }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+fn plugin_command(command: &PluginCommand, sources: &PluginFlags) -> Result<ExitCode> {
+    serve::start_log("info")?;
+    let answer = plugin_commands::run(command, sources)?;
+    io::stdout().write_all(answer.text.as_bytes())?;
+    Ok(if answer.right {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn parse_lines(flags: &ParseFlags) -> Result<()> {
+    serve::start_log("info")?;
     let registry = wiring::registry(&(&flags.sources).into())?;
     let chain = wiring::Chain::named(&registry, &(&flags.parsers).into())?;
     let tool_call_streaming = match flags.parsers.tool_call_streaming.as_deref() {

@@ -10,12 +10,15 @@ use std::{
 };
 
 use weir_output::{
-    Event, Fragment, FragmentKind, Parser, PluginError, RequestContext, Segment, Tool, ToolChoice,
+    Event, Fragment, FragmentKind, Parser, PluginError, PostProcessor, RequestContext, Segment,
+    Tool, ToolChoice,
 };
 
 const DELTA: usize = 4;
 const CALL_LENGTHS: [usize; 2] = [2_000, 32_000];
 const STREAMS: usize = 25;
+/// Enough for a figure by the way.
+const FEW_STREAMS: usize = 5;
 /// Pushes that are timed together: few enough that most of them are not interrupted by other work of the machine.
 const BLOCK: usize = 50;
 const SESSIONS: usize = 500;
@@ -61,6 +64,64 @@ pub fn run(parser: &dyn Parser) -> Result<String, PluginError> {
         let _ = writeln!(table, "{label:<34} {value}");
     }
     Ok(table)
+}
+
+/// What a parser's session takes to start, and a push of plain text; medians of a few streams.
+///
+/// # Errors
+/// When the plugin fails.
+pub(crate) fn parser_cost(
+    parser: &dyn Parser,
+    context: &RequestContext,
+) -> Result<(Duration, Duration), PluginError> {
+    let mut events = Vec::new();
+    cost(
+        || parser.session(context),
+        |session, fragment| {
+            events.clear();
+            session.push(&fragment, &mut events)
+        },
+    )
+}
+
+/// The same of a post-processor that gets this text as content.
+///
+/// # Errors
+/// When the plugin fails.
+pub(crate) fn post_cost(
+    post: &dyn PostProcessor,
+    context: &RequestContext,
+) -> Result<(Duration, Duration), PluginError> {
+    let mut actions = Vec::new();
+    cost(
+        || post.session(context),
+        |session, fragment| {
+            actions.clear();
+            session.push(&Event::Content(fragment), &mut actions)
+        },
+    )
+}
+
+fn cost<S>(
+    start: impl Fn() -> Result<S, PluginError>,
+    mut push: impl FnMut(&mut S, Fragment) -> Result<(), PluginError>,
+) -> Result<(Duration, Duration), PluginError> {
+    let deltas = cut(&"plain text with words ".repeat(50));
+    let (mut starts, mut pushes) = (Vec::new(), Vec::new());
+    for _ in 0..FEW_STREAMS {
+        let begun = Instant::now();
+        let mut session = start()?;
+        starts.push(begun.elapsed());
+        for block in deltas.chunks_exact(BLOCK) {
+            let fragments: Vec<Fragment> = block.iter().map(|delta| fragment(delta)).collect();
+            let begun = Instant::now();
+            for fragment in fragments {
+                push(&mut session, fragment)?;
+            }
+            pushes.push(begun.elapsed() / BLOCK as u32);
+        }
+    }
+    Ok((median(starts), median(pushes)))
 }
 
 /// What a model wrote: what is pushed before the clock starts, and the deltas that are timed.

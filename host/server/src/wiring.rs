@@ -26,6 +26,7 @@ use crate::{
 mod plugins;
 
 pub use plugins::{Chain, ModelFacts, PluginSources, PluginWiring, Selection, registry};
+pub(crate) use plugins::{plugin_host, registry_builder};
 
 /// Tokens per KV block. The paged flash-attention kernels want a multiple of 32.
 const BLOCK_SIZE: usize = 32;

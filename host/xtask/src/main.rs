@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod deps;
 mod example;
 mod fuzz;
+mod guests;
 mod plugins;
 mod push_cost;
 mod report;
@@ -39,6 +40,8 @@ enum Command {
     Soak,
     /// Reload a plugin a hundred times while two hundred streams run
     Reload,
+    /// Build and check what `weir plugin new` writes, in every language
+    Guests(guests::Arguments),
     /// Check which crate depends on which
     Deps,
     /// Check that frozen contract versions did not change
@@ -65,6 +68,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::ForcedCalls => example::run(&root, &example::FORCED_CALLS),
         Command::Soak => example::run(&root, &example::SOAK),
         Command::Reload => example::run(&root, &example::RELOAD),
+        Command::Guests(arguments) => guests::run(&root, &arguments),
         Command::Deps => deps::run(),
         Command::Wit => wit::run(&root),
     }

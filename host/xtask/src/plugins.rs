@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use toml_edit::{DocumentMut, value};
 
 mod component;
-mod toolchain;
+pub mod toolchain;
 
 use toolchain::Toolchain;
 
@@ -64,7 +64,7 @@ struct Record {
 
 /// Where a crate is built from.
 #[derive(Debug, Clone, Copy)]
-struct Workspace {
+pub struct Workspace {
     folder: &'static str,
     profile: &'static str,
 }

@@ -6,7 +6,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use weir_output::{Configured, Parser, PostProcessor, Roles};
-use weir_plugin_host::{AdHocPlugin, PluginHost, PluginHostConfig, Registry, Role};
+use weir_plugin_host::{
+    AdHocPlugin, PluginHost, PluginHostConfig, Registry, RegistryBuilder, Role,
+};
 use weir_prompt::{ChatTemplate, SpecialTokens};
 
 use super::WiringError;
@@ -68,11 +70,11 @@ impl From<&ParserFlags> for Selection {
     }
 }
 
-/// A host with room for as many sessions as the server lets requests in.
+/// A host with room for the sessions of so many requests, and this user's cache of compiled components.
 ///
 /// # Errors
 /// When this machine cannot run it.
-pub fn plugin_host(max_requests: usize) -> Result<Arc<PluginHost>, WiringError> {
+pub(crate) fn plugin_host(max_requests: usize) -> Result<Arc<PluginHost>, WiringError> {
     let wanted = max_requests.saturating_mul(SESSIONS_PER_REQUEST);
     let sessions = wanted.clamp(*SESSIONS.start(), *SESSIONS.end());
     let config = PluginHostConfig {
@@ -91,6 +93,17 @@ pub fn registry(sources: &PluginSources) -> Result<Registry, WiringError> {
 }
 
 fn registry_on(host: &Arc<PluginHost>, sources: &PluginSources) -> Result<Registry, WiringError> {
+    Ok(registry_builder(host, sources)?.build()?)
+}
+
+/// The plugins of [`registry`], to which more may be added.
+///
+/// # Errors
+/// As there.
+pub(crate) fn registry_builder(
+    host: &Arc<PluginHost>,
+    sources: &PluginSources,
+) -> Result<RegistryBuilder, WiringError> {
     let mut builder = Registry::builder(host).embedded(embedded::MANIFEST, embedded::component)?;
     if let Some(path) = &sources.manifest {
         builder = builder.manifest_file(path)?;
@@ -98,7 +111,7 @@ fn registry_on(host: &Arc<PluginHost>, sources: &PluginSources) -> Result<Regist
     for file in &sources.files {
         builder = builder.ad_hoc(&file.parse::<AdHocPlugin>()?)?;
     }
-    Ok(builder.build()?)
+    Ok(builder)
 }
 
 /// What the plugins are chosen for.

@@ -122,8 +122,14 @@ fn plugins_are_inspected_and_checked() {
     );
     let files = Files::new();
     let broken = files.write("broken.wasm", "(component)");
-    let complaint = run(["plugin".as_ref(), "check".as_ref(), broken.as_os_str()]);
-    assert!(complaint.complaint().contains("not WebAssembly"));
+    let ended = run(["plugin".as_ref(), "check".as_ref(), broken.as_os_str()]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stdout.starts_with("wrong  contract"),
+        "{}",
+        ended.stdout
+    );
+    assert!(ended.stdout.contains("not WebAssembly"), "{}", ended.stdout);
 }
 
 #[test]
