@@ -3,18 +3,19 @@
 mod check;
 mod describe;
 mod junk;
+mod list;
 mod new;
 mod pack;
 
 use std::{
-    fmt::{Display, Write as _},
+    fmt::Display,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 use weir_corpus::case::CaseError;
 use weir_output::PluginError;
-use weir_plugin_host::{PluginHostError, PluginKind, Registry};
+use weir_plugin_host::{PluginHostError, Registry};
 
 use crate::{
     cli::{PluginCommand, PluginFlags},
@@ -80,7 +81,7 @@ pub struct Answer {
 pub fn run(command: &PluginCommand, sources: &PluginFlags) -> Result<Answer, PluginCommandError> {
     let registry = || wiring::registry(&sources.into());
     let text = match command {
-        PluginCommand::List => list(&registry()?),
+        PluginCommand::List => list::list(&registry()?),
         PluginCommand::Inspect { name } => inspect(&registry()?, name)?,
         PluginCommand::New { name, kind, lang } => new::new(Path::new(""), name, *kind, *lang)?,
         PluginCommand::Check {
@@ -92,35 +93,6 @@ pub fn run(command: &PluginCommand, sources: &PluginFlags) -> Result<Answer, Plu
         PluginCommand::Pack { module, output } => pack::pack(module, output)?,
     };
     Ok(Answer { text, right: true })
-}
-
-fn list(registry: &Registry) -> String {
-    let mut text = String::new();
-    for kind in [PluginKind::Parser, PluginKind::PostProcessor] {
-        for name in registry.names(kind) {
-            let _ = write!(text, "{name:<20} {}", what(registry, name, kind));
-            let aliases = registry.aliases(name);
-            if !aliases.is_empty() {
-                let _ = write!(text, " (also {})", aliases.join(", "));
-            }
-            text.push('\n');
-        }
-    }
-    text
-}
-
-/// What it is for, in the words of the flags. One that does not load is still listed; `inspect` says why.
-fn what(registry: &Registry, name: &str, kind: PluginKind) -> String {
-    let roles = match kind {
-        PluginKind::PostProcessor => return kind.to_string(),
-        PluginKind::Parser => registry.parser(name).map(|parser| parser.info().roles),
-    };
-    match roles {
-        Ok(roles) if roles.tools && roles.reasoning => "tool-call and reasoning parser".to_owned(),
-        Ok(roles) if roles.tools => "tool-call parser".to_owned(),
-        Ok(_) => "reasoning parser".to_owned(),
-        Err(_) => format!("{kind} that does not load"),
-    }
 }
 
 fn inspect(registry: &Registry, name: &str) -> Result<String, PluginCommandError> {

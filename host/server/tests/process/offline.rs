@@ -77,7 +77,7 @@ fn parse_names_the_unusable_line() {
 }
 
 #[test]
-fn plugins_are_listed_with_their_aliases() {
+fn plugins_are_listed_with_all_that_is_known() {
     let files = Files::new();
     let manifest = files.write(
         "plugins.toml",
@@ -92,11 +92,20 @@ fn plugins_are_listed_with_their_aliases() {
             .find(|line| line.starts_with(&format!("{name} ")))
             .unwrap_or_else(|| panic!("{}", ended.stdout))
     };
-    assert!(line("qwen25").contains("tool-call parser (also hermes, qwen)"));
-    assert!(line("qwen3").contains("reasoning parser"));
-    assert!(line("gpt_oss").contains("tool-call and reasoning parser"));
-    assert!(line("deepseek_v3").contains("deepseekv3"));
-    assert!(line("mine").contains("post-processor (also my)"));
+    let holds = |name: &str, parts: &[&str]| {
+        let line = line(name);
+        let missing = parts.iter().find(|part| !line.contains(**part));
+        assert_eq!(missing, None, "{line}");
+    };
+    let built_in = [" 0.1.0 ", " KiB ", " built in ", "ok"];
+    holds("qwen25", &built_in);
+    holds("qwen25", &["(hermes, qwen)", " tool calls "]);
+    holds("qwen3", &[" reasoning "]);
+    holds("gpt_oss", &["tool calls, reasoning"]);
+    holds(
+        "mine",
+        &["(my)", "post-processor", "mine.wasm", "cannot read"],
+    );
 }
 
 #[test]
