@@ -65,7 +65,11 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
          cores with others.\n"
     );
     let title = "Plugins in other languages";
-    report::write(root, "guests", title, "cargo xtask guests", &body)
+    let command = match &arguments.weir {
+        Some(weir) => format!("cargo xtask guests --weir {}", weir.display()),
+        None => "cargo xtask guests".to_owned(),
+    };
+    report::write(root, "guests", title, &command, &body)
 }
 
 fn release(root: &Path) -> Result<PathBuf> {
