@@ -46,6 +46,8 @@ struct Input<'a> {
     kind: FragmentKind,
     /// How far it was read.
     at: usize,
+    /// Up to here no marker begins, so readers may take text bit by bit without another search for markers each time.
+    plain_to: usize,
     /// Whether no marker can go on past its end.
     last: bool,
 }
@@ -56,6 +58,7 @@ impl<'a> Input<'a> {
             text: text.into(),
             kind,
             at: 0,
+            plain_to: 0,
             last: false,
         }
     }
@@ -182,9 +185,15 @@ impl MarkerScanner {
             let rest = &input.text[input.at..];
             input.at += if reader.literal() {
                 reader.text(rest, kind, events)
+            } else if input.at < input.plain_to {
+                let length = input.plain_to - input.at;
+                reader.text(&rest[..length], kind, events)
             } else {
                 match self.find(rest, kind, input.last) {
-                    Found::Text(length) => reader.text(&rest[..length], kind, events),
+                    Found::Text(length) => {
+                        input.plain_to = input.at + length;
+                        reader.text(&rest[..length], kind, events)
+                    }
                     Found::Marker(marker) => {
                         reader.marker(marker, kind, events);
                         self.markers[marker].len()
