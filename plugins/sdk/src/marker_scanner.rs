@@ -318,6 +318,31 @@ mod tests {
         }
     }
 
+    /// Takes one character at a time.
+    #[derive(Default)]
+    struct Slow(Trace);
+
+    impl MarkerReader for Slow {
+        fn text(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
+            let length = text.chars().next().map_or(0, char::len_utf8);
+            self.0.text(&text[..length], kind, events)
+        }
+
+        fn marker(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>) {
+            self.0.marker(marker, kind, events);
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_searched_once_however_slowly_it_is_read() {
+        let plain = "a<é".repeat(200_000);
+        let mut scanner = MarkerScanner::new(MARKERS.iter().copied(), false);
+        let mut slow = Slow::default();
+        let fragment = Fragment::new(format!("{plain}<think>{plain}<"), FragmentKind::Text);
+        scanner.push(&fragment, &mut slow, &mut Vec::new());
+        assert_eq!(slow.0.0, format!("{plain}[0]{plain}"));
+    }
+
     #[test]
     fn control_fragments_are_atomic() {
         use FragmentKind::{Control, Text, Unknown};
