@@ -39,6 +39,8 @@ struct BeforeJson {
     text: String,
     /// Where its last line begins.
     line_start: usize,
+    /// Whether anything but white space came on it.
+    line_has_text: bool,
     /// Where a brace stands that begins the JSON if a quote follows.
     brace: Option<usize>,
     /// Whether the last line that is not blank is a fence.
@@ -159,19 +161,21 @@ impl BeforeJson {
             '\n' => {
                 self.look_at_line(at);
                 self.line_start = self.text.len();
+                self.line_has_text = false;
             }
-            '{' if self.text[self.line_start..at].trim().is_empty() => return Some(at),
+            '{' if !self.line_has_text => return Some(at),
             '{' => self.brace = Some(at),
-            '[' if arrays && self.opens_answer(at) => return Some(at),
+            '[' if arrays && self.opens_answer() => return Some(at),
             _ => {}
         }
         self.has_text |= !c.is_whitespace();
+        self.line_has_text |= !c.is_whitespace();
         None
     }
 
-    /// Whether nothing but white space, or a fence at last, stands in front of the byte `at`.
-    fn opens_answer(&self, at: usize) -> bool {
-        !self.has_text || (self.fenced && self.text[self.line_start..at].trim().is_empty())
+    /// Whether nothing but white space, or a fence at last, stands in front of what comes next.
+    fn opens_answer(&self) -> bool {
+        !self.has_text || (self.fenced && !self.line_has_text)
     }
 
     fn look_at_line(&mut self, end: usize) {

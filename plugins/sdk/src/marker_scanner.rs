@@ -46,6 +46,8 @@ struct Input<'a> {
     kind: FragmentKind,
     /// How far it was read.
     at: usize,
+    /// Up to here no marker begins, so readers may take text bit by bit without another search for markers each time.
+    plain_to: usize,
     /// Whether no marker can go on past its end.
     last: bool,
 }
@@ -56,6 +58,7 @@ impl<'a> Input<'a> {
             text: text.into(),
             kind,
             at: 0,
+            plain_to: 0,
             last: false,
         }
     }
@@ -182,9 +185,15 @@ impl MarkerScanner {
             let rest = &input.text[input.at..];
             input.at += if reader.literal() {
                 reader.text(rest, kind, events)
+            } else if input.at < input.plain_to {
+                let length = input.plain_to - input.at;
+                reader.text(&rest[..length], kind, events)
             } else {
                 match self.find(rest, kind, input.last) {
-                    Found::Text(length) => reader.text(&rest[..length], kind, events),
+                    Found::Text(length) => {
+                        input.plain_to = input.at + length;
+                        reader.text(&rest[..length], kind, events)
+                    }
                     Found::Marker(marker) => {
                         reader.marker(marker, kind, events);
                         self.markers[marker].len()
@@ -307,6 +316,31 @@ mod tests {
             scanner.push(&fragment, &mut trace, &mut Vec::new());
             assert_eq!(trace.0, seen, "after {text}");
         }
+    }
+
+    /// Takes one character at a time.
+    #[derive(Default)]
+    struct Slow(Trace);
+
+    impl MarkerReader for Slow {
+        fn text(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
+            let length = text.chars().next().map_or(0, char::len_utf8);
+            self.0.text(&text[..length], kind, events)
+        }
+
+        fn marker(&mut self, marker: usize, kind: FragmentKind, events: &mut Vec<Event>) {
+            self.0.marker(marker, kind, events);
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_searched_once_however_slowly_it_is_read() {
+        let plain = "a<é".repeat(200_000);
+        let mut scanner = MarkerScanner::new(MARKERS.iter().copied(), false);
+        let mut slow = Slow::default();
+        let fragment = Fragment::new(format!("{plain}<think>{plain}<"), FragmentKind::Text);
+        scanner.push(&fragment, &mut slow, &mut Vec::new());
+        assert_eq!(slow.0.0, format!("{plain}[0]{plain}"));
     }
 
     #[test]
