@@ -63,7 +63,11 @@ impl Untagged {
 impl ToolStage for Untagged {
     fn push(&mut self, fragment: &Fragment, events: &mut Vec<Event>) {
         self.calls.push(fragment, &mut self.said);
-        self.strip(events);
+        if self.stripper.is_idle() && !self.scanner.is_holding() && is_plain(&self.said) {
+            events.append(&mut self.said);
+        } else {
+            self.strip(events);
+        }
     }
 
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
@@ -96,7 +100,22 @@ impl MarkerReader for Stripper {
     }
 }
 
+/// Whether this is text without a character that means anything here: nearly all of an answer, and passed on at once.
+fn is_plain(said: &[Event]) -> bool {
+    let plain = |text: &str| {
+        !text
+            .bytes()
+            .any(|byte| matches!(byte, b'<' | b'\r' | b'\n'))
+    };
+    matches!(said, [Event::Content(fragment)] if plain(&fragment.text))
+}
+
 impl Stripper {
+    /// Whether it has nothing in mind.
+    fn is_idle(&self) -> bool {
+        !self.behind_tag && self.breaks.text().is_empty()
+    }
+
     /// Hands out line breaks that are content after all.
     fn release(&mut self, events: &mut Vec<Event>) {
         events.extend(self.breaks.take().into_iter().map(Event::Content));

@@ -114,6 +114,11 @@ impl MarkerScanner {
         &self.markers[marker]
     }
 
+    /// Whether a text is withheld that may become a marker.
+    pub fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Reads the next fragment.
     pub fn push<R: MarkerReader>(
         &mut self,

@@ -421,9 +421,13 @@ impl Calls {
         if text.is_empty() {
             return;
         }
-        let line = text.rfind('\n').map(|at| &text[at + 1..]);
-        self.line_start = line.is_some() || self.line_start;
-        self.line_start &= line.unwrap_or(text).trim_matches(WHITE_SPACE).is_empty();
+        for byte in text.bytes() {
+            self.line_start = match byte {
+                b'\n' => true,
+                b' ' | b'\t' | b'\r' => self.line_start,
+                _ => false,
+            };
+        }
         events.push(Event::Content(Fragment::new(text, kind)));
     }
 
