@@ -217,21 +217,10 @@ impl Calls {
                 }
                 text.len()
             }
-            State::BareCall => {
+            State::Call | State::BareCall | State::NameEnded | State::ValueEnd { .. } => {
                 self.raw.push(&text[..space], kind);
                 if space < text.len() {
-                    self.refuse_call(events);
-                }
-                space
-            }
-            State::Call | State::NameEnded => {
-                self.raw.push(&text[..space], kind);
-                if space < text.len() {
-                    // Where the tag that starts a value is missing, the value is there all the same.
-                    self.state = match self.state {
-                        State::NameEnded => State::Value,
-                        _ => State::Failed { begun: true },
-                    };
+                    self.text_for_a_tag(events);
                 }
                 space
             }
@@ -242,13 +231,17 @@ impl Calls {
                 }
                 text.len()
             }
-            State::ValueEnd { from, .. } => {
-                self.raw.push(&text[..space], kind);
-                if space < text.len() {
-                    self.resume_value(from, events);
-                }
-                space
-            }
+        }
+    }
+
+    /// Text comes where a tag should stand.
+    fn text_for_a_tag(&mut self, events: &mut Vec<Event>) {
+        match self.state {
+            State::BareCall => self.refuse_call(events),
+            // Where the tag that starts a value is missing, the value is there all the same.
+            State::NameEnded => self.state = State::Value,
+            State::ValueEnd { from, .. } => self.resume_value(from, events),
+            _ => self.state = State::Failed { begun: true },
         }
     }
 
