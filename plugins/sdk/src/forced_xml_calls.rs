@@ -125,11 +125,18 @@ fn value(root: &str, property: &str) -> Value {
 /// A schema's pattern that matches a text as a whole, if it means the same in the `regex` crate and can match no tag.
 fn whole_pattern(pattern: &str) -> Option<&str> {
     let whole = pattern.strip_prefix('^')?.strip_suffix('$')?;
+    let over_a_tag = |range: &[u8]| range[1] == b'-' && (range[0]..=range[2]).contains(&b'<');
+    if whole.as_bytes().windows(3).any(over_a_tag) {
+        return None;
+    }
     let mut rest = whole;
     while let Some(at) = rest.find(['\\', '.', '<', '(', '[', '^', '$', '|']) {
         let (length, plain) = match (&rest[at..at + 1], rest[at + 1..].chars().next()) {
-            // Escapes of punctuation, and digits.
-            ("\\", Some(c)) => (2, c == 'd' || (c.is_ascii_punctuation() && c != '<')),
+            // Escapes of punctuation, and digits; escaped angle brackets are borders of words elsewhere.
+            ("\\", Some(c)) => (
+                2,
+                c == 'd' || (c.is_ascii_punctuation() && !matches!(c, '<' | '>')),
+            ),
             ("(", next) => (1, next != Some('?')),
             ("[", next) => (1, next != Some('^')),
             _ => (1, false),
@@ -205,6 +212,8 @@ mod tests {
             r#"{"type": "string", "pattern": "^(?=a)a$"}"#,
             r#"{"type": "string", "pattern": "^[^a]$"}"#,
             r#"{"type": "string", "pattern": "^a|b$"}"#,
+            r#"{"type": "string", "pattern": "^a\\>$"}"#,
+            r#"{"type": "string", "pattern": "^[ -~]+$"}"#,
         ] {
             assert_eq!(forced(property, ""), free(), "{property}");
         }
