@@ -221,9 +221,20 @@ fn literal(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// A Lark regular expression.
+/// A Lark regular expression: slashes end it, unless they are escaped, which the pattern's author may have done.
 fn regex(pattern: &str) -> String {
-    format!("/{}/", pattern.replace('/', "\\/"))
+    let mut regex = String::with_capacity(pattern.len() + 2);
+    regex.push('/');
+    let mut escapes = false;
+    for character in pattern.chars() {
+        if character == '/' && !escapes {
+            regex.push('\\');
+        }
+        escapes = character == '\\' && !escapes;
+        regex.push(character);
+    }
+    regex.push('/');
+    regex
 }
 
 /// Text in which one of these markers stands, as a regular expression.

@@ -180,4 +180,51 @@ mod tests {
             assert!(!allows(&marked, text)[refused], "{text}");
         }
     }
+
+    fn all_allowed(segment: &Segment, text: &str) -> bool {
+        allows(segment, text).iter().all(|allowed| *allowed)
+    }
+
+    #[test]
+    fn slashes_in_patterns_may_be_escaped() {
+        for pattern in [r"[0-9]{2}\/[0-9]{2}", "[0-9]{2}/[0-9]{2}"] {
+            let date = Segment::Pattern(pattern.to_owned());
+            assert!(all_allowed(&date, "24/12"), "{pattern}");
+            assert!(!allows(&date, "24-12")[2], "{pattern}");
+        }
+        let backslash = Segment::Pattern(r"a\\/b".to_owned());
+        assert!(all_allowed(&backslash, r"a\/b"));
+    }
+
+    #[test]
+    fn a_parameter_may_be_text_or_json() {
+        let literal = |text: &str| Segment::Literal(text.to_owned());
+        let parameter = |start, value: Vec<Segment>| {
+            Segment::Sequence([literal(start)].into_iter().chain(value).collect())
+        };
+        let end = || Segment::Marker("\n</p>".to_owned());
+        let schema = r#"{"type": ["string", "null"]}"#;
+        let either = Segment::Sequence(vec![
+            Segment::Alternative(vec![
+                parameter("<p text>", vec![Segment::Until("\n</p>".to_owned())]),
+                parameter("<p json>", vec![Segment::Json(schema.to_owned()), end()]),
+            ]),
+            literal("\n"),
+        ]);
+        for text in [
+            "<p text>null</p>\n\n</p>\n",
+            "<p text>\n</p>\n",
+            "<p json>null\n</p>\n",
+        ] {
+            assert!(all_allowed(&either, text), "{text}");
+        }
+        assert!(!allows(&either, "<p json>nil")[9]);
+        let listed = Segment::Sequence(vec![
+            Segment::Alternative(["", "a", "ab"].map(literal).into()),
+            end(),
+        ]);
+        for text in ["\n</p>", "a\n</p>", "ab\n</p>"] {
+            assert!(all_allowed(&listed, text), "{text}");
+        }
+    }
 }

@@ -52,10 +52,9 @@ static REASONING: ReasoningFormat = ReasoningFormat {
     tool_marker_ends: true,
 };
 
-// Each call brings the line breaks around it, so that a single one stands as the template writes it.
 static FORCED: ForcedCalls = ForcedCalls {
-    block: Some([CALLS, CALLS_END]),
-    call: ["\n<invoke name=\"", "</invoke>\n"],
+    block: Some(["<minimax:tool_call>\n", CALLS_END]),
+    call: ["<invoke name=\"", "</invoke>\n"],
     separator: "",
     body,
 };
@@ -196,5 +195,7 @@ mod tests {
              <parameter name=\"city\">a \"b\" <</parameter>\n<parameter name=\"days\">12</parameter>\n</invoke>\n\
              </minimax:tool_call>"
         );
+        let two = written(&grammar, true);
+        assert!(two.contains("</invoke>\n<invoke name="), "{two}");
     }
 }

@@ -11,7 +11,7 @@ use alloc::{boxed::Box, format, string::String, vec::Vec};
 use crate::{
     grammar::Segment,
     json_scanner::decode_string,
-    schema_types::{Types, items, member, properties, types_of},
+    schema_types::{Types, items, member, properties, referred, types_of},
     types::Tool,
 };
 
@@ -36,13 +36,15 @@ enum Value {
     Pattern(String),
     /// JSON by this schema.
     Json(String),
+    /// Either: where the parameter's start does not say which one, text that is read as one of the schema's types.
+    TextOrJson(String),
 }
 
 impl ForcedParameters {
     /// All parameters of a call of this tool.
     pub fn of(&self, tool: &Tool) -> Segment {
         let schema = &tool.parameters;
-        let required: Vec<String> = member(schema, "required")
+        let required: Vec<String> = member(referred(schema, schema), "required")
             .map(items)
             .unwrap_or_default()
             .into_iter()
@@ -63,9 +65,19 @@ impl ForcedParameters {
     }
 
     fn parameter(&self, name: &str, value: Value) -> Segment {
+        match value {
+            Value::TextOrJson(schema) if (self.start)(name, true) != (self.start)(name, false) => {
+                let either = [Value::Text, Value::Json(schema)];
+                Segment::Alternative(either.map(|value| self.one_kind(name, value)).into())
+            }
+            value => self.one_kind(name, value),
+        }
+    }
+
+    fn one_kind(&self, name: &str, value: Value) -> Segment {
         let start = (self.start)(name, !matches!(value, Value::Json(_)));
         let value = match value {
-            Value::Text => Segment::Until(self.end.into()),
+            Value::Text | Value::TextOrJson(_) => Segment::Until(self.end.into()),
             Value::OneOf(texts) => self.ended(Segment::Alternative(
                 texts.into_iter().map(Segment::Literal).collect(),
             )),
@@ -87,18 +99,23 @@ fn value(root: &str, property: &str) -> Value {
     if !types.has(Types::STRING) {
         return Value::Json(with_definitions(root, property));
     }
+    let schema = referred(root, property);
     if types != Types::STRING {
-        return Value::Text;
+        return match member(schema, "$ref") {
+            // A reference that leads nowhere cannot be forced.
+            Some(_) => Value::Text,
+            None => Value::TextOrJson(with_definitions(root, property)),
+        };
     }
-    let listed = member(property, "enum").map(items);
-    let listed = listed.or_else(|| member(property, "const").map(|value| [value].into()));
+    let listed = member(schema, "enum").map(items);
+    let listed = listed.or_else(|| member(schema, "const").map(|value| [value].into()));
     if let Some(listed) = listed {
         let texts: Vec<String> = listed.into_iter().filter_map(decode_string).collect();
         if !texts.is_empty() && !texts.iter().any(|text| text.contains('<')) {
             return Value::OneOf(texts);
         }
     }
-    let pattern = member(property, "pattern").and_then(decode_string);
+    let pattern = member(schema, "pattern").and_then(decode_string);
     match pattern.as_deref().and_then(whole_pattern) {
         Some(pattern) => Value::Pattern(pattern.into()),
         None => Value::Text,
@@ -108,11 +125,18 @@ fn value(root: &str, property: &str) -> Value {
 /// A schema's pattern that matches a text as a whole, if it means the same in the `regex` crate and can match no tag.
 fn whole_pattern(pattern: &str) -> Option<&str> {
     let whole = pattern.strip_prefix('^')?.strip_suffix('$')?;
+    let over_a_tag = |range: &[u8]| range[1] == b'-' && (range[0]..=range[2]).contains(&b'<');
+    if whole.as_bytes().windows(3).any(over_a_tag) {
+        return None;
+    }
     let mut rest = whole;
     while let Some(at) = rest.find(['\\', '.', '<', '(', '[', '^', '$', '|']) {
         let (length, plain) = match (&rest[at..at + 1], rest[at + 1..].chars().next()) {
-            // Escapes of punctuation, and digits.
-            ("\\", Some(c)) => (2, c == 'd' || (c.is_ascii_punctuation() && c != '<')),
+            // Escapes of punctuation, and digits; escaped angle brackets are borders of words elsewhere.
+            ("\\", Some(c)) => (
+                2,
+                c == 'd' || (c.is_ascii_punctuation() && !matches!(c, '<' | '>')),
+            ),
             ("(", next) => (1, next != Some('?')),
             ("[", next) => (1, next != Some('^')),
             _ => (1, false),
@@ -181,14 +205,15 @@ mod tests {
         let free = || parameter(true, Segment::Until("</p>".into()));
         for property in [
             r#"{"type": "string"}"#,
-            r#"{"type": ["string", "null"]}"#,
+            r##"{"$ref": "#/$defs/Nowhere"}"##,
             r#"{"enum": ["a<b"]}"#,
             r#"{"type": "string", "pattern": "a"}"#,
             r#"{"type": "string", "pattern": "^.*$"}"#,
             r#"{"type": "string", "pattern": "^(?=a)a$"}"#,
             r#"{"type": "string", "pattern": "^[^a]$"}"#,
             r#"{"type": "string", "pattern": "^a|b$"}"#,
-            "{}",
+            r#"{"type": "string", "pattern": "^a\\>$"}"#,
+            r#"{"type": "string", "pattern": "^[ -~]+$"}"#,
         ] {
             assert_eq!(forced(property, ""), free(), "{property}");
         }
@@ -222,6 +247,59 @@ mod tests {
                 ))
             )
         );
+    }
+
+    #[test]
+    fn a_start_that_says_the_type_leaves_the_choice() {
+        for property in [r#"{"type": ["string", "null"]}"#, "{}"] {
+            let value = |text, value| {
+                let start = Segment::Literal(format!("<p a {text}>"));
+                Segment::sequence([start, value, Segment::literal("\n")])
+            };
+            let either = [
+                value(true, Segment::Until("</p>".into())),
+                value(false, ended(Segment::Json(property.into()))),
+            ];
+            assert_eq!(
+                forced(property, ""),
+                Segment::sequence([Segment::Alternative(either.into())]),
+                "{property}"
+            );
+        }
+        let silent = ForcedParameters {
+            start: |name, _| Segment::literal(name),
+            ..PARAMETERS
+        };
+        let text = [
+            Segment::literal("a"),
+            Segment::Until("</p>".into()),
+            Segment::literal("\n"),
+        ];
+        assert_eq!(
+            silent.parameter("a", value("{}", "{}")),
+            Segment::sequence(text)
+        );
+    }
+
+    #[test]
+    fn references_are_followed() {
+        let listed = parameter(
+            true,
+            ended(Segment::Alternative(
+                ["x", "y"].map(Segment::literal).into(),
+            )),
+        );
+        let definitions = r#", "$defs": {"Unit": {"type": "string", "enum": ["x", "y"]}}"#;
+        assert_eq!(forced(r##"{"$ref": "#/$defs/Unit"}"##, definitions), listed);
+        let tool = Tool {
+            name: "f".into(),
+            description: None,
+            parameters: r##"{"$ref": "#/$defs/F", "$defs": {"F": {"required": ["a"],
+                "properties": {"a": {"enum": ["x", "y"]}}}}}"##
+                .into(),
+            strict: false,
+        };
+        assert_eq!(PARAMETERS.of(&tool), listed);
     }
 
     #[test]

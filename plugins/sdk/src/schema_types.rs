@@ -128,7 +128,21 @@ impl ToolTypes {
 
 /// The properties that a schema lists, in order, each with its own schema.
 pub fn properties(schema: &str) -> Vec<(String, &str)> {
-    member(schema, "properties").map_or_else(Vec::new, members)
+    member(referred(schema, schema), "properties").map_or_else(Vec::new, members)
+}
+
+/// What `schema`, a part of `root`, stands for: where it is a reference, the schema it leads to. What leads nowhere is
+/// left as it is.
+pub fn referred<'a>(root: &'a str, schema: &'a str) -> &'a str {
+    let mut referred = schema;
+    for _ in 0..FOLLOWED {
+        let reference = member(referred, "$ref").and_then(decode_string);
+        match reference.and_then(|pointer| resolve(root, &pointer)) {
+            Some(schema) => referred = schema,
+            None => break,
+        }
+    }
+    referred
 }
 
 /// How many schemas are followed to find the types of one parameter.
@@ -316,6 +330,17 @@ mod tests {
         assert_eq!(tools.of("g", "city"), Types::ANY);
         assert!(tools.may_have("f", "city") && !tools.may_have("f", "absent"));
         assert!(tools.may_have("g", "absent"));
+    }
+
+    #[test]
+    fn a_schema_may_be_a_reference() {
+        let schema = r##"{"$ref": "#/definitions/F", "definitions": {"F": {"properties": {"zip": {"type": "string"}}}}}"##;
+        assert_eq!(
+            properties(schema),
+            [("zip".into(), r#"{"type": "string"}"#)]
+        );
+        assert!(properties(r##"{"$ref": "#"}"##).is_empty());
+        assert!(properties(r##"{"$ref": "https://example.org/a"}"##).is_empty());
     }
 
     #[test]

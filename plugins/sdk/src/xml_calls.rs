@@ -12,7 +12,8 @@
 //!   length it is abandoned, and so is one that holds anything but parameters.
 //! - Of a parameter that comes twice the first stands: it went out already.
 //! - Tags around calls are markup wherever they stand; what they enclose besides calls is content. Without them the start
-//!   of a call counts only if it names a tool on offer. The tags of a call are its raw text.
+//!   of a call counts only if it names a tool on offer and a parameter, an end tag or the end of the output follows: an
+//!   answer may speak of its own tools. The tags of a call are its raw text.
 
 use alloc::vec::Vec;
 

@@ -47,6 +47,8 @@ pub(super) enum State {
     Content,
     /// In the tag that starts a call; `bare` if only the name can prove that it is one.
     CallHead { bare: bool },
+    /// After the start of a call that no block encloses: a tag of a call must follow, or it is text.
+    BareCall,
     /// In a call's name, which no tag encloses.
     CallName,
     /// In a call, outside parameters.
@@ -80,7 +82,12 @@ impl TagReader for Calls {
         let role = self.format.tags[tag].role;
         match self.state {
             State::Blank | State::Content => self.tag_outside(tag, written, events),
-            State::CallHead { .. } => {
+            State::BareCall if proves_call(role) => {
+                let name = self.tool.clone();
+                self.begin(name, events);
+                self.tag_in_call(tag, written, events);
+            }
+            State::CallHead { .. } | State::BareCall => {
                 self.refuse_call(events);
                 self.tag(tag, written, events);
             }
@@ -119,6 +126,12 @@ impl TagReader for Calls {
             State::Failed { .. } => self.tag_in_failed(tag, written, events),
         }
     }
+}
+
+/// Whether a tag that follows the start of a call shows that it is one.
+fn proves_call(next: TagRole) -> bool {
+    use TagRole::{BlockEnd, CallEnd, ParameterStart};
+    matches!(next, ParameterStart | CallEnd | BlockEnd)
 }
 
 /// Whether a tag may stand after one that ends a value. What ends a call may follow what ends its last parameter.
@@ -163,6 +176,9 @@ impl Calls {
         match self.state {
             State::Blank if self.in_type => {
                 self.blank.push(text, kind);
+                if self.blank.text().len() > LONGEST_HEAD {
+                    self.refuse_type(events);
+                }
                 text.len()
             }
             State::Blank => {
@@ -201,14 +217,10 @@ impl Calls {
                 }
                 text.len()
             }
-            State::Call | State::NameEnded => {
+            State::Call | State::BareCall | State::NameEnded | State::ValueEnd { .. } => {
                 self.raw.push(&text[..space], kind);
                 if space < text.len() {
-                    // Where the tag that starts a value is missing, the value is there all the same.
-                    self.state = match self.state {
-                        State::NameEnded => State::Value,
-                        _ => State::Failed { begun: true },
-                    };
+                    self.text_for_a_tag(events);
                 }
                 space
             }
@@ -219,13 +231,17 @@ impl Calls {
                 }
                 text.len()
             }
-            State::ValueEnd { from, .. } => {
-                self.raw.push(&text[..space], kind);
-                if space < text.len() {
-                    self.resume_value(from, events);
-                }
-                space
-            }
+        }
+    }
+
+    /// Text comes where a tag should stand.
+    fn text_for_a_tag(&mut self, events: &mut Vec<Event>) {
+        match self.state {
+            State::BareCall => self.refuse_call(events),
+            // Where the tag that starts a value is missing, the value is there all the same.
+            State::NameEnded => self.state = State::Value,
+            State::ValueEnd { from, .. } => self.resume_value(from, events),
+            _ => self.state = State::Failed { begun: true },
         }
     }
 
@@ -238,11 +254,7 @@ impl Calls {
     fn tag_outside(&mut self, tag: usize, written: &[Fragment], events: &mut Vec<Event>) {
         let Tag { role, spelling, .. } = self.format.tags[tag];
         if self.in_type && role != TagRole::Separator {
-            self.in_type = false;
-            let typed = self.blank.take();
-            for fragment in typed {
-                self.text(&fragment.text, fragment.kind, events);
-            }
+            self.refuse_type(events);
         }
         let in_tag = self.format.names == Names::InTag;
         let bare = spelling == Spelling::Text && !self.in_block;
@@ -274,6 +286,15 @@ impl Calls {
             TagRole::BlockEnd => self.in_block = false,
             TagRole::Separator => self.in_type = false,
             _ => {}
+        }
+    }
+
+    /// What came since the block's start is no call's type.
+    fn refuse_type(&mut self, events: &mut Vec<Event>) {
+        self.in_type = false;
+        let typed = self.blank.take();
+        for fragment in typed {
+            self.text(&fragment.text, fragment.kind, events);
         }
     }
 
@@ -320,14 +341,19 @@ impl Calls {
         taken
     }
 
-    /// Begins the call whose start tag is whole, if it is one.
+    /// Takes the start tag of a call, which is whole, if it is one: begins the call, or awaits what proves it.
     fn open_call(&mut self, events: &mut Vec<Event>) -> bool {
         let name = self.head_from(0).name;
         let bare = self.state == (State::CallHead { bare: true });
         if name.is_empty() || (bare && !self.tools.offers(&name)) {
             return false;
         }
-        self.begin(name, events);
+        if bare {
+            self.tool = name;
+            self.state = State::BareCall;
+        } else {
+            self.begin(name, events);
+        }
         true
     }
 
@@ -354,7 +380,7 @@ impl Calls {
         }
     }
 
-    fn begin(&mut self, name: String, events: &mut Vec<Event>) {
+    pub(super) fn begin(&mut self, name: String, events: &mut Vec<Event>) {
         self.start_calls();
         self.tool.clone_from(&name);
         self.parameters.clear();
@@ -426,7 +452,7 @@ impl Calls {
     pub(super) fn abandon(&mut self, closed: bool, events: &mut Vec<Event>) {
         let begun = match self.state {
             State::Blank | State::Content => return,
-            State::CallHead { .. } | State::CallName => false,
+            State::CallHead { .. } | State::BareCall | State::CallName => false,
             State::Failed { begun } => begun,
             _ => true,
         };

@@ -15,7 +15,7 @@ impl Calls {
     fn may_end_with(&self, held: &str) -> bool {
         let awaited = match self.state {
             State::Blank => self.in_block,
-            State::Call | State::ValueEnd { .. } => true,
+            State::Call | State::BareCall | State::ValueEnd { .. } => true,
             State::Value => held.starts_with("</"),
             _ => false,
         };
@@ -34,6 +34,11 @@ impl Calls {
             }
             State::ValueEnd { .. } => self.end_value(TagRole::CallEnd, events),
             State::Call => self.end_call(events),
+            State::BareCall => {
+                let name = self.tool.clone();
+                self.begin(name, events);
+                self.end_call(events);
+            }
             State::CallName if self.tools.offers(self.raw.text().trim_matches(WHITE_SPACE)) => {
                 self.end_call_name(events);
                 self.end_call(events);
@@ -61,7 +66,7 @@ impl Calls {
         if !cut {
             self.stop(events);
         }
-        if self.state == (State::CallHead { bare: true }) {
+        if matches!(self.state, State::CallHead { bare: true } | State::BareCall) {
             self.refuse_call(events);
         }
         if !self.marked || self.in_type {
