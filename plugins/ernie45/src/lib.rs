@@ -13,13 +13,12 @@ extern crate alloc;
 
 mod response;
 
-use alloc::{borrow::Cow, format, string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
     chained::{self, Chained},
-    forced_calls::ForcedCalls,
-    grammar::json_string,
+    forced_calls::{ForcedCalls, call_object_on_lines},
     marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
     reasoning::ReasoningFormat,
 };
@@ -50,17 +49,8 @@ static FORCED: ForcedCalls = ForcedCalls {
     block: None,
     call: [CALL, CALL_END],
     separator: "\n",
-    body,
+    body: |tool| call_object_on_lines(tool, "name", "arguments"),
 };
-
-fn body(tool: &Tool) -> Segment {
-    let name = json_string(&tool.name);
-    Segment::sequence([
-        Segment::Literal(format!("\n{{\"name\": {name}, \"arguments\": ")),
-        Segment::Json(tool.parameters.clone()),
-        Segment::literal("}\n"),
-    ])
-}
 
 /// One choice's parsing.
 #[derive(Debug)]

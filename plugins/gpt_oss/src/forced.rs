@@ -47,10 +47,7 @@ fn answer(context: &RequestContext) -> Segment {
         ]
         .into();
     }
-    match calls.len() {
-        1 => calls.remove(0),
-        _ => Segment::Alternative(calls),
-    }
+    Segment::any_of(calls)
 }
 
 fn call(tool: &Tool) -> Segment {

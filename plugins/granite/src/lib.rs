@@ -17,7 +17,7 @@ use weir_plugin_sdk::{
     Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
     chained::{self, Chained},
     config_reader::ConfigReader,
-    forced_calls::{ForcedCalls, ForcedList, call_object},
+    forced_calls::{ForcedCalls, ForcedList, call_object, call_object_on_lines},
     listed_calls::{ListFormat, ListRole, ListedCalls},
     reasoning::{MarkedReasoning, OtherMarkers, ReasoningFormat},
 };
@@ -65,10 +65,7 @@ static FORCED_OBJECTS: ForcedCalls = ForcedCalls {
     block: None,
     call: [CALL, CALL_END],
     separator: "\n",
-    body: |tool| {
-        let line_break = || Segment::literal("\n");
-        Segment::sequence([line_break(), object(tool), line_break()])
-    },
+    body: |tool| call_object_on_lines(tool, "name", "arguments"),
 };
 
 fn object(tool: &Tool) -> Segment {

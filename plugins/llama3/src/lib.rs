@@ -11,12 +11,13 @@
 
 extern crate alloc;
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
     bare_calls::{BareCalls, BareFormat},
-    grammar::{forced_tools, json_string},
+    forced_calls::call_object,
+    grammar::forced_tools,
 };
 
 const TAG: &str = "<|python_tag|>";
@@ -64,23 +65,11 @@ impl Parser for Llama3 {
     }
 
     fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
-        let mut calls: Vec<Segment> = forced_tools(context).map(call).collect();
-        let call = match calls.len() {
-            0 => return None,
-            1 => calls.remove(0),
-            _ => Segment::Alternative(calls),
-        };
-        Some(call.calls(Some(Segment::literal("; ")), context))
+        let calls = forced_tools(context).map(|tool| call_object(tool, "name", "parameters"));
+        let calls: Vec<Segment> = calls.collect();
+        let separator = Some(Segment::literal("; "));
+        (!calls.is_empty()).then(|| Segment::any_of(calls).calls(separator, context))
     }
-}
-
-fn call(tool: &Tool) -> Segment {
-    let name = json_string(&tool.name);
-    Segment::sequence([
-        Segment::Literal(format!("{{\"name\": {name}, \"parameters\": ")),
-        Segment::Json(tool.parameters.clone()),
-        Segment::literal("}"),
-    ])
 }
 
 weir_plugin_sdk::export_parser!(Llama3);

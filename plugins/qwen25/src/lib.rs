@@ -9,12 +9,11 @@
 
 extern crate alloc;
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
-    forced_calls::ForcedCalls,
-    grammar::json_string,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
+    forced_calls::{ForcedCalls, call_object_on_lines},
     marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
 };
 
@@ -31,17 +30,8 @@ static FORCED: ForcedCalls = ForcedCalls {
     block: None,
     call: [START, END],
     separator: "\n",
-    body,
+    body: |tool| call_object_on_lines(tool, "name", "arguments"),
 };
-
-fn body(tool: &Tool) -> Segment {
-    let name = json_string(&tool.name);
-    Segment::sequence([
-        Segment::Literal(format!("\n{{\"name\": {name}, \"arguments\": ")),
-        Segment::Json(tool.parameters.clone()),
-        Segment::literal("}\n"),
-    ])
-}
 
 /// One choice's parsing.
 #[derive(Debug)]

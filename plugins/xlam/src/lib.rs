@@ -10,12 +10,12 @@
 
 extern crate alloc;
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
     bare_calls::{BareCalls, BareFormat},
-    grammar::{forced_tools, json_string},
+    forced_calls::{ForcedList, call_object},
 };
 
 const STARTS: &[&str] = &["<tool_call>", "[TOOL_CALLS]"];
@@ -26,6 +26,13 @@ static FORMAT: BareFormat = BareFormat {
     announcing: STARTS,
     ending: &["</tool_call>", STOPS[0], STOPS[1]],
     wrapped: true,
+};
+
+static FORCED: ForcedList = ForcedList {
+    before: "",
+    start: "",
+    end: "",
+    body: |tool| call_object(tool, "name", "arguments"),
 };
 
 /// One choice's parsing.
@@ -63,27 +70,8 @@ impl Parser for Xlam {
     }
 
     fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
-        let mut calls: Vec<Segment> = forced_tools(context).map(call).collect();
-        let call = match calls.len() {
-            0 => return None,
-            1 => calls.remove(0),
-            _ => Segment::Alternative(calls),
-        };
-        Some(Segment::sequence([
-            Segment::literal("["),
-            call.calls(Some(Segment::literal(", ")), context),
-            Segment::literal("]"),
-        ]))
+        FORCED.grammar(context)
     }
-}
-
-fn call(tool: &Tool) -> Segment {
-    let name = json_string(&tool.name);
-    Segment::sequence([
-        Segment::Literal(format!("{{\"name\": {name}, \"arguments\": ")),
-        Segment::Json(tool.parameters.clone()),
-        Segment::literal("}"),
-    ])
 }
 
 weir_plugin_sdk::export_parser!(Xlam);
