@@ -155,28 +155,19 @@ weir_plugin_sdk::export_parser!(Granite);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use weir_plugin_sdk::testing::{content, required, steps, text, tool};
 
     use super::*;
 
     fn parse(pieces: &[&str]) -> Vec<Vec<Event>> {
-        let mut parser = Granite::new("{}", &RequestContext::default());
-        let mut steps: Vec<Vec<Event>> = Vec::new();
-        for text in pieces {
-            let mut events = Vec::new();
-            parser.push(&Fragment::new(*text, FragmentKind::Text), &mut events);
-            steps.push(events);
-        }
-        let mut events = Vec::new();
-        parser.finish(FinishReason::Stop, &mut events);
-        steps.push(events);
-        steps
+        let fragments: Vec<Fragment> = pieces.iter().map(|piece| text(piece)).collect();
+        steps::<Granite>("{}", &RequestContext::default(), &fragments)
     }
 
     #[test]
     fn only_what_may_become_a_sentence_is_held_back() {
         let steps = parse(&["Here", "'s my", " cat: He", "re is"]);
-        let content = |text| vec![Event::Content(Fragment::new(text, FragmentKind::Text))];
+        let content = |text| vec![content(text)];
         let expected = [
             vec![],
             vec![],
@@ -206,17 +197,8 @@ mod tests {
 
     #[test]
     fn calls_are_forced_as_the_generation_writes_them() {
-        let tool = Tool {
-            name: "f".into(),
-            description: None,
-            parameters: "{}".into(),
-            strict: false,
-        };
-        let context = RequestContext {
-            tools: [tool.clone()].into(),
-            tool_choice: ToolChoice::Required,
-            ..RequestContext::default()
-        };
+        let tool = tool("f", "{}");
+        let context = required([tool.clone()]);
         let Some(Segment::Sequence(parts)) = Granite::grammar("{}", &context) else {
             panic!("thoughts may come first");
         };

@@ -76,28 +76,26 @@ weir_plugin_sdk::export_parser!(Llama3);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use alloc::format;
+
+    use weir_plugin_sdk::{
+        ToolChoice,
+        testing::{arguments, begin, content, text as fragment, tool},
+    };
 
     use super::*;
 
     fn events(parser: &mut Llama3, text: &str) -> Vec<Event> {
         let mut events = Vec::new();
-        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+        parser.push(&fragment(text), &mut events);
         events
     }
 
     #[test]
     fn a_call_streams_as_soon_as_it_is_certain() {
         let mut parser = Llama3::new("{}", &RequestContext::default());
-        let delta = |delta: &str| Event::CallArguments {
-            index: 0,
-            delta: delta.into(),
-        };
-        let begin = Event::CallBegin {
-            index: 0,
-            id: None,
-            name: "f".into(),
-        };
+        let delta = |delta: &str| arguments(0, delta);
+        let begin = begin(0, "f");
         let steps = [
             ("{\"name\": \"f\"", Vec::new()),
             (", \"parameters\": ", Vec::new()),
@@ -115,7 +113,6 @@ mod tests {
     #[test]
     fn what_is_no_call_is_released_at_once() {
         let mut parser = Llama3::new("{}", &RequestContext::default());
-        let content = |text: &str| Event::Content(Fragment::new(text, FragmentKind::Text));
         assert_eq!(events(&mut parser, "if {"), [content("if ")]);
         assert_eq!(events(&mut parser, " "), []);
         assert_eq!(events(&mut parser, "x"), [content("{ "), content("x")]);
@@ -125,12 +122,7 @@ mod tests {
 
     #[test]
     fn forced_calls_are_the_format_s() {
-        let tool = |name: &str| Tool {
-            name: name.into(),
-            description: None,
-            parameters: "{\"type\": \"object\"}".into(),
-            strict: false,
-        };
+        let tool = |name: &str| tool(name, "{\"type\": \"object\"}");
         let context = |choice: ToolChoice, parallel_tool_calls: bool| RequestContext {
             tools: ["f", "say \"g\""].map(tool).into(),
             tool_choice: choice,

@@ -138,10 +138,7 @@ mod tests {
         assert!(is_json("-1.5e3") && !is_json("007") && !is_json("1 2") && !is_json(""));
         let object = r#" {"a" : 1 , "b\n": {"c": []}, "a": "x" } "#;
         let all = [("a", "1"), ("b\n", r#"{"c": []}"#), ("a", r#""x""#)];
-        assert_eq!(
-            members(object),
-            all.map(|(key, value)| (key.into(), value))
-        );
+        assert_eq!(members(object), all.map(|(key, value)| (key.into(), value)));
         assert_eq!(member(object, "a"), Some("1"));
         assert!(members("{\"a\": 1").is_empty() && members("[]").is_empty());
     }

@@ -65,7 +65,11 @@ fn in_order(keywords: &[(Segment, bool)]) -> Vec<Segment> {
     let comma = || Segment::literal(", ");
     let after = |(keyword, required): &(Segment, bool)| {
         let keyword = Segment::sequence([comma(), keyword.clone()]);
-        if *required { keyword } else { keyword.optional() }
+        if *required {
+            keyword
+        } else {
+            keyword.optional()
+        }
     };
     // Commas stand behind what comes before the first one that is certain, and before what comes after it.
     let behind =
@@ -143,7 +147,8 @@ mod tests {
 
     #[test]
     fn where_none_is_required_each_may_be_the_first() {
-        let schema = r##"{"properties": {"a": {}, "b": {"$ref": "#/$defs/d"}}, "$defs": {"d": 1}}"##;
+        let schema =
+            r##"{"properties": {"a": {}, "b": {"$ref": "#/$defs/d"}}, "$defs": {"d": 1}}"##;
         let a = keyword("a", "{}");
         let b = keyword("b", r##"{"$defs": {"d": 1}, "$ref": "#/$defs/d"}"##);
         let both = Segment::sequence([a, comma(b.clone()).optional()]);

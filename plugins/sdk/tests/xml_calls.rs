@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 use weir_plugin_sdk::{
     Event, FinishReason, Fragment, FragmentKind, RequestContext,
-    json_scanner::is_object,
+    testing::{check_contract, joined, tool},
     xml_calls::{Names, Tag, TagRole, XmlCalls, XmlFormat},
 };
 

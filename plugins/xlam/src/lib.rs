@@ -78,18 +78,19 @@ weir_plugin_sdk::export_parser!(Xlam);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use alloc::format;
+
+    use weir_plugin_sdk::{
+        ToolChoice,
+        testing::{self, Read, content, text as fragment, tool},
+    };
 
     use super::*;
 
     fn events(parser: &mut Xlam, text: &str) -> Vec<Event> {
         let mut events = Vec::new();
-        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+        parser.push(&fragment(text), &mut events);
         events
-    }
-
-    fn content(text: &str) -> Event {
-        Event::Content(Fragment::new(text, FragmentKind::Text))
     }
 
     #[test]
@@ -114,12 +115,7 @@ mod tests {
 
     #[test]
     fn forced_calls_are_read_back_as_the_same() {
-        let tool = |name: &str| Tool {
-            name: name.into(),
-            description: None,
-            parameters: "{\"type\": \"object\"}".into(),
-            strict: false,
-        };
+        let tool = |name: &str| tool(name, "{\"type\": \"object\"}");
         let mut context = RequestContext {
             tools: ["f", "say \"g\""].map(tool).into(),
             parallel_tool_calls: true,
@@ -140,19 +136,13 @@ mod tests {
         ]);
         assert_eq!(Xlam::grammar("{}", &context), Some(expected));
 
-        let mut parser = Xlam::new("{}", &context);
-        let mut seen = events(
-            &mut parser,
-            &format!("[{begin}{{}}}}, {begin}{{\"a\": [1]}}}}]"),
-        );
-        parser.finish(FinishReason::Stop, &mut seen);
-        let names = seen.iter().filter_map(|event| match event {
-            Event::CallBegin { name, .. } => Some(name.as_str()),
-            _ => None,
-        });
-        assert_eq!(names.collect::<Vec<_>>(), ["say \"g\""; 2]);
-        let other =
-            |event: &&Event| matches!(event, Event::Content(_) | Event::CallAbandoned { .. });
-        assert_eq!(seen.iter().find(other), None);
+        let answer = format!("[{begin}{{}}}}, {begin}{{\"a\": [1]}}}}]");
+        let read = Read::of(&testing::events::<Xlam>(
+            "{}",
+            &context,
+            &[fragment(&answer)],
+        ));
+        let call = |arguments: &str| (String::from("say \"g\""), String::from(arguments));
+        assert_eq!(read.calls, ["{}", "{\"a\": [1]}"].map(call));
     }
 }

@@ -194,9 +194,7 @@ fn may_be_json(text: &str, types: Types) -> bool {
         Some(b'{') => types.has(Types::OBJECT),
         Some(b'[') => types.has(Types::ARRAY),
         Some(b'"') => types == Types::ANY,
-        Some(b'-' | b'0'..=b'9') => {
-            types.has(Types::NUMBER) && text.bytes().all(may_be_in_number)
-        }
+        Some(b'-' | b'0'..=b'9') => types.has(Types::NUMBER) && text.bytes().all(may_be_in_number),
         Some(b't' | b'f') => types.has(Types::BOOLEAN) && begins(&["true", "false"]),
         Some(b'n') => types.has(Types::NULL) && begins(&["null"]),
         Some(b'T' | b'F') => {
