@@ -8,7 +8,8 @@ use core::fmt::Write;
 
 use crate::json_scanner::{JsonScanner, Step, decode_string, is_plain};
 
-const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+/// What JSON and markup around it take for white space.
+pub const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// A JSON string, quotes included, that stands for `text`.
 pub fn json_string(text: &str) -> String {
@@ -37,6 +38,11 @@ pub fn push_escaped(text: &str, literal: &mut impl Write) {
         rest = &escaped[1..];
     }
     let _ = literal.write_str(rest);
+}
+
+/// With how many bytes of white space a text starts.
+pub fn leading_space(text: &str) -> usize {
+    text.len() - text.trim_start_matches(WHITE_SPACE).len()
 }
 
 /// The value of one member of a JSON object.
