@@ -62,80 +62,34 @@ fn parameter(tag: &str, name: &str, text: bool) -> Segment {
 
 #[cfg(test)]
 mod tests {
-    use std::{string::String, vec::Vec};
+    use std::string::String;
 
     use weir_plugin_sdk::{
-        Event, FinishReason, Fragment, FragmentKind, Parser, RequestContext, ToolChoice,
+        Parser, RequestContext,
+        testing::{Read, Written, events, required, text, tool},
     };
 
     use super::*;
     use crate::DeepseekDsml;
 
     fn context() -> RequestContext {
-        let tool = |name: &str, parameters: &str| Tool {
-            name: name.into(),
-            description: None,
-            parameters: parameters.into(),
-            strict: false,
-        };
+        let schema = r#"{"type": "object", "properties": {"path": {"type": "string"}, "lines": {"type": "array"},
+            "mode": {"type": "string", "enum": ["append", "replace"]}}, "required": ["path", "lines"]}"#;
         RequestContext {
-            tools: [
-                tool(
-                    "write",
-                    r#"{"type": "object", "properties": {"path": {"type": "string"}, "lines": {"type": "array"},
-                    "mode": {"type": "string", "enum": ["append", "replace"]}}, "required": ["path", "lines"]}"#,
-                ),
-                tool("now", r#"{"type": "object"}"#),
-            ]
-            .into(),
-            tool_choice: ToolChoice::Required,
             parallel_tool_calls: true,
-            ..RequestContext::default()
+            ..required([tool("write", schema), tool("now", r#"{"type": "object"}"#)])
         }
     }
 
-    /// A text that a segment allows: one call of each tool, everything optional in it if `all`.
-    fn written(segment: &Segment, tool: usize, all: bool) -> String {
-        match segment {
-            Segment::Marker(text) | Segment::Literal(text) => text.clone(),
-            Segment::Until(end) => format!("5 </b>\n{end}"),
-            Segment::Json(_) => "[1e5, \"x\"]".into(),
-            Segment::Sequence(parts) => parts.iter().map(|part| written(part, tool, all)).collect(),
-            Segment::Alternative(parts) => written(&parts[tool % parts.len()], tool, all),
-            Segment::Repeat {
-                segment,
-                separator: Some(separator),
-                ..
-            } => {
-                let calls = [0, 1].map(|tool| written(segment, tool, all));
-                calls.join(&written(separator, tool, all))
-            }
-            Segment::Repeat { segment, min, .. } if all || *min > 0 => written(segment, tool, all),
-            Segment::Repeat { .. } => String::new(),
-            other => panic!("not expected: {other:?}"),
-        }
-    }
-
-    fn read(config: &str, text: &str) -> (Vec<String>, Vec<String>) {
-        let mut parser = DeepseekDsml::new(config, &context());
-        let mut events = Vec::new();
-        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
-        parser.finish(FinishReason::Stop, &mut events);
-        let (mut names, mut arguments) = (Vec::new(), Vec::new());
-        for event in events {
-            match event {
-                Event::CallBegin { name, .. } => {
-                    names.push(name);
-                    arguments.push(String::new());
-                }
-                Event::CallArguments { index, delta } => {
-                    arguments[index as usize].push_str(&delta);
-                }
-                Event::CallEnd { .. } => {}
-                other => panic!("{other:?}"),
-            }
-        }
-        (names, arguments)
+    /// A call of each tool as a grammar allows them: everything optional in them if `all`.
+    fn written(grammar: &Segment, all: bool) -> String {
+        let written = Written {
+            text: "5 </b>\n",
+            json: &["[1e5, \"x\"]"],
+            optional: all,
+            calls: 2,
+        };
+        written.all(grammar)
     }
 
     #[test]
@@ -147,9 +101,10 @@ mod tests {
                 (false, format!("{{{required}}}")),
                 (true, format!("{{{required}, \"mode\": \"append\"}}")),
             ] {
-                let (names, arguments) = read(config, &written(&grammar, 0, all));
-                assert_eq!(names, ["write", "now"], "{config}");
-                assert_eq!(arguments, [expected, "{}".into()], "{config}");
+                let answer = text(&written(&grammar, all));
+                let read = Read::of(&events::<DeepseekDsml>(config, &context(), &[answer]));
+                let calls = [("write".into(), expected), ("now".into(), "{}".into())];
+                assert_eq!(read.calls, calls, "{config}");
             }
         }
     }
@@ -159,7 +114,7 @@ mod tests {
         let config = r#"{"version": "v4.1"}"#;
         let grammar = DeepseekDsml::grammar(config, &context()).expect("a grammar");
         assert_eq!(
-            written(&grammar, 0, false),
+            written(&grammar, false),
             "<｜DSML｜ calls>\n<｜DSML｜ invoke name=\"write\">\n\
              <｜DSML｜ parameter name=\"path\" string=\"true\">5 </b>\n</｜DSML｜ parameter>\n\
              <｜DSML｜ parameter name=\"lines\" string=\"false\">[1e5, \"x\"]</｜DSML｜ parameter>\n\
@@ -167,7 +122,7 @@ mod tests {
         );
         let starts = |config| {
             let grammar = DeepseekDsml::grammar(config, &context()).expect("a grammar");
-            written(&grammar, 0, false)
+            written(&grammar, false)
         };
         assert!(starts("{}").starts_with("<｜DSML｜function_calls>\n<｜DSML｜invoke name="));
         assert!(

@@ -65,26 +65,22 @@ weir_plugin_sdk::export_parser!(DeepseekR1);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::FragmentKind;
+    use weir_plugin_sdk::testing::{content, events, text};
 
     use super::*;
 
-    fn parse(prompt_tail: &str, text: &str) -> Vec<Event> {
+    fn parse(prompt_tail: &str, answer: &str) -> Vec<Event> {
         let context = RequestContext {
             prompt_tail: prompt_tail.into(),
             ..RequestContext::default()
         };
-        let mut parser = DeepseekR1::new("{}", &context);
-        let mut events = Vec::new();
-        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
-        parser.finish(FinishReason::Stop, &mut events);
-        events
+        events::<DeepseekR1>("{}", &context, &[text(answer)])
     }
 
     #[test]
     fn the_prompt_says_where_an_output_starts() {
         let reasoning = [Event::Reasoning { text: "x".into() }];
-        let content = [Event::Content(Fragment::new("x", FragmentKind::Text))];
+        let content = [content("x")];
         assert_eq!(parse("", "x"), reasoning);
         assert_eq!(parse("</think>y<think>\n", "x"), reasoning);
         assert_eq!(parse("</think>y<｜Assistant｜>", "x"), reasoning);

@@ -96,55 +96,38 @@ weir_plugin_sdk::export_parser!(DeepseekV3);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use weir_plugin_sdk::{
+        FragmentKind,
+        testing::{call, events, required, tool},
+    };
 
     use super::*;
 
     #[test]
     fn a_call_without_its_fence_is_a_call() {
-        let mut parser = DeepseekV3::new("{}", &RequestContext::default());
-        let mut events = Vec::new();
-        for marker in [
+        let pieces = [
             CALLS_BEGIN,
             CALL_BEGIN,
             "function",
             SEPARATOR,
             "f\n{}",
             CALL_END,
-        ] {
-            let kind = if marker.starts_with('<') {
+        ];
+        let fragments = pieces.map(|piece| {
+            let kind = if piece.starts_with('<') {
                 FragmentKind::Control
             } else {
                 FragmentKind::Text
             };
-            parser.push(&Fragment::new(marker, kind), &mut events);
-        }
-        parser.finish(FinishReason::Stop, &mut events);
-        let begin = Event::CallBegin {
-            index: 0,
-            id: None,
-            name: "f".into(),
-        };
-        let arguments = Event::CallArguments {
-            index: 0,
-            delta: "{}".into(),
-        };
-        assert_eq!(events, [begin, arguments, Event::CallEnd { index: 0 }]);
+            Fragment::new(piece, kind)
+        });
+        let events = events::<DeepseekV3>("{}", &RequestContext::default(), &fragments);
+        assert_eq!(events, call(0, "f", "{}"));
     }
 
     #[test]
     fn a_call_is_forced_as_the_template_writes_it() {
-        let tool = Tool {
-            name: "f".into(),
-            description: None,
-            parameters: "{\"type\": \"object\"}".into(),
-            strict: false,
-        };
-        let context = RequestContext {
-            tools: [tool].into(),
-            tool_choice: ToolChoice::Required,
-            ..RequestContext::default()
-        };
+        let context = required([tool("f", "{\"type\": \"object\"}")]);
         let call = Segment::sequence([
             Segment::marker(CALL_BEGIN),
             Segment::sequence([

@@ -92,36 +92,19 @@ weir_plugin_sdk::export_parser!(DeepseekV31);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use weir_plugin_sdk::testing::{call, events, required, text, tool};
 
     use super::*;
 
-    fn parse(text: &str) -> Vec<Event> {
-        let mut parser = DeepseekV31::new("{}", &RequestContext::default());
-        let mut events = Vec::new();
-        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
-        parser.finish(FinishReason::Stop, &mut events);
-        events
-    }
-
-    fn call(name: &str, arguments: &str) -> [Event; 3] {
-        let begin = Event::CallBegin {
-            index: 0,
-            id: None,
-            name: name.into(),
-        };
-        let arguments = Event::CallArguments {
-            index: 0,
-            delta: arguments.into(),
-        };
-        [begin, arguments, Event::CallEnd { index: 0 }]
+    fn parse(answer: &str) -> Vec<Event> {
+        events::<DeepseekV31>("{}", &RequestContext::default(), &[text(answer)])
     }
 
     #[test]
     fn the_name_stands_before_the_separator() {
         assert_eq!(
             parse("<｜tool▁call▁begin｜>f<｜tool▁sep｜>{}"),
-            call("f", "{}")
+            call(0, "f", "{}")
         );
     }
 
@@ -129,7 +112,7 @@ mod tests {
     fn a_tool_may_be_called_function() {
         assert_eq!(
             parse("<｜tool▁call▁begin｜>function<｜tool▁sep｜>{}<｜tool▁call▁end｜>"),
-            call("function", "{}")
+            call(0, "function", "{}")
         );
     }
 
@@ -139,23 +122,13 @@ mod tests {
             parse(
                 "<｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{}\n```<｜tool▁call▁end｜>"
             ),
-            call("f", "{}")
+            call(0, "f", "{}")
         );
     }
 
     #[test]
     fn calls_are_forced_without_white_space() {
-        let tool = Tool {
-            name: "f".into(),
-            description: None,
-            parameters: "{\"type\": \"object\"}".into(),
-            strict: false,
-        };
-        let context = RequestContext {
-            tools: [tool].into(),
-            tool_choice: ToolChoice::Required,
-            ..RequestContext::default()
-        };
+        let context = required([tool("f", "{\"type\": \"object\"}")]);
         let call = Segment::sequence([
             Segment::marker(CALL_BEGIN),
             Segment::sequence([

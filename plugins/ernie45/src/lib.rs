@@ -13,13 +13,12 @@ extern crate alloc;
 
 mod response;
 
-use alloc::{borrow::Cow, format, string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
     chained::{self, Chained},
-    forced_calls::ForcedCalls,
-    grammar::json_string,
+    forced_calls::{ForcedCalls, call_object_on_lines},
     marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
     reasoning::ReasoningFormat,
 };
@@ -50,17 +49,8 @@ static FORCED: ForcedCalls = ForcedCalls {
     block: None,
     call: [CALL, CALL_END],
     separator: "\n",
-    body,
+    body: |tool| call_object_on_lines(tool, "name", "arguments"),
 };
-
-fn body(tool: &Tool) -> Segment {
-    let name = json_string(&tool.name);
-    Segment::sequence([
-        Segment::Literal(format!("\n{{\"name\": {name}, \"arguments\": ")),
-        Segment::Json(tool.parameters.clone()),
-        Segment::literal("}\n"),
-    ])
-}
 
 /// One choice's parsing.
 #[derive(Debug)]
@@ -109,7 +99,9 @@ weir_plugin_sdk::export_parser!(Ernie45);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use alloc::format;
+
+    use weir_plugin_sdk::testing::{Read, content, events, required, text, tool};
 
     use super::*;
 
@@ -118,17 +110,8 @@ mod tests {
             prompt_tail: prompt_tail.into(),
             ..RequestContext::default()
         };
-        let mut parser = Ernie45::new("{}", &context);
-        let mut events = Vec::new();
-        for text in pieces {
-            parser.push(&Fragment::new(*text, FragmentKind::Text), &mut events);
-        }
-        parser.finish(FinishReason::Stop, &mut events);
-        events
-    }
-
-    fn content(text: &str) -> Event {
-        Event::Content(Fragment::new(text, FragmentKind::Text))
+        let fragments: Vec<Fragment> = pieces.iter().map(|piece| text(piece)).collect();
+        events::<Ernie45>("{}", &context, &fragments)
     }
 
     #[test]
@@ -146,17 +129,9 @@ mod tests {
 
     #[test]
     fn what_is_forced_is_read_back() {
-        let tool = Tool {
-            name: "f".into(),
-            description: None,
-            parameters: "{}".into(),
-            strict: false,
-        };
         let context = RequestContext {
-            tools: [tool].into(),
-            tool_choice: ToolChoice::Required,
             prompt_tail: "<|im_start|>assistant\n<think>\n".into(),
-            ..RequestContext::default()
+            ..required([tool("f", "{}")])
         };
         let call = Segment::sequence([
             Segment::marker(CALL),
@@ -172,10 +147,14 @@ mod tests {
         assert_eq!(Ernie45::grammar("{}", &context), Some(forced));
 
         let call = "\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n";
-        let text = format!("Hm.\n</think>{CALL}{call}{CALL_END}\n{CALL}{call}{CALL_END}");
-        let events = parse("<think>\n", &[&text]);
-        let ends = events.iter().filter(|e| matches!(e, Event::CallEnd { .. }));
-        assert_eq!(ends.count(), 2);
-        assert!(!events.iter().any(|e| matches!(e, Event::Content(_))));
+        let answer = format!("Hm.\n</think>{CALL}{call}{CALL_END}\n{CALL}{call}{CALL_END}");
+        let read = Read::of(&parse("<think>\n", &[&answer]));
+        assert_eq!(
+            read.calls,
+            [
+                ("f".into(), "{\"a\": 1}".into()),
+                ("f".into(), "{\"a\": 1}".into())
+            ]
+        );
     }
 }

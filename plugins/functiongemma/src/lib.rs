@@ -77,30 +77,18 @@ weir_plugin_sdk::export_parser!(Functiongemma);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, Tool, ToolChoice};
+    use weir_plugin_sdk::{
+        ToolChoice,
+        testing::{Read, events, required, text, tool},
+    };
 
     use super::*;
 
-    fn parse(text: &str) -> Vec<Event> {
-        let mut parser = Functiongemma::new("{}", &RequestContext::default());
-        let mut events = Vec::new();
-        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
-        parser.finish(FinishReason::Stop, &mut events);
-        events
-    }
-
     #[test]
     fn what_is_forced_is_read_back() {
-        let tool = Tool {
-            name: "set_timer".into(),
-            description: None,
-            parameters: "{\"type\": \"object\"}".into(),
-            strict: false,
-        };
         let context = RequestContext {
-            tools: [tool].into(),
             tool_choice: ToolChoice::Named("set_timer".into()),
-            ..RequestContext::default()
+            ..required([tool("set_timer", "{\"type\": \"object\"}")])
         };
         let call = Segment::sequence([
             Segment::marker(FORMAT.start),
@@ -113,17 +101,9 @@ mod tests {
         let forced = call.calls(None, &context);
         assert_eq!(Functiongemma::grammar("{}", &context), Some(forced));
 
-        let events = parse(
-            "<start_function_call>call:set_timer{\"label\": \"tea \\u00e9\", \"m\": [5e0]}<end_function_call>",
-        );
-        let arguments: String = events
-            .iter()
-            .filter_map(|event| match event {
-                Event::CallArguments { delta, .. } => Some(delta.as_str()),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(arguments, "{\"label\":\"tea \\u00e9\",\"m\":[5e0]}");
-        assert_eq!(events.last(), Some(&Event::CallEnd { index: 0 }));
+        let answer = "<start_function_call>call:set_timer{\"label\": \"tea \\u00e9\", \"m\": [5e0]}<end_function_call>";
+        let read = Read::of(&events::<Functiongemma>("{}", &context, &[text(answer)]));
+        let arguments = "{\"label\":\"tea \\u00e9\",\"m\":[5e0]}";
+        assert_eq!(read.calls, [("set_timer".into(), arguments.into())]);
     }
 }

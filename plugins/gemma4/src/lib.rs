@@ -116,29 +116,13 @@ weir_plugin_sdk::export_parser!(Gemma4);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, Tool, ToolChoice};
+    use weir_plugin_sdk::testing::{arguments, begin, required, steps, text, tool};
 
     use super::*;
 
     fn parse(pieces: &[&str]) -> Vec<Vec<Event>> {
-        let mut parser = Gemma4::new("{}", &RequestContext::default());
-        let mut steps = Vec::new();
-        for text in pieces {
-            let mut events = Vec::new();
-            parser.push(&Fragment::new(*text, FragmentKind::Text), &mut events);
-            steps.push(events);
-        }
-        let mut events = Vec::new();
-        parser.finish(FinishReason::Stop, &mut events);
-        steps.push(events);
-        steps
-    }
-
-    fn arguments(delta: &str) -> Event {
-        Event::CallArguments {
-            index: 0,
-            delta: delta.into(),
-        }
+        let fragments: Vec<Fragment> = pieces.iter().map(|piece| text(piece)).collect();
+        steps::<Gemma4>("{}", &RequestContext::default(), &fragments)
     }
 
     #[test]
@@ -155,21 +139,17 @@ mod tests {
             "rds}<tool_call|>",
         ]);
         let reasoning = Event::Reasoning { text: "Hm.".into() };
-        let begin = Event::CallBegin {
-            index: 0,
-            id: None,
-            name: "f".into(),
-        };
+        let begin = begin(0, "f");
         let expected: [&[Event]; 10] = [
             &[],
             &[reasoning],
             &[],
-            &[begin, arguments("{"), arguments("\"a")],
-            &[arguments("b\":")],
-            &[arguments("\""), arguments("x\\\"")],
-            &[arguments("\""), arguments(",\"n\":")],
-            &[arguments("123,\"w\":\"some wo")],
-            &[arguments("rds\"}"), Event::CallEnd { index: 0 }],
+            &[begin, arguments(0, "{"), arguments(0, "\"a")],
+            &[arguments(0, "b\":")],
+            &[arguments(0, "\""), arguments(0, "x\\\"")],
+            &[arguments(0, "\""), arguments(0, ",\"n\":")],
+            &[arguments(0, "123,\"w\":\"some wo")],
+            &[arguments(0, "rds\"}"), Event::CallEnd { index: 0 }],
             &[],
         ];
         assert_eq!(steps, expected);
@@ -177,17 +157,9 @@ mod tests {
 
     #[test]
     fn what_is_forced_is_read_back() {
-        let tool = Tool {
-            name: "get_weather".into(),
-            description: None,
-            parameters: "{}".into(),
-            strict: true,
-        };
         let mut context = RequestContext {
-            tools: [tool].into(),
-            tool_choice: ToolChoice::Required,
             prompt_tail: "<|turn>model\n<|channel>thought\n<channel|>".into(),
-            ..RequestContext::default()
+            ..required([tool("get_weather", "{}")])
         };
         let call = Segment::sequence([
             Segment::marker(TOOLS.start),
@@ -203,15 +175,14 @@ mod tests {
         let reasoned = Segment::sequence([Segment::Until(CHANNEL_END.into()), calls]);
         assert_eq!(Gemma4::grammar("{}", &context), Some(reasoned));
 
-        let text = "<|tool_call>call:get_weather{\"city\": \"Z\\u00fcrich\", \"in\": {\"days\": [1, -2.0]}}<tool_call|>";
-        let events: Vec<Event> = parse(&[text]).concat();
+        let call = "<|tool_call>call:get_weather{\"city\": \"Z\\u00fcrich\", \"in\": {\"days\": [1, -2.0]}}<tool_call|>";
+        let events: Vec<Event> = parse(&[call]).concat();
         let written = "\"city\":\"Z\\u00fcrich\",\"in\":{\"days\":[1,-2.0]}}";
-        let begin = Event::CallBegin {
-            index: 0,
-            id: None,
-            name: "get_weather".into(),
-        };
+        let begin = begin(0, "get_weather");
         let end = Event::CallEnd { index: 0 };
-        assert_eq!(events, [begin, arguments("{"), arguments(written), end]);
+        assert_eq!(
+            events,
+            [begin, arguments(0, "{"), arguments(0, written), end]
+        );
     }
 }

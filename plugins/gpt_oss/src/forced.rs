@@ -47,10 +47,7 @@ fn answer(context: &RequestContext) -> Segment {
         ]
         .into();
     }
-    match calls.len() {
-        1 => calls.remove(0),
-        _ => Segment::Alternative(calls),
-    }
+    Segment::any_of(calls)
 }
 
 fn call(tool: &Tool) -> Segment {
@@ -90,15 +87,12 @@ fn analysis_is_over(prompt_tail: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use weir_plugin_sdk::testing::tool;
+
     use super::*;
 
     fn context(tool_choice: ToolChoice, prompt_tail: &str) -> RequestContext {
-        let tool = |name: &str| Tool {
-            name: name.into(),
-            description: None,
-            parameters: format!("{{\"title\":\"{name}\"}}"),
-            strict: false,
-        };
+        let tool = |name: &str| tool(name, &format!("{{\"title\":\"{name}\"}}"));
         RequestContext {
             tools: [tool("f"), tool("g")].into(),
             tool_choice,

@@ -5,7 +5,8 @@
 
 use weir_plugin_gpt_oss::GptOss;
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, FragmentKind, Parser, RequestContext, json_scanner::is_object,
+    Event, FinishReason, Fragment, FragmentKind, Parser, RequestContext,
+    testing::{Numbers, check_contract, cut, joined},
 };
 
 const PIECES: &[&str] = &[
@@ -44,42 +45,6 @@ const PIECES: &[&str] = &[
     "<|start|>assistant to=h<|channel|>commentary<|message|>{}<|call|>",
 ];
 
-/// Numbers that look random (a linear congruential generator).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap_or_default() % limit
-    }
-}
-
-/// Adjacent pieces of content of one kind, of reasoning and of one call's arguments become one.
-fn fold(events: Vec<Event>) -> Vec<Event> {
-    let mut folded: Vec<Event> = Vec::new();
-    for event in events {
-        match (folded.last_mut(), &event) {
-            (Some(Event::Content(last)), Event::Content(next)) if last.kind == next.kind => {
-                last.text.push_str(&next.text);
-            }
-            (Some(Event::Reasoning { text }), Event::Reasoning { text: next }) => {
-                text.push_str(next)
-            }
-            (
-                Some(Event::CallArguments { delta, .. }),
-                Event::CallArguments { delta: next, .. },
-            ) => {
-                delta.push_str(next);
-            }
-            _ => folded.push(event),
-        }
-    }
-    folded
-}
-
 fn parse(context: &RequestContext, reason: FinishReason, input: &[Fragment]) -> Vec<Event> {
     let mut parser = GptOss::new("{}", context);
     let mut events = Vec::new();
@@ -87,53 +52,7 @@ fn parse(context: &RequestContext, reason: FinishReason, input: &[Fragment]) -> 
         parser.push(fragment, &mut events);
     }
     parser.finish(reason, &mut events);
-    fold(events)
-}
-
-/// Cuts text before the characters `cut` picks; control fragments stay whole.
-fn cut(input: &[Fragment], mut cut: impl FnMut() -> bool) -> Vec<Fragment> {
-    let mut chunks: Vec<Fragment> = Vec::new();
-    for fragment in input {
-        for (at, character) in fragment.text.char_indices() {
-            let inside = at > 0 && (fragment.kind == FragmentKind::Control || !cut());
-            match chunks.last_mut() {
-                Some(last) if inside => last.text.push(character),
-                _ => chunks.push(Fragment::new(character.to_string(), fragment.kind)),
-            }
-        }
-    }
-    chunks
-}
-
-/// What the contract says of the order of call events, and what a finished call promises.
-fn check_contract(events: &[Event]) {
-    let mut next = 0;
-    let mut open: Option<String> = None;
-    for event in events {
-        match event {
-            Event::CallBegin { index, name, .. } => {
-                assert!(open.is_none() && *index == next && !name.is_empty());
-                open = Some(String::new());
-                next += 1;
-            }
-            Event::CallArguments { index, delta } => {
-                assert!(*index + 1 == next && !delta.is_empty());
-                open.as_mut().expect("an open call").push_str(delta);
-            }
-            Event::CallEnd { index } => {
-                assert_eq!(*index + 1, next);
-                let arguments = open.take().expect("an open call");
-                assert!(is_object(&arguments), "{arguments}");
-            }
-            Event::CallAbandoned { index, .. } => {
-                assert!(open.take().is_some() && *index + 1 == next);
-            }
-            Event::Content(Fragment { text, .. }) | Event::Reasoning { text } => {
-                assert!(!text.is_empty());
-            }
-        }
-    }
-    assert!(open.is_none(), "a call stays open");
+    joined(events)
 }
 
 /// Of control fragments, none that is a marker is ever handed out.

@@ -17,7 +17,7 @@ use weir_plugin_sdk::{
     Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
     chained::{self, Chained},
     config_reader::ConfigReader,
-    forced_calls::{ForcedCalls, ForcedList, call_object},
+    forced_calls::{ForcedCalls, ForcedList, call_object, call_object_on_lines},
     listed_calls::{ListFormat, ListRole, ListedCalls},
     reasoning::{MarkedReasoning, OtherMarkers, ReasoningFormat},
 };
@@ -65,10 +65,7 @@ static FORCED_OBJECTS: ForcedCalls = ForcedCalls {
     block: None,
     call: [CALL, CALL_END],
     separator: "\n",
-    body: |tool| {
-        let line_break = || Segment::literal("\n");
-        Segment::sequence([line_break(), object(tool), line_break()])
-    },
+    body: |tool| call_object_on_lines(tool, "name", "arguments"),
 };
 
 fn object(tool: &Tool) -> Segment {
@@ -158,28 +155,19 @@ weir_plugin_sdk::export_parser!(Granite);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use weir_plugin_sdk::testing::{content, required, steps, text, tool};
 
     use super::*;
 
     fn parse(pieces: &[&str]) -> Vec<Vec<Event>> {
-        let mut parser = Granite::new("{}", &RequestContext::default());
-        let mut steps: Vec<Vec<Event>> = Vec::new();
-        for text in pieces {
-            let mut events = Vec::new();
-            parser.push(&Fragment::new(*text, FragmentKind::Text), &mut events);
-            steps.push(events);
-        }
-        let mut events = Vec::new();
-        parser.finish(FinishReason::Stop, &mut events);
-        steps.push(events);
-        steps
+        let fragments: Vec<Fragment> = pieces.iter().map(|piece| text(piece)).collect();
+        steps::<Granite>("{}", &RequestContext::default(), &fragments)
     }
 
     #[test]
     fn only_what_may_become_a_sentence_is_held_back() {
         let steps = parse(&["Here", "'s my", " cat: He", "re is"]);
-        let content = |text| vec![Event::Content(Fragment::new(text, FragmentKind::Text))];
+        let content = |text| vec![content(text)];
         let expected = [
             vec![],
             vec![],
@@ -209,17 +197,8 @@ mod tests {
 
     #[test]
     fn calls_are_forced_as_the_generation_writes_them() {
-        let tool = Tool {
-            name: "f".into(),
-            description: None,
-            parameters: "{}".into(),
-            strict: false,
-        };
-        let context = RequestContext {
-            tools: [tool.clone()].into(),
-            tool_choice: ToolChoice::Required,
-            ..RequestContext::default()
-        };
+        let tool = tool("f", "{}");
+        let context = required([tool.clone()]);
         let Some(Segment::Sequence(parts)) = Granite::grammar("{}", &context) else {
             panic!("thoughts may come first");
         };

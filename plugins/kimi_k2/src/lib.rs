@@ -134,29 +134,19 @@ weir_plugin_sdk::export_parser!(KimiK2);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use weir_plugin_sdk::{
+        FragmentKind,
+        testing::{arguments, required, steps, tool},
+    };
 
     use super::*;
 
     fn parse(pieces: &[(&str, FragmentKind)]) -> Vec<Vec<Event>> {
-        let mut parser = KimiK2::new("{}", &RequestContext::default());
-        let mut steps = Vec::new();
-        for (text, kind) in pieces {
-            let mut events = Vec::new();
-            parser.push(&Fragment::new(*text, *kind), &mut events);
-            steps.push(events);
-        }
-        let mut events = Vec::new();
-        parser.finish(FinishReason::Stop, &mut events);
-        steps.push(events);
-        steps
-    }
-
-    fn arguments(delta: &str) -> Event {
-        Event::CallArguments {
-            index: 0,
-            delta: delta.into(),
-        }
+        let fragments: Vec<Fragment> = pieces
+            .iter()
+            .map(|(text, kind)| Fragment::new(*text, *kind))
+            .collect();
+        steps::<KimiK2>("{}", &RequestContext::default(), &fragments)
     }
 
     #[test]
@@ -189,8 +179,8 @@ mod tests {
             &[],
             &[],
             &[begin],
-            &[arguments("{\"a\": \"<|")],
-            &[arguments("\"}"), Event::CallEnd { index: 0 }],
+            &[arguments(0, "{\"a\": \"<|")],
+            &[arguments(0, "\"}"), Event::CallEnd { index: 0 }],
             &[],
             &[],
             &[],
@@ -200,17 +190,9 @@ mod tests {
 
     #[test]
     fn calls_are_forced_with_their_ids() {
-        let tool = Tool {
-            name: "f".into(),
-            description: None,
-            parameters: "{}".into(),
-            strict: false,
-        };
         let context = RequestContext {
-            tools: [tool].into(),
-            tool_choice: ToolChoice::Required,
             prompt_tail: "<|im_assistant|>assistant<|im_middle|><think>".into(),
-            ..RequestContext::default()
+            ..required([tool("f", "{}")])
         };
         let call = Segment::sequence([
             Segment::marker(CALL_BEGIN),
@@ -256,7 +238,7 @@ mod tests {
         let events: Vec<Event> = steps.into_iter().flatten().collect();
         assert_eq!(
             events,
-            [begin, arguments("{}"), Event::CallEnd { index: 0 }]
+            [begin, arguments(0, "{}"), Event::CallEnd { index: 0 }]
         );
     }
 }

@@ -11,12 +11,13 @@
 
 extern crate alloc;
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
     bare_calls::{BareCalls, BareFormat},
-    grammar::{forced_tools, json_string},
+    forced_calls::call_object,
+    grammar::forced_tools,
 };
 
 const TAG: &str = "<|python_tag|>";
@@ -64,51 +65,37 @@ impl Parser for Llama3 {
     }
 
     fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
-        let mut calls: Vec<Segment> = forced_tools(context).map(call).collect();
-        let call = match calls.len() {
-            0 => return None,
-            1 => calls.remove(0),
-            _ => Segment::Alternative(calls),
-        };
-        Some(call.calls(Some(Segment::literal("; ")), context))
+        let calls = forced_tools(context).map(|tool| call_object(tool, "name", "parameters"));
+        let calls: Vec<Segment> = calls.collect();
+        let separator = Some(Segment::literal("; "));
+        (!calls.is_empty()).then(|| Segment::any_of(calls).calls(separator, context))
     }
-}
-
-fn call(tool: &Tool) -> Segment {
-    let name = json_string(&tool.name);
-    Segment::sequence([
-        Segment::Literal(format!("{{\"name\": {name}, \"parameters\": ")),
-        Segment::Json(tool.parameters.clone()),
-        Segment::literal("}"),
-    ])
 }
 
 weir_plugin_sdk::export_parser!(Llama3);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use alloc::format;
+
+    use weir_plugin_sdk::{
+        ToolChoice,
+        testing::{arguments, begin, content, text as fragment, tool},
+    };
 
     use super::*;
 
     fn events(parser: &mut Llama3, text: &str) -> Vec<Event> {
         let mut events = Vec::new();
-        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+        parser.push(&fragment(text), &mut events);
         events
     }
 
     #[test]
     fn a_call_streams_as_soon_as_it_is_certain() {
         let mut parser = Llama3::new("{}", &RequestContext::default());
-        let delta = |delta: &str| Event::CallArguments {
-            index: 0,
-            delta: delta.into(),
-        };
-        let begin = Event::CallBegin {
-            index: 0,
-            id: None,
-            name: "f".into(),
-        };
+        let delta = |delta: &str| arguments(0, delta);
+        let begin = begin(0, "f");
         let steps = [
             ("{\"name\": \"f\"", Vec::new()),
             (", \"parameters\": ", Vec::new()),
@@ -126,7 +113,6 @@ mod tests {
     #[test]
     fn what_is_no_call_is_released_at_once() {
         let mut parser = Llama3::new("{}", &RequestContext::default());
-        let content = |text: &str| Event::Content(Fragment::new(text, FragmentKind::Text));
         assert_eq!(events(&mut parser, "if {"), [content("if ")]);
         assert_eq!(events(&mut parser, " "), []);
         assert_eq!(events(&mut parser, "x"), [content("{ "), content("x")]);
@@ -136,12 +122,7 @@ mod tests {
 
     #[test]
     fn forced_calls_are_the_format_s() {
-        let tool = |name: &str| Tool {
-            name: name.into(),
-            description: None,
-            parameters: "{\"type\": \"object\"}".into(),
-            strict: false,
-        };
+        let tool = |name: &str| tool(name, "{\"type\": \"object\"}");
         let context = |choice: ToolChoice, parallel_tool_calls: bool| RequestContext {
             tools: ["f", "say \"g\""].map(tool).into(),
             tool_choice: choice,

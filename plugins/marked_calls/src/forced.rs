@@ -81,45 +81,30 @@ fn body(config: &Config, tool: &Tool) -> Vec<Segment> {
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{Event, FinishReason, Fragment, FragmentKind, Parser, ToolChoice};
+    use weir_plugin_sdk::{
+        Parser,
+        testing::{Written, call, events, joined, required, text, tool},
+    };
 
     use super::*;
     use crate::MarkedCalls;
 
-    /// Two calls as a grammar lets them be written, with these arguments.
-    fn write(segment: &Segment, text: &mut String) {
-        match segment {
-            Segment::Marker(marker) | Segment::Literal(marker) => text.push_str(marker),
-            Segment::Json(_) => text.push_str(r#"{"a": [1, "}]"]}"#),
-            Segment::Sequence(parts) => parts.iter().for_each(|part| write(part, text)),
-            Segment::Repeat {
-                segment, separator, ..
-            } => {
-                write(segment, text);
-                separator.iter().for_each(|part| write(part, text));
-                write(segment, text);
-            }
-            other => panic!("{other:?}"),
-        }
-    }
+    const ARGUMENTS: &str = r#"{"a": [1, "}]"]}"#;
 
+    /// Two calls as a grammar lets them be written.
     fn forced(config: &str) -> String {
-        let tool = Tool {
-            name: "get_time".into(),
-            description: None,
-            parameters: "{}".into(),
-            strict: false,
-        };
         let context = RequestContext {
-            tools: [tool].into(),
-            tool_choice: ToolChoice::Required,
             parallel_tool_calls: true,
-            ..RequestContext::default()
+            ..required([tool("get_time", "{}")])
         };
-        let mut text = String::new();
         let grammar = MarkedCalls::grammar(config, &context).expect("calls are forced");
-        write(&grammar, &mut text);
-        text
+        let written = Written {
+            text: "",
+            json: &[ARGUMENTS],
+            optional: false,
+            calls: 2,
+        };
+        written.all(&grammar)
     }
 
     const CONFIGS: &[(&str, &str)] = &[
@@ -169,56 +154,20 @@ mod tests {
     #[test]
     fn what_is_forced_is_read_back_as_the_same_calls() {
         for (config, beginning) in CONFIGS {
-            let text = forced(config);
-            assert!(text.starts_with(beginning), "{config}: {text}");
-            let mut parser = MarkedCalls::new(config, &RequestContext::default());
-            let mut events = Vec::new();
-            parser.push(
-                &Fragment::new(text.as_str(), FragmentKind::Text),
-                &mut events,
-            );
-            parser.finish(FinishReason::Stop, &mut events);
-            let call = |index| {
-                let begin = Event::CallBegin {
-                    index,
-                    id: None,
-                    name: "get_time".into(),
-                };
-                let delta = Event::CallArguments {
-                    index,
-                    delta: r#"{"a": [1, "}]"]}"#.into(),
-                };
-                [begin, delta, Event::CallEnd { index }]
-            };
-            let expected = [call(0), call(1)].concat();
-            let joined = |events: &[Event]| -> Vec<Event> {
-                let mut joined: Vec<Event> = Vec::new();
-                for event in events {
-                    if let (
-                        Some(Event::CallArguments { delta: all, .. }),
-                        Event::CallArguments { delta, .. },
-                    ) = (joined.last_mut(), event)
-                    {
-                        *all = format!("{}{}", all.as_str(), delta.as_str())
-                            .as_str()
-                            .into();
-                    } else {
-                        joined.push(event.clone());
-                    }
-                }
-                joined
-            };
-            assert_eq!(joined(&events), expected, "{config}: {text}");
+            let answer = forced(config);
+            assert!(answer.starts_with(beginning), "{config}: {answer}");
+            let context = RequestContext::default();
+            let events = events::<MarkedCalls>(config, &context, &[text(&answer)]);
+            let expected = [0, 1].map(|index| call(index, "get_time", ARGUMENTS));
+            assert_eq!(joined(events), expected.concat(), "{config}: {answer}");
         }
     }
 
     #[test]
     fn a_word_stays_a_word_where_calls_are_free() {
         let tool = Tool {
-            name: "f".into(),
-            description: None,
-            parameters: "{}".into(),
             strict: true,
+            ..tool("f", "{}")
         };
         let context = RequestContext {
             tools: [tool].into(),

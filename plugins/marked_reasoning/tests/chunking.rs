@@ -1,7 +1,9 @@
 //! Whatever the configured markers: junk made of them and of their beginnings folds to the same, however it is cut.
 
 use weir_plugin_marked_reasoning::MarkedReasoning;
-use weir_plugin_sdk::{Event, FinishReason, Fragment, FragmentKind, Parser, RequestContext};
+use weir_plugin_sdk::{
+    Event, FinishReason, Fragment, FragmentKind, Parser, RequestContext, testing::Numbers,
+};
 
 const CONFIGS: [&str; 6] = [
     r#"{}"#,
@@ -12,17 +14,6 @@ const CONFIGS: [&str; 6] = [
     r#"{"start": " a", "end": "a ", "tool_marker_ends": true}"#,
 ];
 const TEXTS: usize = 400;
-
-/// Numbers that look random and are the same every time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
-        self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % end
-    }
-}
 
 /// Reasoning and content.
 fn fold(config: &str, pieces: impl IntoIterator<Item = Fragment>) -> (String, String) {

@@ -103,29 +103,19 @@ weir_plugin_sdk::export_parser!(Mistral);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use weir_plugin_sdk::{
+        FragmentKind, ToolChoice,
+        testing::{arguments, required, steps, tool},
+    };
 
     use super::*;
 
     fn parse(pieces: &[(&str, FragmentKind)]) -> Vec<Vec<Event>> {
-        let mut parser = Mistral::new("{}", &RequestContext::default());
-        let mut steps = Vec::new();
-        for (text, kind) in pieces {
-            let mut events = Vec::new();
-            parser.push(&Fragment::new(*text, *kind), &mut events);
-            steps.push(events);
-        }
-        let mut events = Vec::new();
-        parser.finish(FinishReason::Stop, &mut events);
-        steps.push(events);
-        steps
-    }
-
-    fn arguments(delta: &str) -> Event {
-        Event::CallArguments {
-            index: 0,
-            delta: delta.into(),
-        }
+        let fragments: Vec<Fragment> = pieces
+            .iter()
+            .map(|(text, kind)| Fragment::new(*text, *kind))
+            .collect();
+        steps::<Mistral>("{}", &RequestContext::default(), &fragments)
     }
 
     #[test]
@@ -156,8 +146,8 @@ mod tests {
             &[],
             &[],
             &[begin],
-            &[arguments("{\"a\": \"[")],
-            &[arguments("\"}"), Event::CallEnd { index: 0 }],
+            &[arguments(0, "{\"a\": \"[")],
+            &[arguments(0, "\"}"), Event::CallEnd { index: 0 }],
             &[],
         ];
         assert_eq!(steps, expected);
@@ -183,17 +173,9 @@ mod tests {
 
     #[test]
     fn calls_are_forced_as_newer_tokenizers_write_them() {
-        let tool = Tool {
-            name: "f".into(),
-            description: None,
-            parameters: "{}".into(),
-            strict: false,
-        };
         let mut context = RequestContext {
-            tools: [tool].into(),
-            tool_choice: ToolChoice::Required,
             prompt_tail: "[/INST][THINK]".into(),
-            ..RequestContext::default()
+            ..required([tool("f", "{}")])
         };
         let call = Segment::sequence([
             Segment::marker(CALLS),

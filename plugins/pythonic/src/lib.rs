@@ -72,7 +72,12 @@ weir_plugin_sdk::export_parser!(Pythonic);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, Tool, ToolChoice};
+    use alloc::format;
+
+    use weir_plugin_sdk::{
+        FragmentKind,
+        testing::{self, Read, Written, arguments, begin, content, required, tool},
+    };
 
     use super::*;
 
@@ -84,22 +89,11 @@ mod tests {
         events
     }
 
-    fn content(text: &str) -> Event {
-        Event::Content(Fragment::new(text, FragmentKind::Text))
-    }
-
     #[test]
     fn a_call_streams_as_it_is_read() {
         let mut parser = Pythonic::new("{}", &RequestContext::default());
-        let delta = |delta: &str| Event::CallArguments {
-            index: 0,
-            delta: delta.into(),
-        };
-        let begin = Event::CallBegin {
-            index: 0,
-            id: None,
-            name: "get_weather".into(),
-        };
+        let delta = |delta: &str| arguments(0, delta);
+        let begin = begin(0, "get_weather");
         let steps = [
             ("[get_", Vec::new()),
             ("weather(", Vec::new()),
@@ -143,25 +137,6 @@ mod tests {
         assert!(Pythonic::describe(r#"{"starts": ""}"#).is_err());
     }
 
-    /// Writes the tree out with these values, one for each JSON segment.
-    fn write(segment: &Segment, values: &mut Vec<&str>, out: &mut Vec<Fragment>) {
-        let text = |text: &str| Fragment::new(text, FragmentKind::Text);
-        match segment {
-            Segment::Marker(marker) => {
-                out.push(Fragment::new(marker.as_str(), FragmentKind::Control))
-            }
-            Segment::Literal(literal) => out.push(text(literal)),
-            Segment::Json(_) => out.push(text(values.remove(0))),
-            Segment::Sequence(segments) => {
-                segments
-                    .iter()
-                    .for_each(|segment| write(segment, values, out));
-            }
-            Segment::Repeat { segment, .. } => write(segment, values, out),
-            other => panic!("cannot write out {other:?}"),
-        }
-    }
-
     #[test]
     fn forced_calls_are_read_back_as_the_same() {
         let schema = r#"{"type": "object", "properties": {"text": {"type": "string"}, "deep": {"type": "object"},
@@ -172,43 +147,22 @@ mod tests {
             "true",
         ];
         let context = RequestContext {
-            tools: [Tool {
-                name: "f.g-h".into(),
-                description: None,
-                parameters: schema.into(),
-                strict: false,
-            }]
-            .into(),
-            tool_choice: ToolChoice::Required,
             strict_markers: true,
-            ..RequestContext::default()
+            ..required([tool("f.g-h", schema)])
         };
         for config in ["{}", LLAMA4] {
             let grammar = Pythonic::grammar(config, &context).expect("a grammar");
-            let mut fragments = Vec::new();
-            write(&grammar, &mut values.to_vec(), &mut fragments);
-            let mut parser = Pythonic::new(config, &context);
-            let mut events = Vec::new();
-            for fragment in &fragments {
-                parser.push(fragment, &mut events);
-            }
-            parser.finish(FinishReason::Stop, &mut events);
-            let (mut name, mut arguments) = (String::new(), String::new());
-            let mut ended = 0;
-            for event in events {
-                match event {
-                    Event::CallBegin { name: begun, .. } => name = begun,
-                    Event::CallArguments { delta, .. } => arguments.push_str(&delta),
-                    Event::CallEnd { .. } => ended += 1,
-                    other => panic!("{other:?}"),
-                }
-            }
-            assert_eq!((name.as_str(), ended), ("f.g-h", 1));
+            let written = Written {
+                text: "",
+                json: &values,
+                optional: false,
+                calls: 1,
+            };
+            let answer = written.fragments(&grammar);
+            let read = Read::of(&testing::events::<Pythonic>(config, &context, &answer));
             let [text, deep, on] = values;
-            assert_eq!(
-                arguments,
-                alloc::format!("{{\"text\": {text}, \"deep\": {deep}, \"on\": {on}}}")
-            );
+            let expected = format!("{{\"text\": {text}, \"deep\": {deep}, \"on\": {on}}}");
+            assert_eq!(read.calls, [("f.g-h".into(), expected)]);
         }
     }
 }

@@ -9,12 +9,11 @@
 
 extern crate alloc;
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
-    forced_calls::ForcedCalls,
-    grammar::json_string,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
+    forced_calls::{ForcedCalls, call_object_on_lines},
     marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
 };
 
@@ -31,17 +30,8 @@ static FORCED: ForcedCalls = ForcedCalls {
     block: None,
     call: [START, END],
     separator: "\n",
-    body,
+    body: |tool| call_object_on_lines(tool, "name", "arguments"),
 };
-
-fn body(tool: &Tool) -> Segment {
-    let name = json_string(&tool.name);
-    Segment::sequence([
-        Segment::Literal(format!("\n{{\"name\": {name}, \"arguments\": ")),
-        Segment::Json(tool.parameters.clone()),
-        Segment::literal("}\n"),
-    ])
-}
 
 /// One choice's parsing.
 #[derive(Debug)]
@@ -85,47 +75,26 @@ weir_plugin_sdk::export_parser!(Qwen25);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use weir_plugin_sdk::testing::{arguments, begin, events, required, text, tool};
 
     use super::*;
 
     #[test]
     fn a_call_streams_its_arguments() {
-        let mut parser = Qwen25::new("{}", &RequestContext::default());
-        let mut events = Vec::new();
-        for text in [
+        let pieces = [
             "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a",
             "\": 1}}\n</tool_call>",
-        ] {
-            parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
-        }
-        parser.finish(FinishReason::Stop, &mut events);
-        let delta = |delta: &str| Event::CallArguments {
-            index: 0,
-            delta: delta.into(),
-        };
-        let begin = Event::CallBegin {
-            index: 0,
-            id: None,
-            name: "f".into(),
-        };
+        ];
+        let events = events::<Qwen25>("{}", &RequestContext::default(), &pieces.map(text));
+        let delta = |delta: &str| arguments(0, delta);
+        let begin = begin(0, "f");
         let end = Event::CallEnd { index: 0 };
         assert_eq!(events, [begin, delta("{\"a"), delta("\": 1}"), end]);
     }
 
     #[test]
     fn a_call_is_forced_as_the_template_writes_it() {
-        let tool = Tool {
-            name: "say \"x\"".into(),
-            description: None,
-            parameters: "{\"type\": \"object\"}".into(),
-            strict: false,
-        };
-        let context = RequestContext {
-            tools: [tool].into(),
-            tool_choice: ToolChoice::Required,
-            ..RequestContext::default()
-        };
+        let context = required([tool("say \"x\"", "{\"type\": \"object\"}")]);
         let call = Segment::sequence([
             Segment::marker(START),
             Segment::sequence([

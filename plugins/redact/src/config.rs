@@ -14,7 +14,7 @@ use alloc::{
 
 use weir_plugin_sdk::{
     config_reader::ConfigReader,
-    grammar::json_string,
+    json_text::json_string,
     patterns::program::{Program, Rules},
 };
 

@@ -7,7 +7,7 @@
 
 use alloc::string::String;
 
-use weir_plugin_sdk::json_scanner::{JsonScanner, Step, decode_string};
+use weir_plugin_sdk::{json_scanner::decode_string, json_text::members};
 
 use crate::repair::Repair;
 
@@ -127,32 +127,15 @@ fn arguments_of(value: &str) -> Option<Object> {
 
 /// The name in an object of a call, and the text of its arguments.
 fn call_of(object: &str) -> Option<(String, Option<&str>)> {
-    let mut scanner = JsonScanner::new();
-    let (mut at, mut key_end, mut value_start) = (0, 0, 0);
     let (mut name, mut arguments) = (None, None);
-    let mut key = String::new();
-    loop {
-        let (used, step) = scanner.scan(&object[at..]);
-        at += used;
-        match step {
-            Step::Key => {
-                let start = object[key_end..at].find('"')? + key_end;
-                key = decode_string(&object[start..at])?;
-            }
-            Step::ValueStart => value_start = at,
-            Step::ValueEnd => {
-                key_end = at;
-                let value = &object[value_start..at];
-                match key.as_str() {
-                    "name" => name = decode_string(value),
-                    "arguments" | "parameters" => arguments = Some(value),
-                    _ => {}
-                }
-            }
-            Step::Complete => return Some((name?, arguments)),
-            Step::More | Step::Broken => return None,
+    for (key, value) in members(object) {
+        match key.as_str() {
+            "name" => name = decode_string(value),
+            "arguments" | "parameters" => arguments = Some(value),
+            _ => {}
         }
     }
+    Some((name?, arguments))
 }
 
 #[cfg(test)]

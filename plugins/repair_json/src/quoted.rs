@@ -3,7 +3,9 @@
 //! The opening quote is written by the caller. What is held back is an escape, or a single quote and the white space behind
 //! it until the next character tells whether the string ends there.
 
-use alloc::{format, string::String};
+use alloc::string::String;
+
+use weir_plugin_sdk::json_text::push_escaped;
 
 use crate::repair::MAX_HELD;
 
@@ -181,12 +183,5 @@ impl Quoted {
 
 /// Writes a character of a string as JSON has it.
 fn write_char(c: char, out: &mut String) {
-    match c {
-        '"' => out.push_str("\\\""),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
-        c => out.push(c),
-    }
+    push_escaped(c.encode_utf8(&mut [0; 4]), out);
 }

@@ -4,7 +4,7 @@
 
 use alloc::{borrow::Cow, format};
 
-use weir_plugin_sdk::json_scanner::{JsonScanner, Step};
+use weir_plugin_sdk::json_text::is_json;
 
 /// Words and the JSON they stand for.
 const LITERALS: [(&str, &str); 18] = [
@@ -73,10 +73,7 @@ pub fn cut_value(word: &str) -> Option<Cow<'_, str>> {
 }
 
 fn is_number(word: &str) -> bool {
-    let mut scanner = JsonScanner::new();
-    word.starts_with(|c: char| c == '-' || c.is_ascii_digit())
-        && scanner.scan(word) == (word.len(), Step::More)
-        && scanner.is_value()
+    word.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && is_json(word)
 }
 
 #[cfg(test)]

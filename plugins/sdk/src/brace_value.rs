@@ -6,9 +6,12 @@
 //! as nothing is broken; only a bare value that may still be a number or a literal is withheld, and white space behind
 //! bare text; the work is linear; containers nest [`MAX_DEPTH`] deep and no deeper. It knows no marker and no call.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
-use crate::{json_scanner::JsonScanner, types::Text};
+use crate::{
+    json_text::{is_json, may_be_in_number, push_escaped},
+    types::Text,
+};
 
 /// So many containers may be open; one more breaks the arguments. Many JSON readers take no more than this either.
 pub const MAX_DEPTH: usize = 128;
@@ -131,7 +134,7 @@ impl BraceValue {
 
     /// Takes a marker that is data.
     pub fn data(&mut self, marker: &str, out: &mut Text) {
-        escape(marker, out);
+        push_escaped(marker, out);
         self.position += marker.len();
     }
 
@@ -315,11 +318,11 @@ impl BraceValue {
 
     fn string(&mut self, text: &str, key: bool, quote: Quote, out: &mut Text) -> usize {
         let Quote::Character(character) = quote else {
-            escape(text, out);
+            push_escaped(text, out);
             return text.len();
         };
         let plain = text.find([character, '\\']).unwrap_or(text.len());
-        escape(&text[..plain], out);
+        push_escaped(&text[..plain], out);
         if plain == text.len() {
             return plain;
         }
@@ -406,7 +409,7 @@ impl BraceValue {
                     out.push('"');
                     self.state = State::BareText { key: false };
                     let tail = self.held.split_off(length);
-                    escape(&self.held, out);
+                    push_escaped(&self.held, out);
                     self.held = tail;
                 }
             }
@@ -423,9 +426,9 @@ impl BraceValue {
     fn bare_text(&mut self, text: &str, out: &mut Text) {
         let solid = text.trim_end_matches(WHITE_SPACE);
         if !solid.is_empty() {
-            escape(&self.held, out);
+            push_escaped(&self.held, out);
             self.held.clear();
-            escape(solid, out);
+            push_escaped(solid, out);
         }
         self.held.push_str(&text[solid.len()..]);
     }
@@ -441,7 +444,7 @@ impl BraceValue {
                 out.push_str(text);
             } else {
                 out.push('"');
-                escape(text, out);
+                push_escaped(text, out);
                 out.push('"');
             }
         } else {
@@ -450,35 +453,4 @@ impl BraceValue {
         self.held.clear();
         self.state = State::Next;
     }
-}
-
-/// Whether all of `text` is one JSON value.
-fn is_json(text: &str) -> bool {
-    let mut scanner = JsonScanner::new();
-    scanner.scan(text).0 == text.len() && scanner.is_value()
-}
-
-fn may_be_in_number(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
-}
-
-/// Appends `text` as it stands in a JSON string.
-fn escape(text: &str, out: &mut Text) {
-    let mut rest = text;
-    while let Some(at) = rest
-        .bytes()
-        .position(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
-    {
-        out.push_str(&rest[..at]);
-        match rest.as_bytes()[at] {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            control => out.push_str(&format!("\\u{control:04x}")),
-        }
-        rest = &rest[at + 1..];
-    }
-    out.push_str(rest);
 }

@@ -10,6 +10,7 @@ use alloc::{borrow::ToOwned, string::String, sync::Arc, vec::Vec};
 use crate::{
     fragment_buffer::FragmentBuffer,
     json_call::{CallKeys, JsonCall, Progress},
+    json_text::WHITE_SPACE,
     types::{Event, Fragment, FragmentKind},
 };
 
@@ -49,7 +50,6 @@ enum State {
     Lost,
 }
 
-const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 const BETWEEN: [char; 5] = [' ', '\t', '\r', '\n', ','];
 
 impl CallList {

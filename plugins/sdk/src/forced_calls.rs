@@ -7,7 +7,8 @@
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use crate::{
-    grammar::{Segment, forced_tools, json_string},
+    grammar::{Segment, forced_tools},
+    json_text::json_string,
     types::{RequestContext, ResponseFormat, Tool, ToolChoice},
 };
 
@@ -62,7 +63,8 @@ impl<B: Fn(&Tool) -> Segment> ForcedCalls<'_, B> {
 pub struct ForcedList<'a, B = fn(&Tool) -> Segment> {
     /// A marker before `start`; empty for families that have none.
     pub before: &'a str,
-    /// What stands before the array. It ends with the array's bracket where the marker alone would be an ordinary word.
+    /// What stands before the array. It ends with the array's bracket where the marker alone would be an ordinary word. It is
+    /// empty for families that have none, which are forced where a call must come and nowhere else.
     pub start: &'a str,
     /// The marker behind the array; empty for families that have none.
     pub end: &'a str,
@@ -77,11 +79,12 @@ impl<B: Fn(&Tool) -> Segment> ForcedList<'_, B> {
             "" => (self.start, None),
             before => (before, Some(Segment::marker(self.start))),
         };
-        forced(context, [first].into_iter(), |start, tools| {
+        let marker = (!first.is_empty()).then_some(first);
+        forced(context, marker.into_iter(), |start, tools| {
             let bracket = (!self.start.ends_with('[')).then(|| Segment::literal("["));
             let end = (!self.end.is_empty()).then(|| Segment::marker(self.end));
             let calls = any(tools, &self.body).calls(Some(Segment::literal(", ")), context);
-            let start = [start.segment(first)].into_iter();
+            let start = marker.map(|marker| start.segment(marker)).into_iter();
             let start = start.chain(second.clone()).chain(bracket);
             Segment::sequence(start.chain([calls, Segment::literal("]")]).chain(end))
         })
@@ -90,25 +93,30 @@ impl<B: Fn(&Tool) -> Segment> ForcedList<'_, B> {
 
 /// A call object of this tool: a name and arguments under these keys.
 pub fn call_object(tool: &Tool, name_key: &str, arguments_key: &str) -> Segment {
+    spaced_object("", tool, name_key, arguments_key)
+}
+
+/// The same on lines of its own between its markers.
+pub fn call_object_on_lines(tool: &Tool, name_key: &str, arguments_key: &str) -> Segment {
+    spaced_object("\n", tool, name_key, arguments_key)
+}
+
+fn spaced_object(space: &str, tool: &Tool, name_key: &str, arguments_key: &str) -> Segment {
     let [name_key, name, arguments_key] = [name_key, &tool.name, arguments_key].map(json_string);
     Segment::sequence([
-        Segment::Literal(format!("{{{name_key}: {name}, {arguments_key}: ")),
+        Segment::Literal(format!("{space}{{{name_key}: {name}, {arguments_key}: ")),
         Segment::Json(tool.parameters.clone()),
-        Segment::literal("}"),
+        Segment::Literal(format!("}}{space}")),
     ])
 }
 
 /// A call of one of the tools.
 fn any(tools: &[&Tool], body: impl Fn(&Tool) -> Segment) -> Segment {
-    let mut bodies: Vec<Segment> = tools.iter().map(|tool| body(tool)).collect();
-    if bodies.len() == 1 {
-        bodies.remove(0)
-    } else {
-        Segment::Alternative(bodies)
-    }
+    Segment::any_of(tools.iter().map(|tool| body(tool)))
 }
 
-/// What a request forces, where `calls` says how calls are written and one of `starts` starts them.
+/// What a request forces, where `calls` says how calls are written and one of `starts` starts them: where nothing does, no
+/// call stands beside text.
 fn forced<'a>(
     context: &RequestContext,
     starts: impl Iterator<Item = &'a str>,
@@ -118,7 +126,9 @@ fn forced<'a>(
     if !forced.is_empty() {
         return Some(calls(Start::Marker, &forced));
     }
-    let strict = context.tool_choice == ToolChoice::Auto
+    let mut starts = starts.peekable();
+    let strict = starts.peek().is_some()
+        && context.tool_choice == ToolChoice::Auto
         && !context.tools.is_empty()
         && context.tools.iter().all(|tool| tool.strict);
     strict.then(|| {

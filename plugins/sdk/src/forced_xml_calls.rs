@@ -6,12 +6,13 @@
 //! a value is JSON by its schema where it cannot be a string, one of the listed texts or a pattern where the schema says
 //! so and nothing else can be read into it, and free text up to the end tag otherwise.
 
-use alloc::{boxed::Box, format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use crate::{
     grammar::Segment,
     json_scanner::decode_string,
-    schema_types::{Types, items, member, properties, referred, types_of},
+    json_text::{items, member},
+    schema_types::{Types, properties, referred, required, types_of, with_definitions},
     types::Tool,
 };
 
@@ -44,23 +45,13 @@ impl ForcedParameters {
     /// All parameters of a call of this tool.
     pub fn of(&self, tool: &Tool) -> Segment {
         let schema = &tool.parameters;
-        let required: Vec<String> = member(referred(schema, schema), "required")
-            .map(items)
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(decode_string)
-            .collect();
+        let required = required(schema);
         Segment::sequence(properties(schema).into_iter().map(|(name, property)| {
             let parameter = self.parameter(&name, value(schema, property));
             if required.contains(&name) {
                 return parameter;
             }
-            Segment::Repeat {
-                segment: Box::new(parameter),
-                separator: None,
-                min: 0,
-                max: Some(1),
-            }
+            parameter.optional()
         }))
     }
 
@@ -149,29 +140,12 @@ fn whole_pattern(pattern: &str) -> Option<&str> {
     Some(whole)
 }
 
-/// A part of a schema as a schema of its own: the definitions that it may refer to go with it.
-fn with_definitions(root: &str, property: &str) -> String {
-    let Some(rest) = property.trim_start().strip_prefix('{') else {
-        return property.into();
-    };
-    if !property.contains("\"$ref\"") {
-        return property.into();
-    }
-    let mut schema = String::from("{");
-    for name in ["$defs", "definitions"] {
-        if let Some(definitions) = member(root, name)
-            && member(property, name).is_none()
-        {
-            schema.push_str(&format!("\"{name}\": {definitions}, "));
-        }
-    }
-    schema.push_str(rest);
-    schema
-}
-
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
+    use crate::testing::tool;
 
     const PARAMETERS: ForcedParameters = ForcedParameters {
         start: |name, text| Segment::Literal(format!("<p {name} {text}>")),
@@ -180,15 +154,8 @@ mod tests {
     };
 
     fn forced(property: &str, rest: &str) -> Segment {
-        let tool = Tool {
-            name: "f".into(),
-            description: None,
-            parameters: format!(
-                r#"{{"properties": {{"a": {property}}}, "required": ["a"]{rest}}}"#
-            ),
-            strict: false,
-        };
-        PARAMETERS.of(&tool)
+        let schema = format!(r#"{{"properties": {{"a": {property}}}, "required": ["a"]{rest}}}"#);
+        PARAMETERS.of(&tool("f", &schema))
     }
 
     fn parameter(text: bool, value: Segment) -> Segment {
@@ -304,12 +271,7 @@ mod tests {
 
     #[test]
     fn what_is_not_required_is_optional() {
-        let tool = Tool {
-            name: "f".into(),
-            description: None,
-            parameters: r#"{"properties": {"a": {"type": "string"}}}"#.into(),
-            strict: false,
-        };
+        let tool = tool("f", r#"{"properties": {"a": {"type": "string"}}}"#);
         let Segment::Sequence(parameters) = PARAMETERS.of(&tool) else {
             panic!("a sequence");
         };

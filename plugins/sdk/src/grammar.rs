@@ -4,7 +4,6 @@
 //! and turns the tree into the constraint that its decoder, or a remote engine, takes. Plain data and ways to build it.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
-use core::fmt::Write;
 
 use crate::types::{RequestContext, Tool, ToolChoice};
 
@@ -60,6 +59,25 @@ impl Segment {
         Self::Sequence(segments.into_iter().collect())
     }
 
+    /// One of these; of one alone, that.
+    pub fn any_of(segments: impl IntoIterator<Item = Segment>) -> Self {
+        let mut segments: Vec<Segment> = segments.into_iter().collect();
+        match segments.len() {
+            1 => segments.remove(0),
+            _ => Self::Alternative(segments),
+        }
+    }
+
+    /// The segment, or nothing.
+    pub fn optional(self) -> Self {
+        Self::Repeat {
+            segment: Box::new(self),
+            separator: None,
+            min: 0,
+            max: Some(1),
+        }
+    }
+
     /// The segment once, or as often as the request's `parallel_tool_calls` lets the model call.
     pub fn calls(self, separator: Option<Segment>, context: &RequestContext) -> Self {
         Self::Repeat {
@@ -85,33 +103,4 @@ pub fn forced_tools(context: &RequestContext) -> impl Iterator<Item = &Tool> {
             ToolChoice::Named(name) => tool.name == *name,
             ToolChoice::None | ToolChoice::Auto => false,
         })
-}
-
-/// A JSON string, quotes included, that stands for `text`.
-pub fn json_string(text: &str) -> String {
-    let mut literal = String::with_capacity(text.len() + 2);
-    literal.push('"');
-    push_escaped(text, &mut literal);
-    literal.push('"');
-    literal
-}
-
-/// Appends what stands for `text` inside a JSON string.
-pub fn push_escaped(text: &str, literal: &mut impl Write) {
-    let mut rest = text;
-    while let Some(at) = rest.find(|c| c < ' ' || c == '"' || c == '\\') {
-        let (plain, escaped) = rest.split_at(at);
-        // A string takes whatever is written to it.
-        let _ = literal.write_str(plain);
-        let _ = match escaped.as_bytes()[0] {
-            b'"' => literal.write_str("\\\""),
-            b'\\' => literal.write_str("\\\\"),
-            b'\n' => literal.write_str("\\n"),
-            b'\r' => literal.write_str("\\r"),
-            b'\t' => literal.write_str("\\t"),
-            control => write!(literal, "\\u{control:04x}"),
-        };
-        rest = &escaped[1..];
-    }
-    let _ = literal.write_str(rest);
 }

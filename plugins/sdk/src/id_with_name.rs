@@ -3,8 +3,9 @@
 //! Invariants: the id is what the model wrote; an id without an index is no id, as it would be the same for every call of
 //! that tool; what holds neither namespace nor index is a name. Whether a tool of this name exists is not asked here.
 
+use crate::json_text::WHITE_SPACE;
+
 const NAMESPACE: &str = "functions";
-const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// The name in a header that is such an id or should be one, and the id if it is one.
 ///

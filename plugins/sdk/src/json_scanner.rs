@@ -404,7 +404,7 @@ fn is_space(byte: u8) -> bool {
 }
 
 /// Whether a byte inside a string means itself.
-fn is_plain(byte: u8) -> bool {
+pub fn is_plain(byte: u8) -> bool {
     byte >= 0x20 && byte != b'"' && byte != b'\\'
 }
 

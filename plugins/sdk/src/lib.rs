@@ -24,6 +24,7 @@ pub mod grammar;
 pub mod id_with_name;
 pub mod json_call;
 pub mod json_scanner;
+pub mod json_text;
 pub mod listed_calls;
 pub mod marked_calls;
 pub mod marker_scanner;
@@ -39,6 +40,8 @@ pub mod python_number;
 pub mod python_string;
 pub mod reasoning;
 pub mod schema_types;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod types;
 pub mod xml_calls;
 

@@ -11,6 +11,7 @@ use alloc::{string::String, vec::Vec};
 use crate::{
     call_list::CallList,
     fragment_buffer::FragmentBuffer,
+    json_text::{WHITE_SPACE, leading_space},
     marker_scanner::{MarkerReader, MarkerScanner},
     owned_formats::OwnedListFormat,
     types::{Event, FinishReason, Fragment, FragmentKind},
@@ -90,8 +91,6 @@ enum State {
     /// In the list, which is open.
     List,
 }
-
-const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 impl ListedCalls {
     /// A parser of this format.
@@ -366,8 +365,4 @@ impl Calls {
 /// Whether a character may stand in a name that nothing but its place tells from prose.
 fn is_of_a_name(character: char) -> bool {
     !character.is_whitespace() && !"[](){}<>\"'`,;!?".contains(character)
-}
-
-fn leading_space(text: &str) -> usize {
-    text.len() - text.trim_start_matches(WHITE_SPACE).len()
 }

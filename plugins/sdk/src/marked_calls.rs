@@ -10,6 +10,7 @@ use crate::{
     fragment_buffer::FragmentBuffer,
     id_with_name,
     json_call::{JsonCall, Progress},
+    json_text::{WHITE_SPACE, leading_space},
     marker_scanner::{MarkerReader, MarkerScanner},
     owned_formats::OwnedCallFormat,
     types::{Event, FinishReason, Fragment, FragmentKind},
@@ -111,7 +112,6 @@ enum Fence {
 const FENCE_BACKTICKS: u8 = 3;
 /// The only type of a call there is.
 const TYPE: &str = "function";
-const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 impl MarkedCalls {
     /// A parser of this format.
@@ -476,8 +476,4 @@ impl Calls {
         }
         self.abandon(false, events);
     }
-}
-
-fn leading_space(text: &str) -> usize {
-    text.len() - text.trim_start_matches(WHITE_SPACE).len()
 }

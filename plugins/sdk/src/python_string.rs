@@ -6,7 +6,7 @@
 
 use alloc::format;
 
-use crate::types::Text;
+use crate::{json_scanner, json_text::push_escaped, types::Text};
 
 /// A string from behind its first quote on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,20 +239,12 @@ impl Code {
 
 /// Whether a byte in a string of either quote means itself in JSON too.
 fn is_plain(byte: u8) -> bool {
-    byte >= 0x20 && !matches!(byte, b'"' | b'\'' | b'\\')
+    byte != b'\'' && json_scanner::is_plain(byte)
 }
 
 /// Writes an ASCII character as part of a JSON string.
 fn push_byte(byte: u8, out: &mut Text) {
-    match byte {
-        b'"' => out.push_str("\\\""),
-        b'\\' => out.push_str("\\\\"),
-        b'\n' => out.push_str("\\n"),
-        b'\r' => out.push_str("\\r"),
-        b'\t' => out.push_str("\\t"),
-        0..0x20 => out.push_str(&format!("\\u{byte:04x}")),
-        _ => out.push(char::from(byte)),
-    }
+    push_escaped(char::from(byte).encode_utf8(&mut [0; 4]), out);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! reasoning is read from the prompt, and only where the prompt says nothing from the family. A tool marker is reasoning
 //! like any other text, except where [`ReasoningFormat::tool_marker_ends`] says otherwise.
 
-use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use crate::{
     fragment_buffer::FragmentBuffer,
@@ -56,12 +56,9 @@ impl ReasoningFormat {
         let reasoning = match self.opened_by(&context.prompt_tail) {
             Some(false) => return Segment::Answer,
             None if !self.starts_inside && self.start.is_empty() => return Segment::Answer,
-            None if !self.starts_inside => Segment::Repeat {
-                segment: Box::new(Segment::sequence([Segment::marker(&*self.start), rest])),
-                separator: None,
-                min: 0,
-                max: Some(1),
-            },
+            None if !self.starts_inside => {
+                Segment::sequence([Segment::marker(&*self.start), rest]).optional()
+            }
             _ => rest,
         };
         Segment::sequence([reasoning, Segment::Answer])

@@ -1,14 +1,16 @@
-//! Which JSON types a tool's parameters may have, read from the JSON Schema that the request offers.
+//! What a tool's parameters are, read from the JSON Schema that the request offers: their names, which are required, and
+//! which JSON types they may have.
 //!
 //! For formats that write parameters as markup, where nothing in the text tells the string `5` from the number. A schema
 //! is read at the first call of its tool, once. It follows `type`, `enum`, `const`, `anyOf`, `oneOf`, `allOf`, `nullable`
 //! and references within the schema, so many of them at most; what it cannot follow is unknown, and an unknown type is
 //! any type. It never recurses and never fails: a schema that is not JSON names no types. It checks no value.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 use crate::{
-    json_scanner::{JsonScanner, Step, decode_string},
+    json_scanner::decode_string,
+    json_text::{items, member, members},
     types::Tool,
 };
 
@@ -145,6 +147,32 @@ pub fn referred<'a>(root: &'a str, schema: &'a str) -> &'a str {
     referred
 }
 
+/// The names that a schema requires.
+pub fn required(schema: &str) -> Vec<String> {
+    let names = member(referred(schema, schema), "required").map_or_else(Vec::new, items);
+    names.into_iter().filter_map(decode_string).collect()
+}
+
+/// A part of a schema as a schema of its own: the definitions that it may refer to go with it.
+pub fn with_definitions(root: &str, property: &str) -> String {
+    let Some(rest) = property.trim_start().strip_prefix('{') else {
+        return property.into();
+    };
+    if !property.contains("\"$ref\"") {
+        return property.into();
+    }
+    let mut schema = String::from("{");
+    for name in ["$defs", "definitions"] {
+        if let Some(definitions) = member(root, name)
+            && member(property, name).is_none()
+        {
+            schema.push_str(&format!("\"{name}\": {definitions}, "));
+        }
+    }
+    schema.push_str(rest);
+    schema
+}
+
 /// How many schemas are followed to find the types of one parameter.
 const FOLLOWED: usize = 64;
 
@@ -207,84 +235,6 @@ fn resolve<'a>(root: &'a str, pointer: &str) -> Option<&'a str> {
     })
 }
 
-/// The value of one member of a JSON object.
-pub fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
-    let found = members(object).into_iter().find(|(key, _)| key == name);
-    found.map(|(_, value)| value)
-}
-
-/// The members of a JSON object, in order; none when it is something else.
-pub fn members(object: &str) -> Vec<(String, &str)> {
-    let mut members = Vec::new();
-    let object = object.trim_matches(WHITE_SPACE);
-    if !object.starts_with('{') {
-        return members;
-    }
-    let mut scanner = JsonScanner::new();
-    let (mut at, mut start) = (0, 0);
-    let mut key = None;
-    loop {
-        let (used, step) = scanner.scan(&object[at..]);
-        at += used;
-        match step {
-            Step::Key => {
-                let literal = &object[at - scanner.unproven_string()..at];
-                key = decode_string(literal);
-            }
-            Step::ValueStart => start = at,
-            Step::ValueEnd => {
-                if let Some(key) = key.take() {
-                    members.push((key, &object[start..at]));
-                }
-            }
-            Step::Complete => return members,
-            Step::More | Step::Broken => return Vec::new(),
-        }
-    }
-}
-
-/// The items of a JSON array, in order; none when it is something else.
-pub fn items(array: &str) -> Vec<&str> {
-    let mut items = Vec::new();
-    let Some(mut rest) = array.trim_matches(WHITE_SPACE).strip_prefix('[') else {
-        return items;
-    };
-    loop {
-        rest = rest.trim_start_matches(WHITE_SPACE);
-        let Some(length) = value_length(rest) else {
-            return items;
-        };
-        items.push(&rest[..length]);
-        rest = rest[length..].trim_start_matches(WHITE_SPACE);
-        match rest.strip_prefix(',') {
-            Some(next) => rest = next,
-            None => return items,
-        }
-    }
-}
-
-/// How long the JSON value is that `text` starts with.
-fn value_length(text: &str) -> Option<usize> {
-    let mut scanner = JsonScanner::new();
-    let mut at = 0;
-    loop {
-        let (used, step) = scanner.scan(&text[at..]);
-        at += used;
-        match step {
-            Step::Complete => return Some(at),
-            Step::More | Step::Broken => return scanner.is_value().then_some(at),
-            Step::Key | Step::ValueStart | Step::ValueEnd => {}
-        }
-    }
-}
-
-/// Whether `text` is one JSON value and nothing else.
-pub fn is_json(text: &str) -> bool {
-    value_length(text) == Some(text.len())
-}
-
-const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,12 +248,7 @@ mod tests {
         "old": {"type": "object", "nullable": true}, "free": {"description": "anything"}, "always": true}}"##;
 
     fn tools() -> ToolTypes {
-        ToolTypes::new(&[Tool {
-            name: "f".into(),
-            description: None,
-            parameters: SCHEMA.into(),
-            strict: false,
-        }])
+        ToolTypes::new(&[crate::testing::tool("f", SCHEMA)])
     }
 
     #[test]
@@ -351,10 +296,5 @@ mod tests {
             deep.push_str(&"[".repeat(100_000));
             assert!(properties(&deep).is_empty());
         }
-        assert_eq!(
-            items("[1 , \"a,b\",[2], {}]"),
-            ["1", "\"a,b\"", "[2]", "{}"]
-        );
-        assert!(is_json("-1.5e3") && !is_json("007") && !is_json("1 2") && !is_json(""));
     }
 }

@@ -6,14 +6,14 @@ use std::borrow::Cow;
 
 use proptest::prelude::*;
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, FragmentKind, RequestContext, Tool,
+    Event, FinishReason, Fragment, FragmentKind, RequestContext,
     bare_calls::{BareCalls, BareFormat},
     chained::Chained,
-    json_scanner::is_object,
     listed_calls::{ListFormat, ListRole, ListedCalls},
     marked_calls::{CallFormat, MarkedCalls, MarkerRole, NamePlace},
     python_calls::PythonCalls,
     reasoning::{MarkedReasoning, ReasoningFormat},
+    testing::{check_contract, cut, joined, tool},
 };
 
 static IN_BODY: CallFormat = CallFormat {
@@ -161,45 +161,12 @@ enum Family {
     Listed,
 }
 
-/// Adjacent pieces of content of one kind, of reasoning and of one call's arguments become one.
-fn fold(events: Vec<Event>) -> Vec<Event> {
-    let mut folded: Vec<Event> = Vec::new();
-    for event in events {
-        match (folded.last_mut(), &event) {
-            (Some(Event::Content(last)), Event::Content(next)) if last.kind == next.kind => {
-                last.text.push_str(&next.text);
-            }
-            (Some(Event::Reasoning { text }), Event::Reasoning { text: next }) => {
-                text.push_str(next);
-            }
-            (
-                Some(Event::CallArguments { index, delta }),
-                Event::CallArguments {
-                    index: next_index,
-                    delta: next,
-                },
-            ) if *index == *next_index => delta.push_str(next),
-            _ => folded.push(event),
-        }
-    }
-    folded
-}
-
-fn offered() -> Tool {
-    Tool {
-        name: "offered".into(),
-        description: None,
-        parameters: "{}".into(),
-        strict: false,
-    }
-}
-
 fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment]) -> Vec<Event> {
     let mut events = Vec::new();
     let context = RequestContext {
         strict_markers: strict,
         tool_markers: vec!["<call>".into()],
-        tools: vec![offered()],
+        tools: vec![tool("offered", "{}")],
         ..RequestContext::default()
     };
     let format = match family {
@@ -210,7 +177,7 @@ fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment])
                 parser.push(fragment, &mut events);
             }
             parser.finish(reason, &mut events);
-            return fold(events);
+            return joined(events);
         }
         Family::Bare | Family::Wrapped => {
             let format = match family {
@@ -222,7 +189,7 @@ fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment])
                 parser.push(fragment, &mut events);
             }
             parser.finish(reason, &mut events);
-            return fold(events);
+            return joined(events);
         }
         Family::InBody => &IN_BODY,
         Family::AfterSeparator => &AFTER_SEPARATOR,
@@ -234,7 +201,7 @@ fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment])
                 parser.push(fragment, &mut events);
             }
             parser.finish(reason, &mut events);
-            return fold(events);
+            return joined(events);
         }
         Family::Reasoning | Family::OptionalReasoning => {
             let format = match family {
@@ -246,7 +213,7 @@ fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment])
                 parser.push(fragment, &mut events);
             }
             parser.finish(reason, &mut events);
-            return fold(events);
+            return joined(events);
         }
     };
     let mut parser = MarkedCalls::new(format, strict);
@@ -254,26 +221,7 @@ fn parse(family: Family, strict: bool, reason: FinishReason, input: &[Fragment])
         parser.push(fragment, &mut events);
     }
     parser.finish(reason, &mut events);
-    fold(events)
-}
-
-/// Cuts text before the characters `cut` picks; control fragments stay whole.
-fn cut(input: &[Fragment], mut cut: impl FnMut() -> bool) -> Vec<Fragment> {
-    let mut chunks: Vec<Fragment> = Vec::new();
-    for fragment in input {
-        let mut fresh = true;
-        for character in fragment.text.chars() {
-            let control = fragment.kind == FragmentKind::Control;
-            if fresh || (!control && cut()) {
-                chunks.push(Fragment::new("", fragment.kind));
-            }
-            fresh = false;
-            if let Some(last) = chunks.last_mut() {
-                last.text.push(character);
-            }
-        }
-    }
-    chunks
+    joined(events)
 }
 
 /// Joins adjacent text, as an engine that sends everything at once would.
@@ -289,42 +237,6 @@ fn join(pieces: &[(usize, bool)]) -> Vec<Fragment> {
         }
     }
     input
-}
-
-/// What the contract says of the order of call events, and what a finished call promises.
-fn check_contract(events: &[Event]) {
-    let mut next = 0;
-    let mut open: Option<String> = None;
-    for event in events {
-        match event {
-            Event::CallBegin { index, name, .. } => {
-                assert!(open.is_none() && *index == next && !name.is_empty());
-                open = Some(String::new());
-                next += 1;
-            }
-            Event::CallArguments { index, delta } => {
-                assert!(*index + 1 == next && !delta.is_empty());
-                open.as_mut().expect("an open call").push_str(delta);
-            }
-            Event::CallEnd { index } => {
-                assert_eq!(*index + 1, next);
-                let arguments = open.take().expect("an open call");
-                assert!(is_object(&arguments), "{arguments}");
-            }
-            Event::CallAbandoned { index, .. } => {
-                let expected = if open.take().is_some() {
-                    next - 1
-                } else {
-                    next
-                };
-                assert_eq!(*index, expected);
-            }
-            Event::Content(Fragment { text, .. }) | Event::Reasoning { text } => {
-                assert!(!text.is_empty());
-            }
-        }
-    }
-    assert!(open.is_none(), "a call stays open");
 }
 
 proptest! {

@@ -5,8 +5,8 @@
 
 use proptest::prelude::*;
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, FragmentKind, RequestContext, Tool,
-    json_scanner::is_object,
+    Event, FinishReason, Fragment, FragmentKind, RequestContext,
+    testing::{check_contract, joined, tool},
     xml_calls::{Names, Tag, TagRole, XmlCalls, XmlFormat},
 };
 
@@ -150,15 +150,12 @@ const PIECES: &[&str] = &[
 ];
 
 fn context(strict_markers: bool) -> RequestContext {
-    let tool = Tool {
-        name: "f".into(),
-        description: None,
-        parameters: r#"{"type": "object", "properties": {"s": {"type": "string"}, "n": {"type": "integer"},
+    let tool = tool(
+        "f",
+        r#"{"type": "object", "properties": {"s": {"type": "string"}, "n": {"type": "integer"},
             "b": {"type": ["boolean", "null"]}, "o": {"anyOf": [{"type": "object"}, {"type": "string"}, {"type": "number"}]},
-            "free": {}, "t": {"type": ["string", "null"]}, "a": {"type": "array"}}}"#
-            .into(),
-        strict: false,
-    };
+            "free": {}, "t": {"type": ["string", "null"]}, "a": {"type": "array"}}}"#,
+    );
     RequestContext {
         tools: vec![tool],
         strict_markers,
@@ -179,47 +176,7 @@ fn run(
         parser.push(fragment, &mut events);
     }
     parser.finish(reason, &mut events);
-    let mut joined: Vec<Event> = Vec::new();
-    for event in events {
-        match (joined.last_mut(), event) {
-            (Some(Event::Content(last)), Event::Content(next)) => last.text.push_str(&next.text),
-            (
-                Some(Event::CallArguments { delta, .. }),
-                Event::CallArguments { delta: next, .. },
-            ) => delta.push_str(&next),
-            (_, next) => joined.push(next),
-        }
-    }
-    joined
-}
-
-/// The contract: indices count up, a call ends once, and one that ends has an object as arguments.
-fn check(events: &[Event]) {
-    let mut next = 0;
-    let mut open: Option<String> = None;
-    for event in events {
-        match event {
-            Event::Content(fragment) => assert!(open.is_none() && !fragment.text.is_empty()),
-            Event::Reasoning { .. } => panic!("no reasoning here"),
-            Event::CallBegin { index, name, .. } => {
-                assert!(open.is_none() && *index == next && !name.is_empty());
-                open = Some(String::new());
-                next += 1;
-            }
-            Event::CallArguments { index, delta } => {
-                assert!(*index + 1 == next && !delta.is_empty());
-                open.as_mut().expect("a call is open").push_str(delta);
-            }
-            Event::CallEnd { index } => {
-                let arguments = open.take().expect("a call is open");
-                assert!(*index + 1 == next && is_object(&arguments), "{arguments}");
-            }
-            Event::CallAbandoned { index, .. } => {
-                assert_eq!(*index + u32::from(open.take().is_some()), next);
-            }
-        }
-    }
-    assert!(open.is_none(), "a call never ended");
+    joined(events)
 }
 
 fn cut(fragments: &[Fragment], cuts: &[u8]) -> Vec<Fragment> {
@@ -269,7 +226,7 @@ proptest! {
         }
         let format = FORMATS[format];
         let whole = run(format, &fragments, reason, strict);
-        check(&whole);
+        check_contract(&whole);
         prop_assert_eq!(&run(format, &cut(&fragments, &[0]), reason, strict), &whole);
         prop_assert_eq!(&run(format, &cut(&fragments, &cuts), reason, strict), &whole);
     }
@@ -310,7 +267,7 @@ proptest! {
     ) {
         let fragments = [Fragment::new(text.as_str(), FragmentKind::Text)];
         let whole = run(&IN_TAG, &fragments, reason, false);
-        check(&whole);
+        check_contract(&whole);
         prop_assert_eq!(&run(&IN_TAG, &cut(&fragments, &[0]), reason, false), &whole);
         prop_assert_eq!(&run(&IN_TAG, &cut(&fragments, &cuts), reason, false), &whole);
     }

@@ -120,74 +120,47 @@ weir_plugin_sdk::export_parser!(SeedOss);
 mod tests {
     use std::format;
 
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use weir_plugin_sdk::testing::{Read, Written, events, required, text, tool};
 
     use super::*;
 
     fn context() -> RequestContext {
-        let tool = Tool {
-            name: "write_file".into(),
-            description: None,
-            parameters: r#"{"type": "object", "properties": {"path": {"type": "string"},
+        required([tool(
+            "write_file",
+            r#"{"type": "object", "properties": {"path": {"type": "string"},
                 "mode": {"type": "string", "enum": ["append", "replace"]}, "lines": {"type": "array"},
-                "note": {"type": "string"}}, "required": ["path", "lines"]}"#
-                .into(),
-            strict: false,
+                "note": {"type": "string"}}, "required": ["path", "lines"]}"#,
+        )])
+    }
+
+    /// The answer that a grammar allows: everything optional in it if `all`.
+    fn written(grammar: &Segment, all: bool) -> String {
+        let written = Written {
+            text: "a \"b\"\n</p\n",
+            json: &["[1e5, \"</parameter>\"]"],
+            optional: all,
+            calls: 1,
         };
-        RequestContext {
-            tools: [tool].into(),
-            tool_choice: ToolChoice::Required,
-            ..RequestContext::default()
-        }
-    }
-
-    /// A text that a segment allows: everything optional in it if `all`.
-    fn written(segment: &Segment, all: bool) -> String {
-        match segment {
-            Segment::Marker(text) | Segment::Literal(text) => text.clone(),
-            Segment::Until(end) => format!("a \"b\"\n</p\n{end}"),
-            Segment::Json(_) => "[1e5, \"</parameter>\"]".into(),
-            Segment::Sequence(parts) => parts.iter().map(|part| written(part, all)).collect(),
-            Segment::Alternative(parts) => written(&parts[usize::from(all)], all),
-            Segment::Repeat { segment, min, .. } if all || *min > 0 => written(segment, all),
-            Segment::Repeat { .. } | Segment::Answer => String::new(),
-            other => panic!("not expected: {other:?}"),
-        }
-    }
-
-    fn read(text: &str, context: &RequestContext) -> Vec<Event> {
-        let mut parser = SeedOss::new("{}", context);
-        let mut events = Vec::new();
-        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
-        parser.finish(FinishReason::Stop, &mut events);
-        events
+        written.all(grammar)
     }
 
     #[test]
     fn what_is_forced_is_read_back() {
         let context = context();
         let grammar = SeedOss::grammar("{}", &context).expect("a call is forced");
-        let text = r#""path": "a \"b\"\n</p\n""#;
+        let path = r#""path": "a \"b\"\n</p\n""#;
         let json = r#""lines": [1e5, "</parameter>"]"#;
         let note = r#""note": "a \"b\"\n</p\n""#;
         for (all, expected) in [
-            (false, format!("{{{text}, {json}}}")),
+            (false, format!("{{{path}, {json}}}")),
             (
                 true,
-                format!("{{{text}, \"mode\": \"replace\", {json}, {note}}}"),
+                format!("{{{path}, \"mode\": \"append\", {json}, {note}}}"),
             ),
         ] {
-            let events = read(&written(&grammar, all), &context);
-            let arguments: String = events
-                .iter()
-                .filter_map(|event| match event {
-                    Event::CallArguments { delta, .. } => Some(delta.as_str()),
-                    Event::Content(_) => panic!("{events:?}"),
-                    _ => None,
-                })
-                .collect();
-            assert_eq!(arguments, expected);
-            assert_eq!(events.last(), Some(&Event::CallEnd { index: 0 }));
+            let answer = text(&written(&grammar, all));
+            let read = Read::of(&events::<SeedOss>("{}", &context, &[answer]));
+            assert_eq!(read.calls, [("write_file".into(), expected)]);
         }
     }
 

@@ -130,43 +130,29 @@ weir_plugin_sdk::export_parser!(Step3);
 mod tests {
     use alloc::vec;
 
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use weir_plugin_sdk::testing::{Read, Written, events, required, text, tool};
 
     use super::*;
 
     fn context(prompt_tail: &str) -> RequestContext {
-        let tool = Tool {
-            name: "get_weather".into(),
-            description: None,
-            parameters: r#"{"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"},
-                "unit": {"enum": ["C", "F"]}}, "required": ["city", "days"]}"#
-                .into(),
-            strict: false,
-        };
         RequestContext {
-            tools: [tool].into(),
-            tool_choice: ToolChoice::Required,
             prompt_tail: prompt_tail.into(),
             parallel_tool_calls: true,
-            ..RequestContext::default()
+            ..required([tool(
+                "get_weather",
+                r#"{"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"},
+                "unit": {"enum": ["C", "F"]}}, "required": ["city", "days"]}"#,
+            )])
         }
     }
 
-    /// A text that a segment allows; if `all`, with everything optional in it, and two calls.
-    fn written(segment: &Segment, all: bool) -> String {
-        match segment {
-            Segment::Marker(text) | Segment::Literal(text) => text.clone(),
-            Segment::Until(end) => String::from("a \"b\" <") + end,
-            Segment::Json(_) => "12".into(),
-            Segment::Sequence(parts) => parts.iter().map(|part| written(part, all)).collect(),
-            Segment::Alternative(parts) => written(&parts[0], all),
-            Segment::Repeat {
-                segment, min, max, ..
-            } => {
-                let most = max.unwrap_or(2) as usize;
-                written(segment, all).repeat(if all { most } else { *min as usize })
-            }
-            other => panic!("not expected: {other:?}"),
+    /// An answer; if `all`, with everything optional in it, and two calls.
+    fn written(all: bool) -> Written<'static> {
+        Written {
+            text: "a \"b\" <",
+            json: &["12"],
+            optional: all,
+            calls: 1 + usize::from(all),
         }
     }
 
@@ -175,27 +161,12 @@ mod tests {
         let context = context("");
         let grammar = Step3::grammar("{}", &context).expect("a call is forced");
         for (all, rest) in [(false, "}"), (true, ", \"unit\": \"C\"}")] {
-            let mut parser = Step3::new("{}", &context);
-            let mut events = Vec::new();
-            let text = Fragment::new(written(&grammar, all), FragmentKind::Text);
-            parser.push(&text, &mut events);
-            parser.finish(FinishReason::Stop, &mut events);
-            let mut reasoning = String::new();
-            let mut arguments = Vec::new();
-            for event in &events {
-                match event {
-                    Event::Reasoning { text } => reasoning.push_str(text),
-                    Event::CallBegin { name, .. } => {
-                        assert_eq!(name, "get_weather");
-                        arguments.push(String::new());
-                    }
-                    Event::CallArguments { index, delta } => arguments[*index as usize] += delta,
-                    other => assert!(matches!(other, Event::CallEnd { .. }), "{other:?}"),
-                }
-            }
-            assert_eq!(reasoning, "a \"b\" <");
+            let answer = text(&written(all).all(&grammar));
+            let read = Read::of(&events::<Step3>("{}", &context, &[answer]));
+            assert_eq!(read.reasoning, "a \"b\" <");
             let expected = String::from("{\"city\": \"a \\\"b\\\" <\", \"days\": 12") + rest;
-            assert_eq!(arguments, vec![expected; 1 + usize::from(all)]);
+            let call = ("get_weather".into(), expected);
+            assert_eq!(read.calls, vec![call; 1 + usize::from(all)]);
         }
     }
 
@@ -203,7 +174,7 @@ mod tests {
     fn a_call_is_forced_as_the_template_writes_it() {
         let grammar = Step3::grammar("{}", &context("")).expect("a call is forced");
         assert_eq!(
-            written(&grammar, false),
+            written(false).all(&grammar),
             "a \"b\" <</think><｜tool_calls_begin｜><｜tool_call_begin｜>function<｜tool_sep｜><steptml:invoke name=\"get_weather\">\
              <steptml:parameter name=\"city\">a \"b\" <</steptml:parameter>\
              <steptml:parameter name=\"days\">12</steptml:parameter>\

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use regex::Regex;
 use weir_plugin_sdk::{
     Action, Event, FinishReason, Fragment, FragmentKind, PostProcessor, RequestContext,
-    grammar::json_string,
+    json_text::json_string,
 };
 use weir_plugin_stop_on::StopOn;
 

@@ -10,12 +10,12 @@
 
 extern crate alloc;
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use weir_plugin_sdk::{
-    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
+    Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
     bare_calls::{BareCalls, BareFormat},
-    grammar::{forced_tools, json_string},
+    forced_calls::{ForcedList, call_object},
 };
 
 const STARTS: &[&str] = &["<tool_call>", "[TOOL_CALLS]"];
@@ -26,6 +26,13 @@ static FORMAT: BareFormat = BareFormat {
     announcing: STARTS,
     ending: &["</tool_call>", STOPS[0], STOPS[1]],
     wrapped: true,
+};
+
+static FORCED: ForcedList = ForcedList {
+    before: "",
+    start: "",
+    end: "",
+    body: |tool| call_object(tool, "name", "arguments"),
 };
 
 /// One choice's parsing.
@@ -63,45 +70,27 @@ impl Parser for Xlam {
     }
 
     fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
-        let mut calls: Vec<Segment> = forced_tools(context).map(call).collect();
-        let call = match calls.len() {
-            0 => return None,
-            1 => calls.remove(0),
-            _ => Segment::Alternative(calls),
-        };
-        Some(Segment::sequence([
-            Segment::literal("["),
-            call.calls(Some(Segment::literal(", ")), context),
-            Segment::literal("]"),
-        ]))
+        FORCED.grammar(context)
     }
-}
-
-fn call(tool: &Tool) -> Segment {
-    let name = json_string(&tool.name);
-    Segment::sequence([
-        Segment::Literal(format!("{{\"name\": {name}, \"arguments\": ")),
-        Segment::Json(tool.parameters.clone()),
-        Segment::literal("}"),
-    ])
 }
 
 weir_plugin_sdk::export_parser!(Xlam);
 
 #[cfg(test)]
 mod tests {
-    use weir_plugin_sdk::{FragmentKind, ToolChoice};
+    use alloc::format;
+
+    use weir_plugin_sdk::{
+        ToolChoice,
+        testing::{self, Read, content, text as fragment, tool},
+    };
 
     use super::*;
 
     fn events(parser: &mut Xlam, text: &str) -> Vec<Event> {
         let mut events = Vec::new();
-        parser.push(&Fragment::new(text, FragmentKind::Text), &mut events);
+        parser.push(&fragment(text), &mut events);
         events
-    }
-
-    fn content(text: &str) -> Event {
-        Event::Content(Fragment::new(text, FragmentKind::Text))
     }
 
     #[test]
@@ -126,12 +115,7 @@ mod tests {
 
     #[test]
     fn forced_calls_are_read_back_as_the_same() {
-        let tool = |name: &str| Tool {
-            name: name.into(),
-            description: None,
-            parameters: "{\"type\": \"object\"}".into(),
-            strict: false,
-        };
+        let tool = |name: &str| tool(name, "{\"type\": \"object\"}");
         let mut context = RequestContext {
             tools: ["f", "say \"g\""].map(tool).into(),
             parallel_tool_calls: true,
@@ -152,19 +136,13 @@ mod tests {
         ]);
         assert_eq!(Xlam::grammar("{}", &context), Some(expected));
 
-        let mut parser = Xlam::new("{}", &context);
-        let mut seen = events(
-            &mut parser,
-            &format!("[{begin}{{}}}}, {begin}{{\"a\": [1]}}}}]"),
-        );
-        parser.finish(FinishReason::Stop, &mut seen);
-        let names = seen.iter().filter_map(|event| match event {
-            Event::CallBegin { name, .. } => Some(name.as_str()),
-            _ => None,
-        });
-        assert_eq!(names.collect::<Vec<_>>(), ["say \"g\""; 2]);
-        let other =
-            |event: &&Event| matches!(event, Event::Content(_) | Event::CallAbandoned { .. });
-        assert_eq!(seen.iter().find(other), None);
+        let answer = format!("[{begin}{{}}}}, {begin}{{\"a\": [1]}}}}]");
+        let read = Read::of(&testing::events::<Xlam>(
+            "{}",
+            &context,
+            &[fragment(&answer)],
+        ));
+        let call = |arguments: &str| (String::from("say \"g\""), String::from(arguments));
+        assert_eq!(read.calls, ["{}", "{\"a\": [1]}"].map(call));
     }
 }

@@ -20,23 +20,20 @@ use weir_output::{
 
 use super::subject::{Setup, Subject};
 
-/// Formats whose calls stand between markers, all of which are markup wherever they stand outside of a call's JSON. Others
+/// Components whose calls stand between markers, all of which are markup wherever they stand outside of a call's JSON. Others
 /// have calls without markers, or answer with control tokens that are data.
 const MARKED: &[&str] = &["qwen25", "deepseek_v3", "deepseek_v31"];
 
-/// Formats of several messages, which stand on lines of their own in what a client sees. Their control tokens are markup
-/// even within a call's JSON.
+/// Components that read several messages, which stand on lines of their own in what a client sees. Their control tokens are
+/// markup even within a call's JSON.
 const MESSAGES: &[&str] = &["gpt_oss"];
 
-/// Formats whose arguments are no JSON and become it: their bytes are not all the model's.
+/// Components whose formats' arguments are no JSON and become it: their bytes are not all the model's.
 const NOT_JSON: &[&str] = &[
-    "deepseek_v32",
-    "deepseek_v4",
-    "deepseek_v41",
+    "deepseek_dsml",
     "functiongemma",
     "gemma4",
     "glm45",
-    "llama4_pythonic",
     "minimax_m2",
     "pythonic",
     "qwen3_coder",
@@ -171,9 +168,10 @@ fn same_calls(one: &Folded, other: &Folded) -> Result<(), Finding> {
 fn check_one(subject: &Subject, setup: &Setup, input: &Input, seen: &Seen) -> Result<(), Finding> {
     let folded = &seen.folded;
     let whole = text(&input.fragments);
-    let messages = MESSAGES.contains(&subject.name.as_str());
-    let mut names = setup.with.iter().chain([&subject.name]);
-    let not_json = names.any(|name| NOT_JSON.contains(&name.as_str()));
+    let is_one_of = |components: &[&str]| components.contains(&subject.component.as_str());
+    let messages = is_one_of(MESSAGES);
+    let with = setup.with_component.as_deref();
+    let not_json = is_one_of(NOT_JSON) || with.is_some_and(|with| NOT_JSON.contains(&with));
     for call in folded.calls.iter().filter(|call| call.complete) {
         if !is_json_object(&call.arguments) {
             return broken(Rule::ArgumentsAreAnObject, folded.to_string());
@@ -209,7 +207,7 @@ fn check_one(subject: &Subject, setup: &Setup, input: &Input, seen: &Seen) -> Re
         return broken(Rule::NothingTwice, folded.to_string());
     }
     match setup.tools_alone() {
-        Some(parser) if MARKED.contains(&subject.name.as_str()) => {
+        Some(parser) if is_one_of(MARKED) => {
             check_marked(&parser.info().special_tokens, input, seen)
         }
         _ => Ok(()),

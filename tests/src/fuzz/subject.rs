@@ -11,6 +11,7 @@ use super::order;
 use crate::{
     Plugins,
     corpora::{corpora, read_all},
+    manifest::Manifest,
     native::NativePlugins,
 };
 
@@ -18,6 +19,8 @@ use crate::{
 pub struct Subject {
     /// Its name.
     pub name: String,
+    /// The component behind the name.
+    pub component: String,
     /// The chains it is run in; there is one.
     pub setups: Vec<Setup>,
     /// What its inputs are made of; a setup of these is a place in `setups`.
@@ -38,6 +41,8 @@ pub struct Setup {
     pub config: toml::Table,
     /// The other parser.
     pub with: Option<String>,
+    /// The component behind that one's name.
+    pub with_component: Option<String>,
     /// The parsers as ordinary code.
     pub native: Vec<Arc<dyn Parser>>,
     /// The parsers as components; empty where they are left out.
@@ -83,6 +88,7 @@ pub fn names() -> anyhow::Result<Vec<String>> {
 pub fn load(name: &str, wasm: Option<&dyn Plugins>) -> anyhow::Result<Subject> {
     let mut subject = Subject {
         name: name.to_owned(),
+        component: Manifest::read()?.component(name)?,
         setups: Vec::new(),
         material: Material::default(),
     };
@@ -160,6 +166,9 @@ fn setup(
         wasm: wasm.map_or(Ok(Vec::new()), chain).with_context(context)?,
         config: config.clone(),
         with: with.map(str::to_owned),
+        with_component: with
+            .map(|with| Manifest::read()?.component(with))
+            .transpose()?,
     };
     subject.setups.push(setup);
     Ok(subject.setups.len() - 1)

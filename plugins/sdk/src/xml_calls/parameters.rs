@@ -9,7 +9,7 @@ use super::{
     value::Value,
 };
 use crate::{
-    grammar::json_string,
+    json_text::json_string,
     types::{Event, Fragment},
 };
 

@@ -7,8 +7,9 @@
 use alloc::{string::String, vec::Vec};
 
 use crate::{
-    grammar::push_escaped,
-    schema_types::{Types, is_json},
+    json_scanner::is_plain,
+    json_text::{is_json, may_be_in_number, push_escaped},
+    schema_types::Types,
     types::{Event, Text},
 };
 
@@ -165,11 +166,6 @@ fn send(index: u32, delta: Text, events: &mut Vec<Event>) {
     }
 }
 
-/// Whether a byte stands for itself in a JSON string.
-fn is_plain(byte: u8) -> bool {
-    byte >= 0x20 && byte != b'"' && byte != b'\\'
-}
-
 /// The JSON value that `text` is, if it is of one of these types. `null` is taken wherever no string is: nothing else can
 /// be meant. A schema's `integer` is any number, which keeps its bytes.
 fn json(text: &str, types: Types) -> Option<&str> {
@@ -198,10 +194,7 @@ fn may_be_json(text: &str, types: Types) -> bool {
         Some(b'{') => types.has(Types::OBJECT),
         Some(b'[') => types.has(Types::ARRAY),
         Some(b'"') => types == Types::ANY,
-        Some(b'-' | b'0'..=b'9') => {
-            let of_number = |byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
-            types.has(Types::NUMBER) && text.bytes().all(of_number)
-        }
+        Some(b'-' | b'0'..=b'9') => types.has(Types::NUMBER) && text.bytes().all(may_be_in_number),
         Some(b't' | b'f') => types.has(Types::BOOLEAN) && begins(&["true", "false"]),
         Some(b'n') => types.has(Types::NULL) && begins(&["null"]),
         Some(b'T' | b'F') => {
