@@ -174,7 +174,8 @@ impl MarkerReader for Calls {
 
 impl Calls {
     fn outside(&mut self, text: &str, kind: FragmentKind, events: &mut Vec<Event>) -> usize {
-        let length = text.find('[').unwrap_or(text.len());
+        let start = text.bytes().position(|byte| byte == b'[');
+        let length = start.unwrap_or(text.len());
         let before = &text[..length];
         if !self.clear {
             self.content(before, kind, events);
