@@ -150,6 +150,8 @@ impl Server {
         fs::write(&replay, format!("{slow}\n{}\n", json!({"text": ANSWER})))?;
         let mut child = Command::new(binary.join("weir"))
             .args(["serve", "--port", "0", "--max-num-seqs", "512"])
+            // Prompts must not wait for each other: the streams are what is looked at.
+            .args(["--max-num-batched-tokens", "65536"])
             .arg(format!("--model=replay:{}", replay.display()))
             .arg(format!("--plugin=mine={}", plugin.display()))
             .args(["--tool-call-parser", "mine"])
