@@ -57,7 +57,7 @@ fn call(tool: &Tool) -> Segment {
         marker(CONSTRAIN),
         Segment::literal("json"),
         marker(MESSAGE),
-        Segment::Json(tool.parameters.clone()),
+        Segment::arguments(tool),
         marker(CALL),
     ])
 }

@@ -105,7 +105,7 @@ fn spaced_object(space: &str, tool: &Tool, name_key: &str, arguments_key: &str) 
     let [name_key, name, arguments_key] = [name_key, &tool.name, arguments_key].map(json_string);
     Segment::sequence([
         Segment::Literal(format!("{space}{{{name_key}: {name}, {arguments_key}: ")),
-        Segment::Json(tool.parameters.clone()),
+        Segment::arguments(tool),
         Segment::Literal(format!("}}{space}")),
     ])
 }
@@ -305,7 +305,7 @@ mod tests {
         };
         let object = Segment::sequence([
             Segment::literal("{\"name\": \"g\", \"args\": "),
-            Segment::Json("{}".into()),
+            Segment::Json("{\"type\": \"object\"}".into()),
             Segment::literal("}"),
         ]);
         let calls = repeat(object, Some(Segment::literal(", ")), 1, None);

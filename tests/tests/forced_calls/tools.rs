@@ -6,7 +6,7 @@ use weir_output::Tool;
 
 /// Name and parameters. None has a text that only JSON Schema could tell from another one, as families that write text
 /// without quotes are forced more loosely there.
-const TOOLS: [(&str, &str); 9] = [
+const TOOLS: [(&str, &str); 12] = [
     (
         "ping_host",
         r#"{"type": "object", "properties": {}, "additionalProperties": false}"#,
@@ -52,10 +52,24 @@ const TOOLS: [(&str, &str); 9] = [
     (
         "typed_text",
         r#"{"type": "object", "properties": {"when": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"},
-        "code": {"const": "x-1"}, "answer": {"enum": ["yes", "no", "null", "5"]}, "short": {"type": "string", "maxLength": 40},
+        "code": {"const": "x-1"}, "answer": {"enum": ["yes", "no", "null", "5"]}, "short": {"type": "string"},
         "mixed": {"enum": [1, 2.5, false, null]}}, "required": ["when", "mixed"], "additionalProperties": false}"#,
     ),
     ("no_schema", "{}"),
+    (
+        "closed.empty",
+        r#"{"type": "object", "additionalProperties": false}"#,
+    ),
+    (
+        "by_reference",
+        r##"{"$ref": "#/$defs/Args", "$defs": {"Args": {"type": "object", "properties": {"url": {"type": "string"},
+        "retries": {"type": "integer"}}, "required": ["url"], "additionalProperties": false}}}"##,
+    ),
+    (
+        "untyped-root",
+        r#"{"properties": {"id": {"type": "integer"}, "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 2}},
+        "required": ["id"]}"#,
+    ),
 ];
 
 /// All of them.

@@ -36,10 +36,11 @@ pub struct Words {
 impl Words {
     /// A vocabulary for this grammar, with these control tokens.
     pub fn new(grammars: &[&Segment], controls: &[String]) -> Self {
-        let mut texts = Vec::new();
-        grammars
-            .iter()
-            .for_each(|grammar| markers(grammar, &mut texts));
+        let mut texts = Markers::default();
+        grammars.iter().for_each(|grammar| texts.gather(grammar));
+        // Without control tokens, free text could spell what only a token may say, and would be read so.
+        let spelled = controls.is_empty() && !texts.ends.is_empty();
+        let texts = if spelled { texts.ends } else { texts.all };
         let pieces: BTreeSet<String> = texts
             .iter()
             .flat_map(|text| pieces(text, controls))
@@ -130,20 +131,33 @@ impl Words {
     }
 }
 
-/// The texts that end free text, and all markers.
-fn markers(segment: &Segment, into: &mut Vec<String>) {
-    match segment {
-        Segment::Marker(marker) | Segment::Until(marker) => into.push(marker.clone()),
-        Segment::TextWithout(without) => into.extend(without.iter().cloned()),
-        Segment::Sequence(parts) | Segment::Alternative(parts) => {
-            parts.iter().for_each(|part| markers(part, into));
+/// What stands in a grammar as a marker.
+#[derive(Default)]
+struct Markers {
+    all: Vec<String>,
+    /// Those that end free text.
+    ends: Vec<String>,
+}
+
+impl Markers {
+    fn gather(&mut self, segment: &Segment) {
+        match segment {
+            Segment::Marker(marker) => self.all.push(marker.clone()),
+            Segment::Until(marker) => {
+                self.all.push(marker.clone());
+                self.ends.push(marker.clone());
+            }
+            Segment::Sequence(parts) | Segment::Alternative(parts) => {
+                parts.iter().for_each(|part| self.gather(part));
+            }
+            Segment::Repeat { segment, .. } => self.gather(segment),
+            Segment::TextWithout(_)
+            | Segment::Literal(_)
+            | Segment::Json(_)
+            | Segment::Pattern(_)
+            | Segment::Answer
+            | Segment::Lark(_) => {}
         }
-        Segment::Repeat { segment, .. } => markers(segment, into),
-        Segment::Literal(_)
-        | Segment::Json(_)
-        | Segment::Pattern(_)
-        | Segment::Answer
-        | Segment::Lark(_) => {}
     }
 }
 
