@@ -7,9 +7,9 @@
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use crate::{
-    grammar::{Segment, forced_tools},
+    grammar::{Segment, forced_tools, strict_tools_on_offer},
     json_text::json_string,
-    types::{RequestContext, ResponseFormat, Tool, ToolChoice},
+    types::{RequestContext, ResponseFormat, Tool},
 };
 
 /// How a family writes calls that are forced.
@@ -127,10 +127,7 @@ fn forced<'a>(
         return Some(calls(Start::Marker, &forced));
     }
     let mut starts = starts.peekable();
-    let strict = starts.peek().is_some()
-        && context.tool_choice == ToolChoice::Auto
-        && !context.tools.is_empty()
-        && context.tools.iter().all(|tool| tool.strict);
+    let strict = starts.peek().is_some() && strict_tools_on_offer(context);
     strict.then(|| {
         let tools: Vec<&Tool> = context.tools.iter().collect();
         if context.response_format != ResponseFormat::Text {
@@ -172,6 +169,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
+    use crate::types::ToolChoice;
 
     const PLAIN: ForcedCalls = ForcedCalls {
         block: None,

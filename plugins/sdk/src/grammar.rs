@@ -120,6 +120,13 @@ pub fn forced_tools(context: &RequestContext) -> impl Iterator<Item = &Tool> {
         })
 }
 
+/// Whether the choice is the model's and every tool on offer is strict: a call that it starts is forced then.
+pub fn strict_tools_on_offer(context: &RequestContext) -> bool {
+    context.tool_choice == ToolChoice::Auto
+        && !context.tools.is_empty()
+        && context.tools.iter().all(|tool| tool.strict)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

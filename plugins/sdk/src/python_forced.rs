@@ -169,6 +169,11 @@ mod tests {
         assert_eq!((many.len(), many.last()), (17, Some(&last.optional())));
         assert_eq!(arguments(r#"{"type": "object"}"#), [any_keywords()]);
         assert_eq!(arguments("true"), [any_keywords()]);
+        assert_eq!(arguments(r#"{"additionalProperties": false}"#), []);
+        let referred = arguments(
+            r##"{"$ref": "#/$defs/F", "$defs": {"F": {"properties": {"a": true}, "required": ["a"]}}}"##,
+        );
+        assert_eq!(referred, [keyword("a", "true")]);
     }
 
     #[test]

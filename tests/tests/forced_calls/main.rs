@@ -182,10 +182,7 @@ impl Case {
         };
         let words = Words::new(&[&outer, &answer], &self.controls);
         let walk = words.walk(&outer, &answer, seed);
-        let walk = walk.map_err(|error| failed("", format!("{error}")))?;
-        let Some(fragments) = walk else {
-            return Err(failed("", "no end was found".into()));
-        };
+        let fragments = walk.map_err(|why| failed("", why))?;
         let text: String = fragments.iter().map(|fragment| &*fragment.text).collect();
         let whole = self.fold(joined(&fragments));
         if let Err(why) = self.judge(&whole, &text) {

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use weir_constrain::{ConstrainError, Constrainer};
+use weir_constrain::Constrainer;
 use weir_output::{Fragment, FragmentKind, Segment};
 use weir_prompt::{TokenKind, Vocabulary};
 
@@ -38,9 +38,12 @@ impl Words {
     pub fn new(grammars: &[&Segment], controls: &[String]) -> Self {
         let mut texts = Markers::default();
         grammars.iter().for_each(|grammar| texts.gather(grammar));
-        // Without control tokens, free text could spell what only a token may say, and would be read so.
-        let spelled = controls.is_empty() && !texts.ends.is_empty();
-        let texts = if spelled { texts.ends } else { texts.all };
+        // In free text, what is markup without being a control token would be read so: it is left out, but for the end.
+        let is_text = |marker: &String| !controls.iter().any(|control| marker.contains(control));
+        if !texts.ends.is_empty() {
+            texts.others.retain(|marker| !is_text(marker));
+        }
+        let texts = [texts.others, texts.ends].concat();
         let pieces: BTreeSet<String> = texts
             .iter()
             .flat_map(|text| pieces(text, controls))
@@ -83,14 +86,15 @@ impl Words {
         }
     }
 
-    /// What a walk writes, a fragment a token; none if it found no end.
+    /// What a walk writes, a fragment a token.
     pub fn walk(
         &self,
         grammar: &Segment,
         answer: &Segment,
         seed: u64,
-    ) -> Result<Option<Vec<Fragment>>, ConstrainError> {
-        let constraint = self.constrainer.compile(grammar, answer)?;
+    ) -> Result<Vec<Fragment>, String> {
+        let constraint = self.constrainer.compile(grammar, answer);
+        let constraint = constraint.map_err(|error| error.to_string())?;
         let mut processor = constraint.processor(&[self.end]);
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut written = Vec::new();
@@ -100,22 +104,31 @@ impl Words {
             let allowed = |id: &u32| logits[*id as usize] == 0.0;
             let long = written.len() > LONG;
             let closes = random.random_bool(if long { 0.9 } else { 0.3 });
+            let controls: Vec<u32> = self.controls().filter(allowed).collect();
             let mut choice: Vec<u32> = self.closers.iter().copied().filter(allowed).collect();
             if !closes || choice.is_empty() {
                 choice = (0..self.end).filter(allowed).collect();
             }
+            if long && !controls.is_empty() && random.random_bool(0.5) {
+                choice = controls;
+            }
             let ends = allowed(&self.end) && (choice.is_empty() || long || random.random_bool(0.1));
             if ends {
-                return Ok(Some(written));
+                return Ok(written);
             }
             if choice.is_empty() {
-                return Ok(None);
+                break;
             }
             let id = choice[random.random_range(0..choice.len())];
             processor.accept(id);
             written.push(self.fragment(id));
         }
-        Ok(None)
+        let text: String = written.iter().map(|fragment| &*fragment.text).collect();
+        Err(format!("no end was found after {text:?}"))
+    }
+
+    fn controls(&self) -> impl Iterator<Item = u32> {
+        (0..self.end).filter(|id| self.vocabulary.kind(*id) == TokenKind::Added)
     }
 
     fn fragment(&self, id: u32) -> Fragment {
@@ -134,19 +147,17 @@ impl Words {
 /// What stands in a grammar as a marker.
 #[derive(Default)]
 struct Markers {
-    all: Vec<String>,
     /// Those that end free text.
     ends: Vec<String>,
+    /// The others.
+    others: Vec<String>,
 }
 
 impl Markers {
     fn gather(&mut self, segment: &Segment) {
         match segment {
-            Segment::Marker(marker) => self.all.push(marker.clone()),
-            Segment::Until(marker) => {
-                self.all.push(marker.clone());
-                self.ends.push(marker.clone());
-            }
+            Segment::Marker(marker) => self.others.push(marker.clone()),
+            Segment::Until(marker) => self.ends.push(marker.clone()),
             Segment::Sequence(parts) | Segment::Alternative(parts) => {
                 parts.iter().for_each(|part| self.gather(part));
             }
