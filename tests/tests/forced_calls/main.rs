@@ -21,7 +21,7 @@ use weir_tests::{Plugins, manifest::Manifest, native::NativePlugins};
 use crate::walk::Words;
 
 /// For each parser.
-const WALKS: u64 = 30;
+const WALKS: u64 = 24;
 
 /// Stand in front of parsers of calls alone.
 const REASONING: [&str; 3] = ["deepseek_r1", "qwen3", "marked_reasoning"];

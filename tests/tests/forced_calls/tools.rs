@@ -6,7 +6,7 @@ use weir_output::Tool;
 
 /// Name and parameters. None has a text that only JSON Schema could tell from another one, as families that write text
 /// without quotes are forced more loosely there.
-const TOOLS: [(&str, &str); 12] = [
+const TOOLS: [(&str, &str); 13] = [
     (
         "ping_host",
         r#"{"type": "object", "properties": {}, "additionalProperties": false}"#,
@@ -56,6 +56,12 @@ const TOOLS: [(&str, &str); 12] = [
         "mixed": {"enum": [1, 2.5, false, null]}}, "required": ["when", "mixed"], "additionalProperties": false}"#,
     ),
     ("no_schema", "{}"),
+    (
+        "hard_to_name",
+        r#"{"type": "object", "properties": {"a>b": {"type": "string"}, "x \"y\"": {"type": "integer"}, "": {"type": "boolean"},
+        " pad ": {"type": "integer"}, "two words": {"type": "integer"}, "</tool_call>": {"type": "null"},
+        "it's": {"type": "string"}, "line\nbreak": {"type": "integer"}}}"#,
+    ),
     (
         "closed.empty",
         r#"{"type": "object", "additionalProperties": false}"#,
