@@ -152,6 +152,13 @@ impl<P: sdk::Parser + Send> host::Parser for NativeParser<P> {
             &sdk_context(context),
         ))))
     }
+
+    fn grammar(
+        &self,
+        context: &host::RequestContext,
+    ) -> Result<Option<host::Segment>, host::PluginError> {
+        Ok(P::grammar(&self.config, &sdk_context(context)).map(host_segment))
+    }
 }
 
 impl<P: sdk::Parser + Send> host::ParserSession for NativeSession<P> {
@@ -324,6 +331,34 @@ fn host_event(event: sdk::Event) -> host::Event {
         },
         sdk::Event::CallEnd { index } => host::Event::CallEnd { index },
         sdk::Event::CallAbandoned { index, raw } => host::Event::CallAbandoned { index, raw },
+    }
+}
+
+fn host_segment(segment: sdk::Segment) -> host::Segment {
+    let all = |segments: Vec<sdk::Segment>| segments.into_iter().map(host_segment).collect();
+    let boxed = |segment: Box<sdk::Segment>| Box::new(host_segment(*segment));
+    match segment {
+        sdk::Segment::Marker(marker) => host::Segment::Marker(marker),
+        sdk::Segment::Literal(text) => host::Segment::Literal(text),
+        sdk::Segment::Json(schema) => host::Segment::Json(schema),
+        sdk::Segment::Pattern(pattern) => host::Segment::Pattern(pattern),
+        sdk::Segment::Until(marker) => host::Segment::Until(marker),
+        sdk::Segment::TextWithout(markers) => host::Segment::TextWithout(markers),
+        sdk::Segment::Answer => host::Segment::Answer,
+        sdk::Segment::Sequence(segments) => host::Segment::Sequence(all(segments)),
+        sdk::Segment::Alternative(segments) => host::Segment::Alternative(all(segments)),
+        sdk::Segment::Repeat {
+            segment,
+            separator,
+            min,
+            max,
+        } => host::Segment::Repeat {
+            segment: boxed(segment),
+            separator: separator.map(boxed),
+            min,
+            max,
+        },
+        sdk::Segment::Lark(rule) => host::Segment::Lark(rule),
     }
 }
 

@@ -49,7 +49,7 @@ fn body(tool: &Tool) -> Segment {
         Segment::literal("function"),
         Segment::marker(SEPARATOR),
         Segment::Literal(format!("{name}\n```json\n")),
-        Segment::Json(tool.parameters.clone()),
+        Segment::arguments(tool),
         Segment::literal("\n```"),
     ])
 }

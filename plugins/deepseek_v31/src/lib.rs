@@ -47,7 +47,7 @@ fn body(tool: &Tool) -> Segment {
     Segment::sequence([
         Segment::literal(tool.name.as_str()),
         Segment::marker(SEPARATOR),
-        Segment::Json(tool.parameters.clone()),
+        Segment::arguments(tool),
     ])
 }
 

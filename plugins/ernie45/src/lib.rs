@@ -137,7 +137,7 @@ mod tests {
             Segment::marker(CALL),
             Segment::sequence([
                 Segment::literal("\n{\"name\": \"f\", \"arguments\": "),
-                Segment::Json("{}".into()),
+                Segment::Json("{\"type\": \"object\"}".into()),
                 Segment::literal("}\n"),
             ]),
             Segment::marker(CALL_END),

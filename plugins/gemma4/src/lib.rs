@@ -165,7 +165,7 @@ mod tests {
             Segment::marker(TOOLS.start),
             Segment::sequence([
                 Segment::literal("call:get_weather"),
-                Segment::Json("{}".into()),
+                Segment::Json("{\"type\": \"object\"}".into()),
             ]),
             Segment::marker(TOOLS.end),
         ]);

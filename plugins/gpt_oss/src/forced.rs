@@ -5,7 +5,10 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use weir_plugin_sdk::{RequestContext, Segment, Tool, ToolChoice, grammar::forced_tools};
+use weir_plugin_sdk::{
+    RequestContext, Segment, Tool, ToolChoice,
+    grammar::{forced_tools, strict_tools_on_offer},
+};
 
 use crate::messages::{CALL, CHANNEL, CONSTRAIN, END, MARKERS, MESSAGE, Messages, Place, START};
 
@@ -30,24 +33,22 @@ pub fn grammar(context: &RequestContext) -> Option<Segment> {
 
 /// What follows the reasoning, from its channel marker on.
 fn answer(context: &RequestContext) -> Segment {
-    let mut calls: Vec<Segment> = forced_tools(context).map(call).collect();
-    if calls.is_empty() {
-        let answer = Segment::sequence([message("final"), Segment::Answer]);
-        if context.tools.is_empty() || context.tool_choice == ToolChoice::None {
-            return answer;
-        }
-        // The model may choose to call, in its own way.
-        calls = [
-            answer,
-            Segment::sequence([
-                marker(CHANNEL),
-                Segment::literal("commentary to=functions."),
-                Segment::Until(MARKERS[CALL].into()),
-            ]),
-        ]
-        .into();
+    let forced: Vec<Segment> = forced_tools(context).map(call).collect();
+    if !forced.is_empty() {
+        return Segment::any_of(forced);
     }
-    Segment::any_of(calls)
+    let mut either = Vec::from([Segment::sequence([message("final"), Segment::Answer])]);
+    if strict_tools_on_offer(context) {
+        either.extend(context.tools.iter().map(call));
+    } else if !context.tools.is_empty() && context.tool_choice != ToolChoice::None {
+        // The model may choose to call, in its own way.
+        either.push(Segment::sequence([
+            marker(CHANNEL),
+            Segment::literal("commentary to=functions."),
+            Segment::Until(MARKERS[CALL].into()),
+        ]));
+    }
+    Segment::any_of(either)
 }
 
 fn call(tool: &Tool) -> Segment {
@@ -57,7 +58,7 @@ fn call(tool: &Tool) -> Segment {
         marker(CONSTRAIN),
         Segment::literal("json"),
         marker(MESSAGE),
-        Segment::Json(tool.parameters.clone()),
+        Segment::arguments(tool),
         marker(CALL),
     ])
 }
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     fn context(tool_choice: ToolChoice, prompt_tail: &str) -> RequestContext {
-        let tool = |name: &str| tool(name, &format!("{{\"title\":\"{name}\"}}"));
+        let tool = |name: &str| tool(name, &format!("{{\"type\":\"{name}\"}}"));
         RequestContext {
             tools: [tool("f"), tool("g")].into(),
             tool_choice,
@@ -126,8 +127,10 @@ mod tests {
             .map(text)
     }
 
-    const F: &str = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{\"title\":\"f\"}<|call|>";
-    const G: &str = "<|channel|>commentary to=functions.g <|constrain|>json<|message|>{\"title\":\"g\"}<|call|>";
+    const F: &str =
+        "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{\"type\":\"f\"}<|call|>";
+    const G: &str =
+        "<|channel|>commentary to=functions.g <|constrain|>json<|message|>{\"type\":\"g\"}<|call|>";
     const ANALYSIS: &str = "<|channel|>analysis<|message|>*<|end|><|start|>assistant";
     const FINAL: &str = "<|channel|>final<|message|>ANSWER";
     const PROMPT: &str = "<|start|>user<|message|>Hi<|end|><|start|>assistant";
@@ -147,6 +150,21 @@ mod tests {
         let auto = forced(ToolChoice::Auto, PROMPT);
         let call = "<|channel|>commentary to=functions.*<|call|>";
         assert_eq!(auto, Some(format!("{ANALYSIS}({FINAL}|||{call})")));
+    }
+
+    #[test]
+    fn a_call_of_strict_tools_is_forced_once_it_is_chosen() {
+        let mut context = context(ToolChoice::Auto, PROMPT);
+        context.tools[0].strict = true;
+        let mixed = grammar(&context).as_ref().map(text);
+        assert!(mixed.is_some_and(|mixed| mixed.contains("functions.*")));
+        context.tools[1].strict = true;
+        let strict = grammar(&context).as_ref().map(text);
+        let expected = format!("{ANALYSIS}({FINAL}|||{F}|||{G})");
+        assert_eq!(strict, Some(expected));
+        context.tool_choice = ToolChoice::None;
+        let none = grammar(&context).as_ref().map(text);
+        assert_eq!(none, Some(format!("{ANALYSIS}{FINAL}")));
     }
 
     #[test]

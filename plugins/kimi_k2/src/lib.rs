@@ -75,7 +75,7 @@ fn body(tool: &Tool) -> Segment {
         // The index counts the calls of the whole conversation.
         Segment::Pattern("[0-9]{1,4}".into()),
         Segment::marker(ARGUMENTS_BEGIN),
-        Segment::Json(tool.parameters.clone()),
+        Segment::arguments(tool),
     ])
 }
 
@@ -200,7 +200,7 @@ mod tests {
                 Segment::literal("functions.f:"),
                 Segment::Pattern("[0-9]{1,4}".into()),
                 Segment::marker(ARGUMENTS_BEGIN),
-                Segment::Json("{}".into()),
+                Segment::Json("{\"type\": \"object\"}".into()),
             ]),
             Segment::marker(CALL_END),
         ]);

@@ -73,7 +73,7 @@ fn body(config: &Config, tool: &Tool) -> Vec<Segment> {
     parts.extend(space(&config.space[0]));
     parts.push(match config.name {
         NameIn::Json => object(config, tool),
-        _ => Segment::Json(tool.parameters.clone()),
+        _ => Segment::arguments(tool),
     });
     parts.extend(space(&config.space[1]));
     parts

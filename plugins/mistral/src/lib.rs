@@ -53,7 +53,7 @@ fn body(tool: &Tool) -> Segment {
     Segment::sequence([
         Segment::literal(tool.name.as_str()),
         Segment::marker(ARGUMENTS),
-        Segment::Json(tool.parameters.clone()),
+        Segment::arguments(tool),
     ])
 }
 
@@ -182,7 +182,7 @@ mod tests {
             Segment::sequence([
                 Segment::literal("f"),
                 Segment::marker(ARGUMENTS),
-                Segment::Json("{}".into()),
+                Segment::Json("{\"type\": \"object\"}".into()),
             ]),
         ]);
         let until = Segment::Until(THINK_END.into());

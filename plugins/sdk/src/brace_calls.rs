@@ -33,7 +33,7 @@ pub struct BraceFormat {
 pub fn forced_body(tool: &Tool) -> Segment {
     Segment::sequence([
         Segment::Literal([PREFIX, ":", tool.name.as_str()].concat()),
-        Segment::Json(tool.parameters.clone()),
+        Segment::arguments(tool),
     ])
 }
 

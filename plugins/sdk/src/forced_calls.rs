@@ -7,9 +7,9 @@
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use crate::{
-    grammar::{Segment, forced_tools},
+    grammar::{Segment, forced_tools, strict_tools_on_offer},
     json_text::json_string,
-    types::{RequestContext, ResponseFormat, Tool, ToolChoice},
+    types::{RequestContext, ResponseFormat, Tool},
 };
 
 /// How a family writes calls that are forced.
@@ -105,7 +105,7 @@ fn spaced_object(space: &str, tool: &Tool, name_key: &str, arguments_key: &str) 
     let [name_key, name, arguments_key] = [name_key, &tool.name, arguments_key].map(json_string);
     Segment::sequence([
         Segment::Literal(format!("{space}{{{name_key}: {name}, {arguments_key}: ")),
-        Segment::Json(tool.parameters.clone()),
+        Segment::arguments(tool),
         Segment::Literal(format!("}}{space}")),
     ])
 }
@@ -127,10 +127,7 @@ fn forced<'a>(
         return Some(calls(Start::Marker, &forced));
     }
     let mut starts = starts.peekable();
-    let strict = starts.peek().is_some()
-        && context.tool_choice == ToolChoice::Auto
-        && !context.tools.is_empty()
-        && context.tools.iter().all(|tool| tool.strict);
+    let strict = starts.peek().is_some() && strict_tools_on_offer(context);
     strict.then(|| {
         let tools: Vec<&Tool> = context.tools.iter().collect();
         if context.response_format != ResponseFormat::Text {
@@ -172,6 +169,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
+    use crate::types::ToolChoice;
 
     const PLAIN: ForcedCalls = ForcedCalls {
         block: None,
@@ -305,7 +303,7 @@ mod tests {
         };
         let object = Segment::sequence([
             Segment::literal("{\"name\": \"g\", \"args\": "),
-            Segment::Json("{}".into()),
+            Segment::Json("{\"type\": \"object\"}".into()),
             Segment::literal("}"),
         ]);
         let calls = repeat(object, Some(Segment::literal(", ")), 1, None);

@@ -1,7 +1,8 @@
 //! How the families of [`crate::xml_calls`] are forced: a tool's parameters as a tree of [`Segment`]s, for the body that
 //! [`crate::forced_calls`] puts between a call's tags.
 //!
-//! Parameters stand in the schema's order, those it requires always, the others if the model likes. Invariants: what is
+//! Parameters stand in the schema's order, those it requires always, the others if the model likes; one whose name no tag
+//! can hold is left out. Invariants: what is
 //! forced is read back as the same arguments, as long as the model does not write the end of the call into a text;
 //! a value is JSON by its schema where it cannot be a string, one of the listed texts or a pattern where the schema says
 //! so and nothing else can be read into it, and free text up to the end tag otherwise.
@@ -46,7 +47,9 @@ impl ForcedParameters {
     pub fn of(&self, tool: &Tool) -> Segment {
         let schema = &tool.parameters;
         let required = required(schema);
-        Segment::sequence(properties(schema).into_iter().map(|(name, property)| {
+        let properties = properties(schema).into_iter();
+        let writable = properties.filter(|(name, _)| stands_in_a_tag(name));
+        Segment::sequence(writable.map(|(name, property)| {
             let parameter = self.parameter(&name, value(schema, property));
             if required.contains(&name) {
                 return parameter;
@@ -82,6 +85,11 @@ impl ForcedParameters {
     fn ended(&self, value: Segment) -> Segment {
         Segment::sequence([value, Segment::marker(self.end)])
     }
+}
+
+/// Whether a parameter's name is read back from its tag as it is.
+fn stands_in_a_tag(name: &str) -> bool {
+    !name.is_empty() && name.trim() == name && !name.contains(['<', '>', '"', '\'', '\n'])
 }
 
 /// What a property of this schema, which is a part of `root`, must be.
@@ -267,6 +275,16 @@ mod tests {
             strict: false,
         };
         assert_eq!(PARAMETERS.of(&tool), listed);
+    }
+
+    #[test]
+    fn a_name_that_breaks_its_tag_is_left_out() {
+        let names = ["", " a", "a>b", "<a", r#"\"a"#, r"a\nb", "'a'"];
+        for name in names {
+            let schema = format!(r#"{{"properties": {{"{name}": {{}}}}, "required": ["{name}"]}}"#);
+            let parameters = PARAMETERS.of(&tool("f", &schema));
+            assert_eq!(parameters, Segment::sequence([]), "{name}");
+        }
     }
 
     #[test]

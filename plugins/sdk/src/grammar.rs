@@ -3,9 +3,12 @@
 //! A plugin says what stands where; the host finds out which markers are tokens of the model at hand, checks the schemas
 //! and turns the tree into the constraint that its decoder, or a remote engine, takes. Plain data and ways to build it.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 
-use crate::types::{RequestContext, Tool, ToolChoice};
+use crate::{
+    json_text::member,
+    types::{RequestContext, Tool, ToolChoice},
+};
 
 /// A part of what the model writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,18 @@ impl Segment {
     /// Exactly this text.
     pub fn literal(text: impl Into<String>) -> Self {
         Self::Literal(text.into())
+    }
+
+    /// The arguments of a call of this tool as JSON: an object, even where its schema does not say so.
+    pub fn arguments(tool: &Tool) -> Self {
+        let schema = tool.parameters.trim();
+        Self::Json(match schema.strip_prefix('{').map(str::trim_start) {
+            None | Some("}") => "{\"type\": \"object\"}".into(),
+            Some(rest) if member(schema, "type").is_none() => {
+                format!("{{\"type\": \"object\", {rest}")
+            }
+            _ => schema.into(),
+        })
     }
 
     /// One after the other.
@@ -103,4 +118,37 @@ pub fn forced_tools(context: &RequestContext) -> impl Iterator<Item = &Tool> {
             ToolChoice::Named(name) => tool.name == *name,
             ToolChoice::None | ToolChoice::Auto => false,
         })
+}
+
+/// Whether the choice is the model's and every tool on offer is strict: a call that it starts is forced then.
+pub fn strict_tools_on_offer(context: &RequestContext) -> bool {
+    context.tool_choice == ToolChoice::Auto
+        && !context.tools.is_empty()
+        && context.tools.iter().all(|tool| tool.strict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::tool;
+
+    #[test]
+    fn arguments_are_an_object() {
+        for (schema, forced) in [
+            ("true", r#"{"type": "object"}"#),
+            (" { } ", r#"{"type": "object"}"#),
+            (
+                r##"{"$ref": "#/$defs/A"}"##,
+                r##"{"type": "object", "$ref": "#/$defs/A"}"##,
+            ),
+            (r#"{"type": "object"}"#, r#"{"type": "object"}"#),
+            (
+                r#"{"properties": {"type": {}}}"#,
+                r#"{"type": "object", "properties": {"type": {}}}"#,
+            ),
+        ] {
+            let arguments = Segment::arguments(&tool("f", schema));
+            assert_eq!(arguments, Segment::Json(forced.into()));
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! Invariants: parameters come in the schema's order, required ones always, each once; the parser reads JSON's literals and
 //! strings as Python's, so the calls are read back as the same. A parameter whose name cannot be a keyword is left out. A
-//! schema that lists no properties lets the model write any keywords.
+//! schema that lists no properties lets the model write any keywords, unless it says that there are no others.
 
 use alloc::{boxed::Box, format, vec::Vec};
 
@@ -12,7 +12,7 @@ use crate::{
     grammar::Segment,
     json_text::member,
     python_arguments::is_of_a_keyword,
-    schema_types::{properties, required, with_definitions},
+    schema_types::{properties, referred, required, with_definitions},
     types::{RequestContext, Tool},
 };
 
@@ -45,8 +45,10 @@ fn call(tool: &Tool) -> Segment {
 
 /// What may stand between the parentheses of a call.
 fn arguments(schema: &str) -> Vec<Segment> {
-    if member(schema, "properties").is_none() {
-        return [any_keywords()].into();
+    let object = referred(schema, schema);
+    if member(object, "properties").is_none() {
+        let closed = member(object, "additionalProperties") == Some("false");
+        return (!closed).then(any_keywords).into_iter().collect();
     }
     let required = required(schema);
     let mut keywords = Vec::new();
@@ -167,6 +169,11 @@ mod tests {
         assert_eq!((many.len(), many.last()), (17, Some(&last.optional())));
         assert_eq!(arguments(r#"{"type": "object"}"#), [any_keywords()]);
         assert_eq!(arguments("true"), [any_keywords()]);
+        assert_eq!(arguments(r#"{"additionalProperties": false}"#), []);
+        let referred = arguments(
+            r##"{"$ref": "#/$defs/F", "$defs": {"F": {"properties": {"a": true}, "required": ["a"]}}}"##,
+        );
+        assert_eq!(referred, [keyword("a", "true")]);
     }
 
     #[test]
