@@ -14,7 +14,7 @@ use weir_corpus::{
     fold::{Folded, Runner},
     fuzz::{Broken, Finding, Input, Material, Random, Rule, chunking, input, smallest, text},
 };
-use weir_output::{Event, Fragment, FragmentKind, Parser, ToolChoice, is_json_object};
+use weir_output::{Event, Fragment, FragmentKind, Parser, ParserInfo, ToolChoice, is_json_object};
 
 use super::check::Plugin;
 
@@ -206,23 +206,32 @@ fn check_parser(parser: &dyn Parser, input: &Input, seen: &Seen) -> Result<(), F
         return broken(Rule::ArgumentsAreAnObject, seen.folded.to_string());
     }
     let info = parser.info();
-    let written = text(&input.fragments);
+    let written = readings(&text(&input.fragments), info);
     let more = |marker: &&String| {
-        let marker = marker.as_str();
-        !marker.is_empty()
-            && seen.folded.content.matches(marker).count() > written.matches(marker).count()
+        let count = |text: &str| text.matches(marker.as_str()).count();
+        let quoted: usize = written.iter().map(|text| count(text)).sum();
+        !marker.is_empty() && count(&seen.folded.content) > quoted
     };
-    if let Some(marker) = info.markers.iter().find(more) {
+    // What stood around a call that was taken out may be a marker now.
+    let calls_taken = seen
+        .events
+        .iter()
+        .any(|event| !matches!(event, Event::Content(_) | Event::Reasoning { .. }));
+    if let Some(marker) = info.markers.iter().find(more).filter(|_| !calls_taken) {
         let how = format!("{marker:?} more often than it was written\n{}", seen.folded);
         return broken(Rule::NoMarkerLeaks, how);
     }
-    // A control token of a call format is markup, wherever it stands; of a reasoning format it may be a later one.
+    // A control token of a call format is markup, wherever it stands; of a reasoning format it may be a later one, and in
+    // quotes it may be data.
     let calls = info.roles.tools && !info.roles.reasoning;
-    if !calls || input.context.tool_choice == ToolChoice::None {
+    let in_quotes = text(&input.fragments).contains(['"', '\'']);
+    if !calls || in_quotes || input.context.tool_choice == ToolChoice::None {
         return Ok(());
     }
     let leaked = |fragment: &Fragment| {
-        fragment.kind == FragmentKind::Control && info.special_tokens.contains(&fragment.text)
+        fragment.kind == FragmentKind::Control
+            && info.special_tokens.contains(&fragment.text)
+            && !is_part_of_a_marker(&fragment.text, info)
     };
     let leak = seen
         .events
@@ -233,4 +242,30 @@ fn check_parser(parser: &dyn Parser, input: &Input, seen: &Seen) -> Result<(), F
         return broken(Rule::NoMarkerLeaks, how);
     }
     Ok(())
+}
+
+/// A special token that is a marker only together with text around it says nothing by itself.
+fn is_part_of_a_marker(token: &str, info: &ParserInfo) -> bool {
+    let whole = |marker: &String| marker.len() > token.len() && marker.contains(token);
+    info.markers.iter().any(whole)
+}
+
+/// The text, and what is left of it when its markers are taken out, again and again: `<ca<end>ll>` holds a `<call>` too.
+fn readings(written: &str, info: &ParserInfo) -> Vec<String> {
+    let known = [&info.markers, &info.special_tokens, &info.stop_tokens];
+    let known = known.into_iter().flatten();
+    let known: Vec<&String> = known.filter(|marker| !marker.is_empty()).collect();
+    let mut readings = vec![written.to_owned()];
+    loop {
+        let before = readings.len();
+        for marker in &known {
+            let last = readings.last().map_or("", String::as_str);
+            if last.contains(marker.as_str()) {
+                readings.push(last.replace(marker.as_str(), ""));
+            }
+        }
+        if readings.len() == before {
+            return readings;
+        }
+    }
 }
