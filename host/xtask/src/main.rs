@@ -4,6 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod check_plugins;
 mod deps;
 mod example;
 mod fuzz;
@@ -28,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Build the plugins into components under plugins/dist and pin them in plugins.toml
     Plugins(plugins::Arguments),
+    /// Run `weir plugin check` on every first-party plugin with its corpus
+    CheckPlugins,
     /// Check the house rules that neither rustfmt nor clippy knows
     Tidy,
     /// Run seeded random inputs through the parsers, natively and as wasm
@@ -62,6 +65,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     let root = Path::new(ROOT).canonicalize()?;
     match command {
         Command::Plugins(arguments) => plugins::run(&root, &arguments),
+        Command::CheckPlugins => check_plugins::run(&root),
         Command::Tidy => tidy::run(&root),
         Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
         Command::PushCost => push_cost::run(&root),

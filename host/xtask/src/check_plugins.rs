@@ -1,0 +1,43 @@
+//! `cargo xtask check-plugins`: `weir plugin check` on every name of plugins.toml, with its corpus and its configuration, as
+//! the author of any plugin would run it.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+
+/// Checks them all; fails if one is not right.
+pub fn run(root: &Path) -> Result<()> {
+    let text = fs::read_to_string(root.join("plugins.toml"))?;
+    let manifest: toml::Table = toml::from_str(&text)?;
+    let built = Command::new("cargo")
+        .args(["build", "--quiet", "--release", "--bin", "weir"])
+        .current_dir(root)
+        .status()?;
+    ensure!(built.success(), "weir does not build");
+    let mut wrong = Vec::new();
+    for (name, entry) in &manifest {
+        let key = |key: &str| entry.get(key).and_then(toml::Value::as_str);
+        let folder = match key("kind") {
+            Some("parser") => "parsers",
+            _ => "post_processors",
+        };
+        let mut check = Command::new(root.join("target/release/weir"));
+        check
+            .args(["plugin", "check", key("wasm").context("no component")?])
+            .args(["--corpus", &format!("tests/corpora/{folder}/{name}")])
+            .current_dir(root);
+        if let Some(config) = entry.get("config") {
+            check.args(["--config", &serde_json::to_string(config)?]);
+        }
+        let output = check.output()?;
+        let right = output.status.success();
+        println!("{} {name}", if right { "ok   " } else { "wrong" });
+        if !right {
+            print!("{}", String::from_utf8_lossy(&output.stdout));
+            wrong.push(name.as_str());
+        }
+    }
+    ensure!(wrong.is_empty(), "not right: {}", wrong.join(", "));
+    println!("{} plugins are right", manifest.len());
+    Ok(())
+}
