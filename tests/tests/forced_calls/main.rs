@@ -271,7 +271,7 @@ fn joined(fragments: &[Fragment]) -> Vec<Fragment> {
     for fragment in fragments {
         match joined.last_mut() {
             Some(last) if last.kind == FragmentKind::Text && fragment.kind == last.kind => {
-                last.text = format!("{}{}", last.text, fragment.text).into();
+                last.text = format!("{}{}", last.text, fragment.text);
             }
             _ => joined.push(fragment.clone()),
         }
@@ -287,7 +287,7 @@ fn cut(fragments: &[Fragment]) -> Vec<Fragment> {
             .text
             .chars()
             .map(|c| Fragment {
-                text: c.to_string().into(),
+                text: c.to_string(),
                 kind,
             })
             .collect(),

@@ -138,7 +138,7 @@ impl Words {
             TokenKind::Added | TokenKind::Special => FragmentKind::Control,
         };
         Fragment {
-            text: text.into_owned().into(),
+            text: text.into_owned(),
             kind,
         }
     }
