@@ -166,7 +166,7 @@ mod tests {
              <parameter name=\"city\">a \"b\" <</parameter>\n<parameter name=\"days\">12</parameter>\n</invoke>\n\
              </minimax:tool_call>"
         );
-        let two = written(&grammar, true);
+        let two = written(true).all(&grammar);
         assert!(two.contains("</invoke>\n<invoke name="), "{two}");
     }
 }
