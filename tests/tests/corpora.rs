@@ -60,16 +60,14 @@ fn every_case_names_its_source() {
 #[test]
 fn every_corpus_is_large_enough() {
     let manifest = Manifest::read().expect("plugins.toml");
-    let count = |folder: &str, plugin: &str| {
-        let cases = corpora::read_all(folder).expect("the corpus");
-        cases.iter().filter(|case| case.plugin() == plugin).count()
-    };
+    let read = |folder: &str| corpora::read_all(folder).expect("the corpus");
+    let (parsers, post_processors) = (read("parsers"), read("post_processors"));
     for (name, entry) in &manifest.0 {
-        let (folder, least) = match entry["kind"].as_str() {
-            Some("parser") => ("parsers", least(name)),
-            _ => ("post_processors", POST_PROCESSOR_CASES),
+        let (cases, least) = match entry["kind"].as_str() {
+            Some("parser") => (&parsers, least(name)),
+            _ => (&post_processors, POST_PROCESSOR_CASES),
         };
-        let count = count(folder, name);
+        let count = cases.iter().filter(|case| case.plugin() == name).count();
         assert!(count >= least, "{name}: {count} cases, not {least}");
     }
 }

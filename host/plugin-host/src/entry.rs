@@ -88,10 +88,9 @@ impl Fit {
 }
 
 /// How far a plugin has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PluginState {
     /// Nobody asked for it yet.
-    #[default]
     NotLoaded,
     /// It runs.
     Loaded(ComponentFacts),
@@ -99,10 +98,13 @@ pub enum PluginState {
     Failed(String),
 }
 
+/// The plugin once it runs; else why it does not.
 #[derive(Default)]
-pub(crate) struct Slot {
-    plugin: Option<Loaded>,
-    state: PluginState,
+enum Slot {
+    #[default]
+    Empty,
+    Loaded(Loaded, ComponentFacts),
+    Failed(String),
 }
 
 /// One plugin, loaded or not.
@@ -175,27 +177,23 @@ impl Entry {
         };
         let (loaded, facts) = entry.load_as(host, None)?;
         entry.kind = loaded.kind();
-        entry.slot = Mutex::new(Slot {
-            plugin: Some(loaded),
-            state: PluginState::Loaded(facts),
-        });
+        entry.slot = Mutex::new(Slot::Loaded(loaded, facts));
         Ok(entry)
     }
 
     /// The plugin, compiled by the first who asks; others wait for that. A failure is tried again next time.
     pub(crate) fn load(&self, host: &Arc<PluginHost>) -> Result<Loaded, PluginHostError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = &slot.plugin {
+        if let Slot::Loaded(loaded, _) = &*slot {
             return Ok(loaded.clone());
         }
         match self.load_as(host, Some(self.kind)) {
             Ok((plugin, facts)) => {
-                slot.plugin = Some(plugin.clone());
-                slot.state = PluginState::Loaded(facts);
+                *slot = Slot::Loaded(plugin.clone(), facts);
                 Ok(plugin)
             }
             Err(error) => {
-                slot.state = PluginState::Failed(error.to_string());
+                *slot = Slot::Failed(error.to_string());
                 Err(error)
             }
         }
@@ -206,17 +204,21 @@ impl Entry {
         host: &Arc<PluginHost>,
         kind: Option<PluginKind>,
     ) -> Result<(Loaded, ComponentFacts), PluginHostError> {
-        let (linked, facts) = link(host, self)?;
+        let bytes = self.bytes()?;
+        let (linked, sha256) = link(host, self, &bytes)?;
+        let limits = linked.limits;
         let (plugin, contract) = adapt(linked, kind)?;
         let (version, roles) = match &plugin {
             Loaded::Parser(parser) => (&parser.info().version, parser.info().roles),
             Loaded::PostProcessor(plugin) => (&plugin.info().version, Roles::default()),
         };
         let facts = ComponentFacts {
+            bytes: bytes.len() as u64,
+            sha256,
+            limits,
+            contract,
             version: version.clone(),
             roles,
-            contract,
-            ..facts
         };
         tracing::debug!(
             plugin = self.name,
@@ -227,6 +229,20 @@ impl Entry {
             "plugin loaded"
         );
         Ok((plugin, facts))
+    }
+
+    /// The component's file.
+    fn bytes(&self) -> Result<Cow<'static, [u8]>, PluginHostError> {
+        match &self.source {
+            Source::File(path) => Ok(Cow::Owned(read(&self.name, path)?)),
+            Source::Embedded { path, lookup } => {
+                let bytes = lookup(path).ok_or_else(|| PluginHostError::NotEmbedded {
+                    plugin: self.name.clone(),
+                    path: path.clone(),
+                })?;
+                Ok(Cow::Borrowed(bytes))
+            }
+        }
     }
 
     /// How well it fits a model, if it does.
@@ -245,49 +261,35 @@ impl Entry {
     /// How far it has come.
     pub(crate) fn state(&self) -> PluginState {
         let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.state.clone()
+        match &*slot {
+            Slot::Empty => PluginState::NotLoaded,
+            Slot::Loaded(_, facts) => PluginState::Loaded(facts.clone()),
+            Slot::Failed(reason) => PluginState::Failed(reason.clone()),
+        }
     }
 }
 
-/// The component, ready for the adapter of its contract, which has not been chosen yet.
+/// The component, ready for the adapter of its contract, which has not been chosen yet, and its file's SHA-256.
 fn link(
     host: &Arc<PluginHost>,
     entry: &Entry,
-) -> Result<(LinkedPlugin, ComponentFacts), PluginHostError> {
-    let bytes = match &entry.source {
-        Source::File(path) => Cow::Owned(read(&entry.name, path)?),
-        Source::Embedded { path, lookup } => {
-            let bytes = lookup(path).ok_or_else(|| PluginHostError::NotEmbedded {
-                plugin: entry.name.clone(),
-                path: path.clone(),
-            })?;
-            Cow::Borrowed(bytes)
-        }
-    };
-    let prepared = component::prepare(host, &entry.name, entry.pin.as_deref(), &bytes)?;
+    bytes: &[u8],
+) -> Result<(LinkedPlugin, String), PluginHostError> {
+    let prepared = component::prepare(host, &entry.name, entry.pin.as_deref(), bytes)?;
     let usual = if host.is_on_demand(prepared.pre.component()) {
         Limits::of_a_runtime()
     } else {
         Limits::default()
     };
-    let limits = entry.limits.over(usual);
     let linked = LinkedPlugin {
         name: entry.name.clone(),
         config: entry.config.clone(),
-        limits,
+        limits: entry.limits.over(usual),
         counters: Arc::clone(&entry.counters),
         host: Arc::clone(host),
         pre: prepared.pre,
     };
-    let facts = ComponentFacts {
-        bytes: bytes.len() as u64,
-        sha256: prepared.sha256,
-        limits,
-        contract: "",
-        version: String::new(),
-        roles: Roles::default(),
-    };
-    Ok((linked, facts))
+    Ok((linked, prepared.sha256))
 }
 
 fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, PluginHostError> {

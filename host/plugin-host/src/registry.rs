@@ -272,26 +272,6 @@ impl Registry {
         }
     }
 
-    /// The names of this kind, sorted, without aliases.
-    #[must_use]
-    pub fn names(&self, kind: PluginKind) -> Vec<&str> {
-        let of_kind = self.entries.iter().filter(|entry| entry.kind == kind);
-        let mut names: Vec<_> = of_kind.map(|entry| entry.name.as_str()).collect();
-        names.sort_unstable();
-        names
-    }
-
-    /// The other names this plugin answers to, sorted.
-    #[must_use]
-    pub fn aliases(&self, name: &str) -> Vec<&str> {
-        let wanted = self.by_name.get(name);
-        let all = self
-            .by_name
-            .iter()
-            .filter(|(other, index)| *other != name && Some(*index) == wanted);
-        all.map(|(other, _)| other.as_str()).collect()
-    }
-
     /// The plugin's own name behind a name or alias.
     ///
     /// # Errors

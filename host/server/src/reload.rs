@@ -76,7 +76,8 @@ impl Reloader {
             .one_at_a_time
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match self.wiring.load(&self.model) {
+        let read = self.wiring.read();
+        match read.and_then(|registry| self.wiring.choose(registry, &self.model)) {
             Ok(plugins) => {
                 self.succeeded.fetch_add(1, Ordering::Relaxed);
                 let before = slot.set(plugins);

@@ -105,7 +105,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let settings = server_settings(&config)?;
     let source = Source::parse(&config.model)?;
     let plugins = PluginWiring::new(&config)?;
-    plugins.check()?;
+    let registry = plugins.read()?;
     let address = SocketAddr::new(config.host, config.port);
     let listener = TcpListener::bind(address)
         .await
@@ -128,7 +128,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     tracing::info!(model = config.model, "loading the model");
     let watch = config.reload;
     let wired = plugins.clone();
-    let loading = tokio::task::spawn_blocking(move || wiring::load_model(&config, &source, &wired));
+    let loading =
+        tokio::task::spawn_blocking(move || wiring::load_model(&config, &source, &wired, registry));
     let loaded = tokio::select! {
         loaded = loading => loaded.map_err(io::Error::other)??,
         () = signals.next() => return Ok(()),

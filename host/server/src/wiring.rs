@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 use weir_engine::{Engine, EngineConfig, ModelRunner};
 use weir_model::{CandleRunner, GgufFile, KvCapacity, ModelError, RunnerOptions};
-use weir_plugin_host::PluginHostError;
+use weir_plugin_host::{PluginHostError, Registry};
 use weir_prompt::{ChatTemplate, GgufVocabulary, PromptError, Tokenizer};
 
 use crate::{
@@ -77,6 +77,7 @@ pub fn load_model(
     config: &Config,
     source: &Source,
     plugins: &PluginWiring,
+    registry: Registry,
 ) -> Result<LoadedModel, WiringError> {
     let parts = match source {
         Source::Gguf(path) => from_gguf(config, path)?,
@@ -95,7 +96,7 @@ pub fn load_model(
         template,
         special_tokens: parts.tokenizer.special_tokens(),
     };
-    let active = plugins.load(&facts)?;
+    let active = plugins.choose(registry, &facts)?;
     let engine = Engine::new(
         parts.runner,
         EngineConfig {

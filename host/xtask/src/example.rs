@@ -1,9 +1,9 @@
-//! Long checks that are examples of the server's crate, because they need its parts: `soak`, `reload`, `forced-calls`. Here
-//! they are run and their tables kept.
+//! Long checks that are examples of another crate, because they need its parts: `soak`, `reload`, `forced-calls`, and the
+//! measurements of `push-cost`. Here they are run and their tables kept.
 
 use std::{
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::{Result, ensure};
@@ -39,18 +39,29 @@ pub const RELOAD: Check = Check {
     command: "cargo xtask reload",
 };
 
+/// Runs an example in the release profile; what it says beside its table goes to the terminal.
+pub fn output(root: &Path, package: &str, example: &str) -> Result<Output> {
+    let mut command = cargo(root, "run", package, example);
+    Ok(command.output()?)
+}
+
+fn cargo(root: &Path, verb: &str, package: &str, example: &str) -> Command {
+    let mut command = Command::new("cargo");
+    command
+        .args([verb, "--quiet", "--release"])
+        .args(["-p", package, "--example", example])
+        .current_dir(root)
+        .stderr(Stdio::inherit());
+    command
+}
+
 /// Runs a check and writes tests/reports/EXAMPLE.md, whatever came out; fails if the check did.
 pub fn run(root: &Path, check: &Check) -> Result<()> {
-    let cargo = |arguments: &[&str]| {
-        let mut command = Command::new("cargo");
-        command.args(arguments).args(["--quiet", "--release"]);
-        command.args(["-p", "weir-server", "--example", check.example]);
-        command.current_dir(root).stderr(Stdio::inherit());
-        command
-    };
-    let built = cargo(&["build", "--bin", "weir"]).status()?;
+    const PACKAGE: &str = "weir-server";
+    let mut build = cargo(root, "build", PACKAGE, check.example);
+    let built = build.args(["--bin", "weir"]).status()?;
     ensure!(built.success(), "it does not build");
-    let output = cargo(&["run"]).output()?;
+    let output = output(root, PACKAGE, check.example)?;
     let table = String::from_utf8(output.stdout)?;
     print!("{table}");
     ensure!(table.lines().count() > 2, "it did not come to an end");

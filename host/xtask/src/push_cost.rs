@@ -2,11 +2,11 @@
 //!
 //! It is measured by an example of the plugin host's crate, since it needs that crate and a parser; here it is run.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use crate::report;
+use crate::{example, report};
 
 /// Runs it and writes tests/reports/push_cost.md.
 pub fn run(root: &Path) -> Result<()> {
@@ -28,13 +28,8 @@ pub fn run(root: &Path) -> Result<()> {
 }
 
 /// The table that an example of the plugin host's crate prints.
-fn measure(root: &Path, example: &str) -> Result<String> {
-    let output = Command::new("cargo")
-        .args(["run", "--quiet", "--release"])
-        .args(["-p", "weir-plugin-host", "--example", example])
-        .current_dir(root)
-        .stderr(std::process::Stdio::inherit())
-        .output()?;
+fn measure(root: &Path, name: &str) -> Result<String> {
+    let output = example::output(root, "weir-plugin-host", name)?;
     ensure!(output.status.success(), "the measurement failed");
     let table = String::from_utf8(output.stdout)?;
     print!("{table}");

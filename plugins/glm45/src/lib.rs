@@ -15,7 +15,7 @@
 
 extern crate alloc;
 
-use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use weir_plugin_sdk::{
     Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment, Tool,
@@ -91,12 +91,7 @@ fn start(name: &str, _: bool) -> Segment {
 
 /// The line break that the older models write between tags and the newer ones do not.
 fn line_break() -> Segment {
-    Segment::Repeat {
-        segment: Box::new(Segment::literal("\n")),
-        separator: None,
-        min: 0,
-        max: Some(1),
-    }
+    Segment::literal("\n").optional()
 }
 
 /// One choice's parsing.

@@ -153,22 +153,26 @@ impl PluginWiring {
         })
     }
 
-    /// What can be said before the model is known: whether sources and names are usable.
+    /// Reads every source anew. What is wrong with them, or with the names, is said here, before a model is known.
     ///
     /// # Errors
-    /// Whatever the user got wrong.
-    pub fn check(&self) -> Result<(), WiringError> {
-        let registry = registry_on(&self.host, &self.sources)?;
-        Chain::named(&registry, &self.selection).map(drop)
-    }
-
-    /// Reads every source anew and chooses the plugins for a model.
-    ///
-    /// # Errors
-    /// A source that cannot be used, a plugin of the user's that does not load, parsers that do not go together.
-    pub fn load(&self, model: &ModelFacts) -> Result<ActivePlugins, WiringError> {
+    /// A source that cannot be used, a plugin of the user's that does not load, names that do not go together.
+    pub fn read(&self) -> Result<Registry, WiringError> {
         let registry = registry_on(&self.host, &self.sources)?;
         registry.load_users()?;
+        Chain::named(&registry, &self.selection)?;
+        Ok(registry)
+    }
+
+    /// Chooses the plugins for a model from those that were read.
+    ///
+    /// # Errors
+    /// As [`Chain::named`], for the parsers that the model chooses too.
+    pub fn choose(
+        &self,
+        registry: Registry,
+        model: &ModelFacts,
+    ) -> Result<ActivePlugins, WiringError> {
         let mut chain = Chain::named(&registry, &self.selection)?;
         let template = model.template.as_deref();
         chain.complete_for_model(&registry, &self.selection, &model.name, template)?;
