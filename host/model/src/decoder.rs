@@ -1,82 +1,96 @@
-//! The one decoder: embedding, layers of attention and gated feed-forward with RMSNorm before each, and the head.
+//! The one decoder: embedding, layers of attention and feed-forward with RMSNorm before each, and the head.
 //!
 //! What differs between models is in [`ModelDescription`]. All rows' new tokens go through the matrices together;
 //! only attention looks at rows one by one. The decoder keeps no state between steps: KV lives in the slabs.
 
+mod feed_forward;
+mod grouped;
+mod latent;
+
 use std::sync::Arc;
 
-use candle_core::{
-    Device, IndexOp, Module, Tensor,
-    quantized::{QMatMul, QTensor},
-};
+use candle_core::{Device, Result, Tensor, quantized::QTensor};
 use weir_engine::Batch;
 
 use crate::{
-    attention::attend,
-    description::ModelDescription,
+    description::{Attention, LayerDescription, ModelDescription},
     error::ModelError,
     kv_slabs::{KvPages, KvSlabs},
+    names::{self, Place},
     rope::{Rope, RopeAngles},
-    weights::Weights,
+    weights::{Linear, Norm, Weights},
 };
+use feed_forward::FeedForwardWeights;
+use grouped::GroupedWeights;
+use latent::LatentWeights;
 
 /// A decoder with its weights.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     description: ModelDescription,
-    rope: Rope,
+    ropes: Vec<Rope>,
     embedding: Arc<QTensor>,
     layers: Vec<Layer>,
-    output_norm: Tensor,
-    output: QMatMul,
+    output_norm: Norm,
+    output: Linear,
     device: Device,
 }
 
 #[derive(Debug)]
 struct Layer {
-    attention_norm: Tensor,
-    query: QMatMul,
-    key: QMatMul,
-    value: QMatMul,
-    attention_output: QMatMul,
-    ffn_norm: Tensor,
-    gate: QMatMul,
-    up: QMatMul,
-    down: QMatMul,
+    attention_norm: Norm,
+    attention: AttentionWeights,
+    post_attention_norm: Option<Norm>,
+    feed_forward_norm: Norm,
+    feed_forward: FeedForwardWeights,
+    post_feed_forward_norm: Option<Norm>,
+}
+
+#[derive(Debug)]
+enum AttentionWeights {
+    Grouped(GroupedWeights),
+    Latent(LatentWeights),
 }
 
 /// What all layers of one step share.
 struct Step<'a> {
     batch: &'a Batch,
-    angles: RopeAngles,
+    ropes: &'a [Rope],
+    /// One for each of `ropes`.
+    angles: Vec<RopeAngles>,
     pages: Vec<KvPages>,
     slabs: &'a KvSlabs,
 }
 
 impl Decoder {
-    /// Loads every tensor the description asks for.
+    /// Loads every tensor the description asks for, for sequences of up to `max_model_len` tokens.
     pub(crate) fn load(
         description: ModelDescription,
+        max_model_len: usize,
         mut weights: Weights<'_>,
         device: &Device,
-    ) -> Result<Self, ModelError> {
+    ) -> std::result::Result<Self, ModelError> {
         let (vocab, hidden) = (description.vocab, description.hidden);
-        let embedding = Arc::new(weights.matrix("token_embd.weight", vocab, hidden)?);
-        let factors = weights.optional_vector("rope_freqs.weight", description.rope.dims / 2)?;
-        let layers = (0..description.layers)
+        let embedding = weights.embedding(vocab, hidden)?;
+        let layers = (0..description.layers.len())
             .map(|index| Layer::load(index, &description, &mut weights))
-            .collect::<Result<Vec<_>, _>>()?;
-        let output_norm = weights.vector("output_norm.weight", hidden)?;
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let (eps, offset) = (description.norm_eps, description.norm_offset);
+        let output_norm = weights.norm(Place::Model, names::OUTPUT_NORM, hidden, eps, offset)?;
         let output = if description.tied_embeddings {
             weights.multiplier(&embedding)?
         } else {
-            weights.linear("output.weight", vocab, hidden)?
+            weights.linear(Place::Model, names::OUTPUT, (vocab, hidden), false)?
         };
-        weights.finish(&description.architecture)?;
-        let rope = Rope::new(&description.rope, factors.as_deref());
+        weights.finish(&description)?;
+        let ropes = description
+            .ropes
+            .iter()
+            .map(|rope| Rope::new(rope, max_model_len))
+            .collect();
         Ok(Self {
             description,
-            rope,
+            ropes,
             embedding,
             layers,
             output_norm,
@@ -91,11 +105,7 @@ impl Decoder {
 
     /// Writes K and V of the batch's tokens into the slabs and returns the logits of the rows that want them,
     /// `(rows, vocab)`; None when no row does.
-    pub(crate) fn forward(
-        &self,
-        batch: &Batch,
-        slabs: &KvSlabs,
-    ) -> candle_core::Result<Option<Tensor>> {
+    pub(crate) fn forward(&self, batch: &Batch, slabs: &KvSlabs) -> Result<Option<Tensor>> {
         let positions: Vec<usize> = batch
             .rows
             .iter()
@@ -103,19 +113,26 @@ impl Decoder {
             .collect();
         let step = Step {
             batch,
-            angles: self.rope.angles(&positions, &self.device)?,
-            pages: batch
-                .rows
+            ropes: &self.ropes,
+            angles: self
+                .ropes
                 .iter()
-                .map(|row| slabs.pages(row, &self.device))
-                .collect::<candle_core::Result<_>>()?,
+                .map(|rope| rope.angles(&positions, &self.device))
+                .collect::<Result<_>>()?,
+            pages: batch.rows.iter().map(|row| slabs.pages(row)).collect(),
             slabs,
         };
         let tokens = Tensor::new(batch.tokens.as_slice(), &self.device)?;
-        let mut hidden = self.embedding.embedding(&tokens)?;
+        let mut hidden = scaled(
+            self.embedding.embedding(&tokens)?,
+            self.description.embedding_scale,
+        )?;
         for (index, layer) in self.layers.iter().enumerate() {
-            hidden = (&hidden + self.attention(layer, index, &hidden, &step)?)?;
-            hidden = (&hidden + self.feed_forward(layer, &hidden)?)?;
+            let residual_scale = self.description.residual_scale;
+            let added = layer.attend(index, &hidden, &step)?;
+            hidden = (&hidden + scaled(added, residual_scale)?)?;
+            let added = layer.feed_forward(&hidden)?;
+            hidden = (&hidden + scaled(added, residual_scale)?)?;
         }
         let wanted = last_tokens_of_wanting_rows(batch);
         if wanted.is_empty() {
@@ -123,64 +140,12 @@ impl Decoder {
         }
         // The head is the largest matrix of a small model: it sees only the tokens somebody samples from.
         let hidden = hidden.index_select(&Tensor::new(wanted.as_slice(), &self.device)?, 0)?;
-        self.output
-            .forward(&self.norm(&hidden, &self.output_norm)?)
-            .map(Some)
-    }
-
-    /// The attention half of a layer, before it is added to the residual stream.
-    fn attention(
-        &self,
-        layer: &Layer,
-        index: usize,
-        hidden: &Tensor,
-        step: &Step<'_>,
-    ) -> candle_core::Result<Tensor> {
-        let ModelDescription {
-            heads,
-            kv_heads,
-            head_dim,
-            ..
-        } = self.description;
-        let tokens = step.batch.tokens.len();
-        let normed = self.norm(hidden, &layer.attention_norm)?;
-        let query = layer
-            .query
-            .forward(&normed)?
-            .reshape((tokens, heads, head_dim))?;
-        let key = layer
-            .key
-            .forward(&normed)?
-            .reshape((tokens, kv_heads, head_dim))?;
-        let value = layer
-            .value
-            .forward(&normed)?
-            .reshape((tokens, kv_heads, head_dim))?;
-        let query = self.rope.turn(&query, &step.angles)?;
-        let key = self.rope.turn(&key, &step.angles)?;
-
-        let mut mixed = Vec::with_capacity(step.batch.rows.len());
-        let mut start = 0;
-        for (row, pages) in step.batch.rows.iter().zip(&step.pages) {
-            let range = start..start + row.len;
-            step.slabs
-                .write(index, row, &key.i(range.clone())?, &value.i(range.clone())?)?;
-            let (keys, values) = step.slabs.gather(index, pages)?;
-            mixed.push(attend(&query.i(range)?, &keys, &values)?);
-            start += row.len;
+        let logits = self.output.forward(&self.output_norm.forward(&hidden)?)?;
+        let logits = scaled(logits, self.description.logit_scale)?;
+        match self.description.logit_softcap.map(f64::from) {
+            Some(cap) => ((logits / cap)?.tanh()? * cap).map(Some),
+            None => Ok(Some(logits)),
         }
-        layer.attention_output.forward(&Tensor::cat(&mixed, 0)?)
-    }
-
-    /// The feed-forward half: down(silu(gate(x)) * up(x)), before it is added to the residual stream.
-    fn feed_forward(&self, layer: &Layer, hidden: &Tensor) -> candle_core::Result<Tensor> {
-        let normed = self.norm(hidden, &layer.ffn_norm)?;
-        let gated = (layer.gate.forward(&normed)?.silu()? * layer.up.forward(&normed)?)?;
-        layer.down.forward(&gated)
-    }
-
-    fn norm(&self, hidden: &Tensor, weight: &Tensor) -> candle_core::Result<Tensor> {
-        candle_nn::ops::rms_norm(hidden, weight, self.description.norm_eps)
     }
 }
 
@@ -189,27 +154,89 @@ impl Layer {
         index: usize,
         description: &ModelDescription,
         weights: &mut Weights<'_>,
-    ) -> Result<Self, ModelError> {
-        let ModelDescription {
-            hidden,
-            ffn,
-            heads,
-            kv_heads,
-            head_dim,
-            ..
-        } = *description;
-        let name = |part: &str| format!("blk.{index}.{part}.weight");
+    ) -> std::result::Result<Self, ModelError> {
+        let LayerDescription {
+            attention,
+            feed_forward,
+            post_norms,
+        } = &description.layers[index];
+        let place = Place::Layer(index);
+        let mut norm = |part| {
+            let ModelDescription {
+                hidden,
+                norm_eps,
+                norm_offset,
+                ..
+            } = *description;
+            weights.norm(place, part, hidden, norm_eps, norm_offset)
+        };
+        let attention_norm = norm(names::ATTENTION_NORM)?;
+        let (post_attention_norm, feed_forward_norm, post_feed_forward_norm) = if *post_norms {
+            (
+                Some(norm(names::POST_ATTENTION_NORM)?),
+                norm(names::PRE_FEED_FORWARD_NORM)?,
+                Some(norm(names::POST_FEED_FORWARD_NORM)?),
+            )
+        } else {
+            (None, norm(names::FEED_FORWARD_NORM)?, None)
+        };
+        let attention = match attention {
+            Attention::Grouped(grouped) => AttentionWeights::Grouped(GroupedWeights::load(
+                index,
+                grouped,
+                description,
+                weights,
+            )?),
+            Attention::Latent(latent) => AttentionWeights::Latent(LatentWeights::load(
+                index,
+                latent,
+                description.hidden,
+                weights,
+            )?),
+        };
+        let feed_forward =
+            FeedForwardWeights::load(index, feed_forward, description.hidden, weights)?;
         Ok(Self {
-            attention_norm: weights.vector(&name("attn_norm"), hidden)?,
-            query: weights.linear(&name("attn_q"), heads * head_dim, hidden)?,
-            key: weights.linear(&name("attn_k"), kv_heads * head_dim, hidden)?,
-            value: weights.linear(&name("attn_v"), kv_heads * head_dim, hidden)?,
-            attention_output: weights.linear(&name("attn_output"), hidden, heads * head_dim)?,
-            ffn_norm: weights.vector(&name("ffn_norm"), hidden)?,
-            gate: weights.linear(&name("ffn_gate"), ffn, hidden)?,
-            up: weights.linear(&name("ffn_up"), ffn, hidden)?,
-            down: weights.linear(&name("ffn_down"), hidden, ffn)?,
+            attention_norm,
+            attention,
+            post_attention_norm,
+            feed_forward_norm,
+            feed_forward,
+            post_feed_forward_norm,
         })
+    }
+
+    /// The attention half, before it is added to the residual stream.
+    fn attend(&self, index: usize, hidden: &Tensor, step: &Step<'_>) -> Result<Tensor> {
+        let normed = self.attention_norm.forward(hidden)?;
+        let attended = match &self.attention {
+            AttentionWeights::Grouped(weights) => weights.forward(index, &normed, step)?,
+            AttentionWeights::Latent(weights) => weights.forward(index, &normed, step)?,
+        };
+        normed_by(self.post_attention_norm.as_ref(), attended)
+    }
+
+    /// The feed-forward half, before it is added to the residual stream.
+    fn feed_forward(&self, hidden: &Tensor) -> Result<Tensor> {
+        let normed = self.feed_forward_norm.forward(hidden)?;
+        let fed = self.feed_forward.forward(&normed)?;
+        normed_by(self.post_feed_forward_norm.as_ref(), fed)
+    }
+}
+
+fn normed_by(norm: Option<&Norm>, hidden: Tensor) -> Result<Tensor> {
+    match norm {
+        Some(norm) => norm.forward(&hidden),
+        None => Ok(hidden),
+    }
+}
+
+/// `tensor * factor`, without a pass over it where the factor is 1.
+fn scaled(tensor: Tensor, factor: f32) -> Result<Tensor> {
+    if factor == 1.0 {
+        Ok(tensor)
+    } else {
+        tensor * f64::from(factor)
     }
 }
 

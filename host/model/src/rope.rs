@@ -3,18 +3,19 @@
 //! Angles are computed anew each step, in f64, for exactly the positions of the step: a few thousand sines are
 //! cheaper to compute than a table over the longest context is to keep.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{D, Device, Result, Tensor};
 
 use crate::description::{RopeDescription, RopeStyle};
 
-/// The angle each pair of a head turns by per position.
+/// One position embedding of a model.
 #[derive(Debug)]
 pub(crate) struct Rope {
     style: RopeStyle,
     frequencies: Vec<f64>,
+    magnitude: f64,
 }
 
-/// Cosines and sines of one step, both `(tokens, 1, dims / 2)`.
+/// Cosines and sines of one step, both `(tokens, 1, pairs)`.
 #[derive(Debug)]
 pub(crate) struct RopeAngles {
     cos: Tensor,
@@ -22,45 +23,48 @@ pub(crate) struct RopeAngles {
 }
 
 impl Rope {
-    /// `factors` divides the frequency of each pair (llama 3's long-context scaling); it holds `dims / 2` of them.
-    pub(crate) fn new(description: &RopeDescription, factors: Option<&[f32]>) -> Self {
-        let pairs = description.dims / 2;
-        let frequencies = (0..pairs)
-            .map(|pair| {
-                let exponent = -2.0 * pair as f64 / description.dims as f64;
-                let factor = factors.map_or(1.0, |factors| f64::from(factors[pair]));
-                f64::from(description.theta).powf(exponent)
-                    / f64::from(description.linear_factor)
-                    / factor
-            })
-            .collect();
+    /// For sequences of up to `max_model_len` tokens.
+    pub(crate) fn new(description: &RopeDescription, max_model_len: usize) -> Self {
         Self {
             style: description.style,
-            frequencies,
+            frequencies: description.frequencies_for(max_model_len).to_vec(),
+            magnitude: f64::from(description.magnitude),
         }
     }
 
     /// The angles of tokens at these positions.
     pub(crate) fn angles(&self, positions: &[usize], device: &Device) -> Result<RopeAngles> {
         let shape = (positions.len(), 1, self.frequencies.len());
-        let angles = || {
+        let table = |of: fn(f64) -> f64| {
             let frequencies = &self.frequencies;
-            positions
+            let angles = positions
                 .iter()
-                .flat_map(move |&position| frequencies.iter().map(move |f| position as f64 * f))
+                .flat_map(move |&position| frequencies.iter().map(move |f| position as f64 * f));
+            let values: Vec<f32> = angles
+                .map(|angle| (of(angle) * self.magnitude) as f32)
+                .collect();
+            Tensor::from_vec(values, shape, device)
         };
-        let cos = angles().map(|angle| angle.cos() as f32).collect::<Vec<_>>();
-        let sin = angles().map(|angle| angle.sin() as f32).collect::<Vec<_>>();
         Ok(RopeAngles {
-            cos: Tensor::from_vec(cos, shape, device)?,
-            sin: Tensor::from_vec(sin, shape, device)?,
+            cos: table(f64::cos)?,
+            sin: table(f64::sin)?,
         })
     }
 
-    /// Turns queries or keys `(tokens, heads, head_dim)`.
+    /// Turns queries or keys `(tokens, heads, head_dim)`; elements behind the last pair stay as they are.
     pub(crate) fn turn(&self, heads: &Tensor, angles: &RopeAngles) -> Result<Tensor> {
+        let (dims, head_dim) = (2 * self.frequencies.len(), heads.dim(D::Minus1)?);
+        if dims == head_dim {
+            return self.turn_all(heads, angles);
+        }
+        let turned = self.turn_all(&heads.narrow(D::Minus1, 0, dims)?, angles)?;
+        let rest = heads.narrow(D::Minus1, dims, head_dim - dims)?;
+        Tensor::cat(&[turned, rest], D::Minus1)
+    }
+
+    fn turn_all(&self, heads: &Tensor, angles: &RopeAngles) -> Result<Tensor> {
         // Tokens stand in the place of candle's batch, so that each has its own angles.
-        let heads = heads.unsqueeze(2)?;
+        let heads = heads.contiguous()?.unsqueeze(2)?;
         let turned = match self.style {
             RopeStyle::Interleaved => {
                 candle_nn::rotary_emb::rope_i(&heads, &angles.cos, &angles.sin)?

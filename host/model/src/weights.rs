@@ -1,142 +1,263 @@
-//! Tensors by name, with their shapes checked, and an account of which were taken.
+//! Tensors by part and place, with their shapes checked, and an account of which were taken.
 //!
-//! Invariant: after [`Weights::finish`] every tensor of the file is part of the decoder; one that nobody asked for
+//! Invariant: after [`Weights::finish`] every tensor of the files is part of the decoder; one that nobody asked for
 //! (a bias, an expert) is an error, because a decoder without it would be another model.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use candle_core::{
-    Device, Tensor,
+    Device, Module, Tensor,
     quantized::{GgmlDType, QMatMul, QTensor},
 };
 
-use crate::{error::ModelError, gguf::GgufFile};
+use crate::{
+    checkpoint::{Checkpoint, expert_name},
+    description::ModelDescription,
+    error::ModelError,
+    names::{self, Part, Place},
+};
 
 /// How far loading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadProgress {
     /// Bytes of tensors read so far.
     pub loaded_bytes: u64,
-    /// Bytes of all tensors in the file.
+    /// Bytes of all tensors in the files.
     pub total_bytes: u64,
 }
 
 /// Reads tensors one by one and reports progress after each.
 pub(crate) struct Weights<'a> {
-    gguf: &'a GgufFile,
+    checkpoint: &'a Checkpoint,
     device: &'a Device,
+    bytes: HashMap<&'a str, u64>,
     taken: HashSet<String>,
     loaded: LoadProgress,
     progress: &'a mut dyn FnMut(LoadProgress),
 }
 
+/// A matrix to multiply with, and what is added after.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    matrix: QMatMul,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// `(tokens, inputs)` to `(tokens, outputs)`.
+    pub(crate) fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
+        let output = self.matrix.forward(input)?;
+        match &self.bias {
+            Some(bias) => output.broadcast_add(bias),
+            None => Ok(output),
+        }
+    }
+}
+
+/// RMSNorm (arXiv 1910.07467) with its weights.
+#[derive(Debug)]
+pub(crate) struct Norm {
+    weight: Tensor,
+    eps: f32,
+}
+
+impl Norm {
+    /// Normalises the last dimension.
+    pub(crate) fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
+        candle_nn::ops::rms_norm(&input.contiguous()?, &self.weight, self.eps)
+    }
+}
+
 impl<'a> Weights<'a> {
     pub(crate) fn new(
-        gguf: &'a GgufFile,
+        checkpoint: &'a Checkpoint,
         device: &'a Device,
         progress: &'a mut dyn FnMut(LoadProgress),
     ) -> Self {
-        let total_bytes = gguf.tensors().map(|tensor| tensor.bytes).sum();
+        let bytes: HashMap<_, _> = checkpoint.tensors().into_iter().collect();
         let loaded = LoadProgress {
             loaded_bytes: 0,
-            total_bytes,
+            total_bytes: bytes.values().sum(),
         };
         progress(loaded);
         Self {
-            gguf,
+            checkpoint,
             device,
+            bytes,
             taken: HashSet::new(),
             loaded,
             progress,
         }
     }
 
-    /// A matrix of `rows` outputs by `columns` inputs, in the type it is stored in.
-    pub(crate) fn matrix(
-        &mut self,
-        name: &str,
-        rows: usize,
-        columns: usize,
-    ) -> Result<QTensor, ModelError> {
-        self.take(name, &[rows, columns])
+    /// The embedding: `(vocab, hidden)`, in the type it is stored in.
+    pub(crate) fn embedding(&mut self, vocab: usize, hidden: usize) -> Result<Arc<QTensor>, ModelError> {
+        let name = self.checkpoint.name(Place::Model, names::EMBEDDING, "weight");
+        self.take(&name, &[vocab, hidden]).map(Arc::new)
     }
 
-    /// A matrix to multiply with.
+    /// A matrix of `rows` outputs by `columns` inputs, with a bias or without.
     pub(crate) fn linear(
         &mut self,
-        name: &str,
-        rows: usize,
-        columns: usize,
-    ) -> Result<QMatMul, ModelError> {
-        let matrix = Arc::new(self.matrix(name, rows, columns)?);
-        self.multiplier(&matrix)
+        place: Place,
+        part: Part,
+        (rows, columns): (usize, usize),
+        bias: bool,
+    ) -> Result<Linear, ModelError> {
+        let name = self.checkpoint.name(place, part, "weight");
+        let matrix = Arc::new(self.take(&name, &[rows, columns])?);
+        let bias = if bias {
+            let name = self.checkpoint.name(place, part, "bias");
+            Some(self.take(&name, &[rows])?.dequantize(self.device)?)
+        } else {
+            None
+        };
+        Ok(Linear {
+            bias,
+            ..self.multiplier(&matrix)?
+        })
+    }
+
+    /// The matrices of all experts, each of `rows` outputs by `columns` inputs.
+    pub(crate) fn experts(
+        &mut self,
+        layer: usize,
+        part: Part,
+        count: usize,
+        (rows, columns): (usize, usize),
+    ) -> Result<Vec<Linear>, ModelError> {
+        match self.checkpoint {
+            Checkpoint::Gguf(file) => {
+                let name = names::in_gguf(Place::Layer(layer), part, "weight");
+                self.check_shape(&name, &[count, rows, columns])?;
+                let experts = (0..count)
+                    .map(|expert| {
+                        let matrix = file.read_part(&name, expert, self.device)?;
+                        self.multiplier(&Arc::new(matrix))
+                    })
+                    .collect::<Result<_, _>>()?;
+                self.count(name);
+                Ok(experts)
+            }
+            Checkpoint::Folder(folder) => (0..count)
+                .map(|expert| {
+                    let name = expert_name(folder, layer, expert, part);
+                    let matrix = self.take(&name, &[rows, columns])?;
+                    self.multiplier(&Arc::new(matrix))
+                })
+                .collect(),
+        }
     }
 
     /// Quantized types stay quantized where candle multiplies them with vector instructions; the others are widened to
-    /// f32, eight times the memory for some ten times the speed. Always through candle's quantized product, f32 too:
-    /// there a row's result does not depend on which rows are computed beside it, as it does in a general product.
-    pub(crate) fn multiplier(&self, matrix: &Arc<QTensor>) -> Result<QMatMul, ModelError> {
-        let slow = matches!(
+    /// f32, up to eight times the memory for some ten times the speed, and the half-width floats too, because their
+    /// product would round the activations. Always through candle's quantized product, f32 too: there a row's result
+    /// does not depend on which rows are computed beside it, as it does in a general product.
+    pub(crate) fn multiplier(&self, matrix: &Arc<QTensor>) -> Result<Linear, ModelError> {
+        let widened = matches!(
             matrix.dtype(),
-            GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1
+            GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 | GgmlDType::F16 | GgmlDType::BF16
         );
-        let matrix = if slow {
+        let matrix = if widened {
             let wide = matrix.dequantize(self.device)?;
             Arc::new(QTensor::quantize(&wide, GgmlDType::F32)?)
         } else {
             Arc::clone(matrix)
         };
-        Ok(QMatMul::QTensor(matrix))
+        Ok(Linear {
+            matrix: QMatMul::QTensor(matrix),
+            bias: None,
+        })
     }
 
-    /// A vector as f32.
-    pub(crate) fn vector(&mut self, name: &str, len: usize) -> Result<Tensor, ModelError> {
-        Ok(self.take(name, &[len])?.dequantize(self.device)?)
-    }
-
-    /// A vector that not every model has, on the host.
-    pub(crate) fn optional_vector(
+    /// An RMSNorm over `len` elements.
+    pub(crate) fn norm(
         &mut self,
-        name: &str,
+        place: Place,
+        part: Part,
         len: usize,
-    ) -> Result<Option<Vec<f32>>, ModelError> {
-        match self.gguf.tensor_shape(name) {
-            None => Ok(None),
-            Some(_) => Ok(Some(self.vector(name, len)?.to_vec1()?)),
-        }
+        eps: f32,
+        offset: f32,
+    ) -> Result<Norm, ModelError> {
+        let weight = self.dense(place, part, &[len])?;
+        Ok(Norm {
+            weight: (weight + f64::from(offset))?,
+            eps,
+        })
+    }
+
+    /// A tensor of any shape as f32.
+    pub(crate) fn dense(
+        &mut self,
+        place: Place,
+        part: Part,
+        shape: &[usize],
+    ) -> Result<Tensor, ModelError> {
+        let name = self.checkpoint.name(place, part, "weight");
+        Ok(self.take(&name, shape)?.dequantize(self.device)?)
+    }
+
+    /// A router's correction bias, on the host.
+    pub(crate) fn router_correction(
+        &mut self,
+        layer: usize,
+        experts: usize,
+    ) -> Result<Vec<f32>, ModelError> {
+        let name = self.checkpoint.router_correction_name(layer);
+        let bias = self.take(&name, &[experts])?.dequantize(self.device)?;
+        Ok(bias.to_vec1()?)
+    }
+
+    /// Whether the files hold a part's weights.
+    pub(crate) fn has(&self, place: Place, part: Part) -> bool {
+        let name = self.checkpoint.name(place, part, "weight");
+        self.checkpoint.tensor_shape(&name).is_some()
     }
 
     /// Checks that no tensor is left over.
-    pub(crate) fn finish(self, architecture: &str) -> Result<(), ModelError> {
+    pub(crate) fn finish(self, description: &ModelDescription) -> Result<(), ModelError> {
         let left = self
-            .gguf
-            .tensors()
-            .map(|tensor| tensor.name)
-            .filter(|name| !self.taken.contains(*name))
+            .bytes
+            .keys()
+            .filter(|name| !self.taken.contains(**name))
+            .filter(|name| !self.checkpoint.may_leave(name, description))
             .min();
         match left {
             None => Ok(()),
             Some(name) => Err(ModelError::UnexpectedTensor {
-                name: name.to_owned(),
-                architecture: architecture.to_owned(),
+                name: (*name).to_owned(),
+                architecture: description.architecture.clone(),
             }),
         }
     }
 
     fn take(&mut self, name: &str, expected: &[usize]) -> Result<QTensor, ModelError> {
-        if let Some(found) = self.gguf.tensor_shape(name)
-            && found != expected
-        {
-            return Err(ModelError::TensorShape {
+        self.check_shape(name, expected)?;
+        let tensor = self.checkpoint.read(name, self.device)?;
+        self.count(name.to_owned());
+        Ok(tensor)
+    }
+
+    fn check_shape(&self, name: &str, expected: &[usize]) -> Result<(), ModelError> {
+        match self.checkpoint.tensor_shape(name) {
+            None => Err(ModelError::MissingTensor {
+                name: name.to_owned(),
+            }),
+            Some(found) if found != expected => Err(ModelError::TensorShape {
                 name: name.to_owned(),
                 found: found.to_vec(),
                 expected: expected.to_vec(),
-            });
+            }),
+            Some(_) => Ok(()),
         }
-        let tensor = self.gguf.read_tensor(name, self.device)?;
-        self.taken.insert(name.to_owned());
-        self.loaded.loaded_bytes += tensor.storage_size_in_bytes() as u64;
+    }
+
+    fn count(&mut self, name: String) {
+        self.loaded.loaded_bytes += self.bytes.get(name.as_str()).copied().unwrap_or_default();
+        self.taken.insert(name);
         (self.progress)(self.loaded);
-        Ok(tensor)
     }
 }

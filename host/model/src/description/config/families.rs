@@ -1,0 +1,409 @@
+//! One function a family: which keys it has, their defaults, and what they mean.
+
+use super::{
+    keys::Keys,
+    rope::{self, RopeDefaults},
+};
+use crate::{
+    description::{
+        Activation, Attention, Experts, FeedForward, GatedNetwork, GroupScore, GroupedAttention,
+        LayerDescription, ModelDescription, RopeDescription, RopeStyle, Router, RouterScore,
+    },
+    error::ModelError,
+};
+
+pub(super) type Described = Result<ModelDescription, ModelError>;
+
+/// The base of families that do not have one of their own.
+const THETA: f64 = 10_000.0;
+
+/// Llama 1 to 3, SmolLM 1 and 2.
+pub(super) fn llama(keys: &Keys<'_>) -> Described {
+    // Written by one trainer; the interleaved kind never left it.
+    keys.only("rope_interleaved", keys.boolean_or("rope_interleaved", false)?, false)?;
+    let attention = biased(keys, grouped(keys, None)?)?;
+    let network = gated(keys)?;
+    uniform(keys, attention, network, THETA)
+}
+
+/// Mistral.
+pub(super) fn mistral(keys: &Keys<'_>) -> Described {
+    let attention = grouped(keys, None)?;
+    let mut description = uniform(keys, attention, gated(keys)?, THETA)?;
+    let window = keys.optional_size("sliding_window")?;
+    set_windows(keys, &mut description, window, |_| true)?;
+    Ok(description)
+}
+
+/// Qwen2 and 2.5.
+pub(super) fn qwen2(keys: &Keys<'_>) -> Described {
+    let attention = GroupedAttention {
+        qkv_bias: true,
+        ..grouped(keys, None)?
+    };
+    let mut description = uniform(keys, attention, gated(keys)?, THETA)?;
+    set_qwen_windows(keys, &mut description)?;
+    Ok(description)
+}
+
+/// Qwen3.
+pub(super) fn qwen3(keys: &Keys<'_>) -> Described {
+    let attention = GroupedAttention {
+        qk_norm: true,
+        ..biased(keys, grouped(keys, Some(128))?)?
+    };
+    let mut description = uniform(keys, attention, gated(keys)?, THETA)?;
+    set_qwen_windows(keys, &mut description)?;
+    Ok(description)
+}
+
+/// Qwen3 with experts in every layer, or in every so-manieth.
+pub(super) fn qwen3_moe(keys: &Keys<'_>) -> Described {
+    let attention = GroupedAttention {
+        qk_norm: true,
+        ..biased(keys, grouped(keys, None)?)?
+    };
+    let network = gated(keys)?;
+    let experts = Experts {
+        count: keys.size("num_experts")?,
+        used: keys.size("num_experts_per_tok")?,
+        inner: keys.size("moe_intermediate_size")?,
+        activation: network.activation,
+        shared_inner: None,
+        router: Router {
+            score: RouterScore::Softmax,
+            correction_bias: false,
+            groups: 1,
+            groups_used: 1,
+            group_score: GroupScore::Best,
+            normalise: keys.boolean_or("norm_topk_prob", false)?,
+            scale: 1.0,
+        },
+    };
+    let step = keys.size_or("decoder_sparse_step", 1)?;
+    let dense = keys.list("mlp_only_layers", serde_json::Value::as_u64)?;
+    let dense = dense.unwrap_or_default();
+    let mut description = uniform(keys, attention, network, THETA)?;
+    for (index, layer) in description.layers.iter_mut().enumerate() {
+        if (index + 1).is_multiple_of(step) && !dense.contains(&(index as u64)) {
+            layer.feed_forward = FeedForward::Experts(experts.clone());
+        }
+    }
+    let slides = keys.boolean_or("use_sliding_window", false)?;
+    let window = keys.optional_size("sliding_window")?.filter(|_| slides);
+    keys.value("max_window_layers");
+    set_windows(keys, &mut description, window, |_| true)?;
+    Ok(description)
+}
+
+/// Gemma 2: every other layer looks back only so far, the first one among them.
+pub(super) fn gemma2(keys: &Keys<'_>) -> Described {
+    let mut description = gemma(keys)?;
+    description.ropes = vec![rope::rope(keys, halves(256, keys, THETA)?)?];
+    let window = keys.size_or("sliding_window", 4096)?;
+    set_windows(keys, &mut description, Some(window), |index| {
+        index.is_multiple_of(2)
+    })?;
+    Ok(description)
+}
+
+/// Gemma 3: layers that look back only so far, with a rope of their own, and after five of them one that sees all.
+pub(super) fn gemma3(keys: &Keys<'_>) -> Described {
+    let mut description = gemma(keys)?;
+    description.ropes =
+        rope::global_and_local(keys, halves(256, keys, 1_000_000.0)?, THETA)?;
+    let window = keys.size_or("sliding_window", 4096)?;
+    let older = keys.optional_size("_sliding_window_pattern")?;
+    let period = keys.optional_size("sliding_window_pattern")?;
+    let period = period.or(older).unwrap_or(6);
+    set_windows(keys, &mut description, Some(window), |index| {
+        !(index + 1).is_multiple_of(period)
+    })?;
+    for layer in &mut description.layers {
+        if let Attention::Grouped(attention) = &mut layer.attention {
+            attention.qk_norm = true;
+            attention.rope = Some(usize::from(attention.window.is_some()));
+        }
+    }
+    Ok(description)
+}
+
+fn gemma(keys: &Keys<'_>) -> Described {
+    let heads = keys.size_or("num_attention_heads", 8)?;
+    let scale = keys.factor_or("query_pre_attn_scalar", 256.0)?;
+    let softcap = |name| Ok::<_, ModelError>(keys.optional_factor(name)?.map(|cap| cap as f32));
+    let attention = biased(
+        keys,
+        GroupedAttention {
+            kv_heads: keys.size_or("num_key_value_heads", 4)?,
+            scale: scale.sqrt().recip() as f32,
+            softcap: softcap("attn_logit_softcapping")?,
+            ..plain_attention(heads, keys.size_or("head_dim", 256)?)
+        },
+    )?;
+    keys.only(
+        "use_bidirectional_attention",
+        keys.boolean_or("use_bidirectional_attention", false)?,
+        false,
+    )?;
+    // Older files carry a second key that the family's class does not read.
+    keys.value("hidden_act");
+    let activation = activation(keys, "hidden_activation", "gelu_pytorch_tanh")?;
+    let network = GatedNetwork {
+        activation,
+        ..network(keys.size("intermediate_size")?)
+    };
+    let layer = LayerDescription {
+        post_norms: true,
+        ..layer(attention, network)
+    };
+    let hidden = keys.size("hidden_size")?;
+    Ok(ModelDescription {
+        vocab: keys.size_or("vocab_size", 262_208)?,
+        context_length: keys.size_or("max_position_embeddings", 131_072)?,
+        norm_offset: 1.0,
+        embedding_scale: (hidden as f32).sqrt(),
+        logit_softcap: softcap("final_logit_softcapping")?,
+        tied_embeddings: keys.boolean_or("tie_word_embeddings", true)?,
+        ..model(keys, vec![layer; layer_count(keys)?])?
+    })
+}
+
+/// Phi-3 and Phi-4-mini.
+pub(super) fn phi3(keys: &Keys<'_>) -> Described {
+    let attention = GroupedAttention {
+        fused_qkv: true,
+        ..biased(keys, grouped(keys, None)?)?
+    };
+    let network = GatedNetwork {
+        fused_gate_up: true,
+        ..gated(keys)?
+    };
+    let mut description = uniform(keys, attention, network, THETA)?;
+    description.norm_eps = keys.factor_or("rms_norm_eps", 1e-5)? as f32;
+    // Set beside the scaling too, whether or not there is one.
+    keys.value("original_max_position_embeddings");
+    let window = keys.optional_size("sliding_window")?;
+    set_windows(keys, &mut description, window, |_| true)?;
+    Ok(description)
+}
+
+/// Granite 3.
+pub(super) fn granite(keys: &Keys<'_>) -> Described {
+    let multiplier = |name| Ok::<_, ModelError>(keys.factor_or(name, 1.0)? as f32);
+    let mut attention = biased(keys, grouped(keys, None)?)?;
+    attention.scale = multiplier("attention_multiplier")?;
+    Ok(ModelDescription {
+        embedding_scale: multiplier("embedding_multiplier")?,
+        residual_scale: multiplier("residual_multiplier")?,
+        logit_scale: multiplier("logits_scaling")?.recip(),
+        ..uniform(keys, attention, gated(keys)?, THETA)?
+    })
+}
+
+/// SmolLM3: every fourth layer has no position embedding.
+pub(super) fn smollm3(keys: &Keys<'_>) -> Described {
+    let attention = biased(keys, grouped(keys, None)?)?;
+    let mut description = uniform(keys, attention, gated(keys)?, 2_000_000.0)?;
+    description.tied_embeddings = keys.boolean_or("tie_word_embeddings", true)?;
+    let period = keys.size_or("no_rope_layer_interval", 4)?;
+    let listed = keys.list("no_rope_layers", serde_json::Value::as_u64)?;
+    for (index, layer) in description.layers.iter_mut().enumerate() {
+        // The list says 1 where there is a rope.
+        let turns = match &listed {
+            Some(listed) => listed.get(index) != Some(&0),
+            None => !(index + 1).is_multiple_of(period),
+        };
+        if let Attention::Grouped(attention) = &mut layer.attention
+            && !turns
+        {
+            attention.rope = None;
+        }
+    }
+    let slides = keys.boolean_or("use_sliding_window", false)?;
+    let window = keys.optional_size("sliding_window")?.filter(|_| slides);
+    let turns: Vec<bool> = description
+        .layers
+        .iter()
+        .map(|layer| matches!(&layer.attention, Attention::Grouped(a) if a.rope.is_some()))
+        .collect();
+    set_windows(keys, &mut description, window, |index| !turns[index])?;
+    Ok(description)
+}
+
+/// Attention as most families have it; their own traits are set after.
+fn grouped(keys: &Keys<'_>, default_head_dim: Option<usize>) -> Result<GroupedAttention, ModelError> {
+    let hidden = keys.size("hidden_size")?;
+    let heads = keys.size("num_attention_heads")?;
+    let head_dim = match (keys.optional_size("head_dim")?, default_head_dim) {
+        (Some(head_dim), _) | (None, Some(head_dim)) => head_dim,
+        (None, None) if hidden.is_multiple_of(heads) => hidden / heads,
+        (None, None) => {
+            let reason = format!("{heads} heads do not divide {hidden} elements");
+            return Err(keys.unsupported("num_attention_heads", reason));
+        }
+    };
+    Ok(GroupedAttention {
+        kv_heads: keys.size_or("num_key_value_heads", heads)?,
+        ..plain_attention(heads, head_dim)
+    })
+}
+
+fn plain_attention(heads: usize, head_dim: usize) -> GroupedAttention {
+    GroupedAttention {
+        heads,
+        kv_heads: heads,
+        head_dim,
+        scale: (head_dim as f32).sqrt().recip(),
+        rope: Some(0),
+        window: None,
+        softcap: None,
+        qk_norm: false,
+        qkv_bias: false,
+        output_bias: false,
+        fused_qkv: false,
+    }
+}
+
+/// With biases on all four projections where the configuration says so.
+fn biased(keys: &Keys<'_>, attention: GroupedAttention) -> Result<GroupedAttention, ModelError> {
+    let bias = keys.boolean_or("attention_bias", false)?;
+    Ok(GroupedAttention {
+        qkv_bias: bias,
+        output_bias: bias,
+        ..attention
+    })
+}
+
+pub(super) fn gated(keys: &Keys<'_>) -> Result<GatedNetwork, ModelError> {
+    Ok(GatedNetwork {
+        activation: activation(keys, "hidden_act", "silu")?,
+        bias: keys.boolean_or("mlp_bias", false)?,
+        ..network(keys.size("intermediate_size")?)
+    })
+}
+
+fn network(inner: usize) -> GatedNetwork {
+    GatedNetwork {
+        inner,
+        activation: Activation::Silu,
+        bias: false,
+        fused_gate_up: false,
+    }
+}
+
+fn activation(keys: &Keys<'_>, name: &str, default: &'static str) -> Result<Activation, ModelError> {
+    match keys.string(name)?.unwrap_or(default) {
+        "silu" | "swish" => Ok(Activation::Silu),
+        "gelu" => Ok(Activation::Gelu),
+        "gelu_pytorch_tanh" | "gelu_new" => Ok(Activation::GeluTanh),
+        other => Err(keys.unsupported(name, format!("activation {other} is not supported"))),
+    }
+}
+
+fn layer(attention: GroupedAttention, network: GatedNetwork) -> LayerDescription {
+    LayerDescription {
+        attention: Attention::Grouped(attention),
+        feed_forward: FeedForward::Dense(network),
+        post_norms: false,
+    }
+}
+
+fn halves(head_dim: usize, keys: &Keys<'_>, theta: f64) -> Result<RopeDefaults, ModelError> {
+    Ok(RopeDefaults {
+        style: RopeStyle::Halves,
+        head_dim: keys.size_or("head_dim", head_dim)?,
+        theta,
+    })
+}
+
+/// A model whose layers are all alike, with one rope.
+fn uniform(
+    keys: &Keys<'_>,
+    attention: GroupedAttention,
+    network: GatedNetwork,
+    theta: f64,
+) -> Described {
+    let rope = rope::rope(keys, halves(attention.head_dim, keys, theta)?)?;
+    let layers = vec![layer(attention, network); layer_count(keys)?];
+    Ok(ModelDescription {
+        ropes: vec![rope],
+        ..model(keys, layers)?
+    })
+}
+
+/// How many layers there are: not more than tensors, whatever the file says.
+pub(super) fn layer_count(keys: &Keys<'_>) -> Result<usize, ModelError> {
+    let (layers, tensors) = (keys.size("num_hidden_layers")?, keys.folder().tensors().count());
+    if layers > tensors {
+        let reason = format!("{layers} layers, but the files hold {tensors} tensors");
+        return Err(keys.unsupported("num_hidden_layers", reason));
+    }
+    Ok(layers)
+}
+
+/// What stands around the layers; ropes and end tokens are set after.
+pub(super) fn model(keys: &Keys<'_>, layers: Vec<LayerDescription>) -> Described {
+    let gemma = keys.architecture().starts_with("gemma");
+    let required = |name| if gemma { keys.size_or(name, 1) } else { keys.size(name) };
+    Ok(ModelDescription {
+        architecture: keys.architecture().to_owned(),
+        name: None,
+        layers,
+        hidden: keys.size("hidden_size")?,
+        vocab: required("vocab_size")?,
+        context_length: required("max_position_embeddings")?,
+        norm_eps: keys.factor_or("rms_norm_eps", 1e-6)? as f32,
+        norm_offset: 0.0,
+        ropes: Vec::<RopeDescription>::new(),
+        embedding_scale: 1.0,
+        residual_scale: 1.0,
+        logit_scale: 1.0,
+        logit_softcap: None,
+        tied_embeddings: keys.boolean_or("tie_word_embeddings", false)?,
+        eos_token_ids: Vec::new(),
+    })
+}
+
+/// Windows for the layers that `layer_types` names, or else for those of the family's own pattern.
+fn set_windows(
+    keys: &Keys<'_>,
+    description: &mut ModelDescription,
+    window: Option<usize>,
+    slides: impl Fn(usize) -> bool,
+) -> Result<(), ModelError> {
+    let types = keys.list("layer_types", serde_json::Value::as_str)?;
+    for (index, layer) in description.layers.iter_mut().enumerate() {
+        let slides = match &types {
+            None => slides(index),
+            Some(types) => match types.get(index) {
+                Some(&"sliding_attention") => true,
+                Some(&"full_attention") => false,
+                Some(other) => {
+                    let reason = format!("layers of type {other} are not supported");
+                    return Err(keys.unsupported("layer_types", reason));
+                }
+                None => {
+                    let reason = format!("names {} layers only", types.len());
+                    return Err(keys.unsupported("layer_types", reason));
+                }
+            },
+        };
+        if let Attention::Grouped(attention) = &mut layer.attention
+            && slides
+        {
+            attention.window = window;
+        }
+    }
+    Ok(())
+}
+
+fn set_qwen_windows(
+    keys: &Keys<'_>,
+    description: &mut ModelDescription,
+) -> Result<(), ModelError> {
+    let slides = keys.boolean_or("use_sliding_window", false)?;
+    let window = keys.optional_size("sliding_window")?.filter(|_| slides);
+    let first = keys.optional_count("max_window_layers")?.unwrap_or(28);
+    set_windows(keys, description, window, |index| index >= first)
+}
