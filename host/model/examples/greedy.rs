@@ -6,7 +6,7 @@
 use std::{path::Path, time::Instant};
 
 use weir_engine::{Batch, BatchRow, ModelRunner, SequenceId};
-use weir_model::{CandleRunner, GgufFile, KvCapacity, RunnerOptions};
+use weir_model::{CandleRunner, Checkpoint, KvCapacity, RunnerOptions};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -24,7 +24,7 @@ fn main() -> Result<(), Failure> {
         block_size: BLOCK_SIZE,
         max_model_len: None,
     };
-    let mut runner = CandleRunner::load(&GgufFile::open(Path::new(&model))?, options, &mut |_| {})?;
+    let mut runner = CandleRunner::load(&Checkpoint::open(Path::new(&model))?, options, &mut |_| {})?;
     for file in arguments {
         let text = std::fs::read_to_string(&file)?;
         let prompt = text

@@ -47,10 +47,27 @@ pub enum ModelError {
         /// What it should be, with its article.
         expected: &'static str,
     },
+    /// A key of config.json that the model cannot do without.
+    #[error("config.json: {key} is missing")]
+    MissingConfig {
+        /// The key, after the objects it is in.
+        key: String,
+    },
+    /// A value in config.json that asks for something the decoder does not compute, or that contradicts another.
+    #[error("config.json: {key}: {reason}")]
+    UnsupportedConfig {
+        /// The key, after the objects it is in.
+        key: String,
+        /// What is not supported about its value.
+        reason: String,
+    },
+    /// Numbers of a model that cannot all be true.
+    #[error("the model contradicts itself: {0}")]
+    Contradiction(String),
     /// A model family that has no description yet.
     #[error("architecture {found} is not supported (supported: {supported})")]
     UnsupportedArchitecture {
-        /// `general.architecture` of the file.
+        /// `general.architecture` of a GGUF file, `model_type` of a folder.
         found: String,
         /// The supported ones, comma-separated.
         supported: String,
@@ -109,4 +126,15 @@ pub enum ModelError {
     /// A tensor operation failed while loading.
     #[error("loading failed: {0}")]
     Compute(#[from] candle_core::Error),
+}
+
+impl ModelError {
+    /// An architecture that is none of a table's.
+    pub(crate) fn unsupported_architecture<T>(found: &str, supported: &[(&str, T)]) -> Self {
+        let names: Vec<&str> = supported.iter().map(|(name, _)| *name).collect();
+        Self::UnsupportedArchitecture {
+            found: found.to_owned(),
+            supported: names.join(", "),
+        }
+    }
 }

@@ -1,25 +1,32 @@
-//! The model: GGUF loading and one decoder described by data, computed with candle.
+//! The model: GGUF files and checkpoint folders, one decoder described by data, computed with candle.
 //!
-//! [`CandleRunner`] implements [`weir_engine::ModelRunner`]: paged KV blocks, one ragged batch a step, logits only for
-//! the rows that want them. It is the reference that faster runners are measured against, so it prefers plain
-//! tensor operations to speed.
+//! [`Checkpoint`] opens a model's files and [`ModelDescription`] says what is in them; [`CandleRunner`] implements
+//! [`weir_engine::ModelRunner`]: paged KV blocks, one ragged batch a step, logits only for the rows that want them. It is
+//! the reference that faster runners are measured against, so it prefers plain tensor operations to speed.
 //! Invariant: whatever a file holds that the decoder does not compute is a one-line [`ModelError`] at load, never a
 //! wrong answer. Tokenizing, sampling and scheduling are elsewhere; [`GgufFile`] hands out the metadata they need.
 
 mod attention;
+mod checkpoint;
 mod data_file;
 mod decoder;
 mod description;
 mod error;
 mod gguf;
 mod kv_slabs;
+mod names;
 mod rope;
 mod runner;
 mod safetensors;
 mod tensor_entry;
 mod weights;
 
-pub use description::{ModelDescription, RopeDescription, RopeStyle};
+pub use checkpoint::Checkpoint;
+pub use description::{
+    Activation, Attention, Experts, FeedForward, GatedNetwork, GroupScore, GroupedAttention,
+    KvLayout, LatentAttention, LayerDescription, LongRope, ModelDescription, RopeDescription,
+    RopeStyle, Router, RouterScore,
+};
 pub use error::ModelError;
 pub use gguf::GgufFile;
 pub use runner::{CandleRunner, KvCapacity, RunnerOptions};

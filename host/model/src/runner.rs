@@ -7,10 +7,10 @@ use candle_core::Device;
 use weir_engine::{Batch, BatchRow, EngineError, Logits, ModelRunner, RunnerInfo};
 
 use crate::{
+    checkpoint::Checkpoint,
     decoder::Decoder,
     description::ModelDescription,
     error::ModelError,
-    gguf::GgufFile,
     kv_slabs::KvSlabs,
     weights::{LoadProgress, Weights},
 };
@@ -44,19 +44,20 @@ pub struct CandleRunner {
 }
 
 impl CandleRunner {
-    /// Loads the model of a GGUF file; `progress` hears of every tensor, first with nothing loaded.
+    /// Loads a model; `progress` hears of every tensor, first with nothing loaded.
     ///
     /// # Errors
-    /// Names what the file lacks or holds that is not supported, or the option that does not fit the model.
+    /// Names what the files lack or hold that is not supported, or the option that does not fit the model.
     pub fn load(
-        gguf: &GgufFile,
+        checkpoint: &Checkpoint,
         options: RunnerOptions,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Self, ModelError> {
         let device = Device::Cpu;
-        let description = ModelDescription::from_gguf(gguf)?;
+        let description = checkpoint.describe()?;
         let info = runner_info(&description, options)?;
-        let decoder = Decoder::load(description, Weights::new(gguf, &device, progress), &device)?;
+        let weights = Weights::new(checkpoint, &device, progress);
+        let decoder = Decoder::load(description, info.max_model_len, weights, &device)?;
         let slabs = KvSlabs::new(
             decoder.description(),
             info.num_blocks,
@@ -129,7 +130,7 @@ fn runner_info(
             usize::try_from(bytes / block_bytes as u64).unwrap_or(usize::MAX)
         }
     };
-    // Slots are numbered in u32, two halves a block.
+    // Planes are numbered in u32, two a block.
     if num_blocks == 0 || num_blocks > (u32::MAX / 2) as usize {
         let reason = format!("{num_blocks} KV blocks of {block_bytes} bytes are not possible");
         return Err(ModelError::InvalidOptions(reason));

@@ -3,7 +3,7 @@
 use crate::tiny_llama::{BLOCK_SIZE, TinyLlama, VOCAB, options};
 use candle_core::quantized::gguf_file::Value;
 use weir_engine::ModelRunner;
-use weir_model::{CandleRunner, GgufFile, KvCapacity, ModelError, RunnerOptions};
+use weir_model::{CandleRunner, Checkpoint, KvCapacity, ModelError, RunnerOptions};
 
 #[test]
 fn a_model_is_described_and_sized() {
@@ -122,10 +122,10 @@ fn metadata_that_is_not_supported_is_named() {
 fn files_that_are_no_gguf_or_are_cut_off_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    assert!(matches!(GgufFile::open(&path), Err(ModelError::Io { .. })));
+    assert!(matches!(Checkpoint::open(&path), Err(ModelError::Io { .. })));
     std::fs::write(&path, "<html>not found</html>").unwrap();
     assert!(matches!(
-        GgufFile::open(&path),
+        Checkpoint::open(&path),
         Err(ModelError::Gguf { .. })
     ));
 
@@ -133,7 +133,7 @@ fn files_that_are_no_gguf_or_are_cut_off_are_refused() {
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(file.metadata().unwrap().len() - 4096).unwrap();
     let error =
-        CandleRunner::load(&GgufFile::open(&path).unwrap(), options(), &mut |_| {}).unwrap_err();
+        CandleRunner::load(&Checkpoint::open(&path).unwrap(), options(), &mut |_| {}).unwrap_err();
     assert!(
         matches!(error, ModelError::UnreadableTensor { .. }),
         "{error}"
@@ -145,7 +145,7 @@ fn options_are_checked_and_honoured() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     TinyLlama::new().write(&path);
-    let gguf = GgufFile::open(&path).unwrap();
+    let gguf = Checkpoint::open(&path).unwrap();
     let load = |options| CandleRunner::load(&gguf, options, &mut |_| {});
 
     // Two layers of K and V, 4 tokens a block, 2 heads of 16 floats: 2,048 bytes a block.
@@ -185,7 +185,7 @@ fn progress_runs_from_nothing_to_everything() {
     TinyLlama::new().write(&path);
     let mut heard = Vec::new();
     CandleRunner::load(
-        &GgufFile::open(&path).unwrap(),
+        &Checkpoint::open(&path).unwrap(),
         options(),
         &mut |progress| heard.push(progress),
     )
@@ -220,7 +220,7 @@ fn metadata_reads_by_type() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     model.write(&path);
-    let gguf = GgufFile::open(&path).unwrap();
+    let gguf = Checkpoint::open(&path).unwrap();
     assert_eq!(
         gguf.strings("tokenizer.ggml.tokens").unwrap().unwrap(),
         ["a", "Ġb"]

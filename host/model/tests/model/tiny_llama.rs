@@ -9,7 +9,7 @@ use candle_core::{
     quantized::{GgmlDType, QTensor, gguf_file, gguf_file::Value},
 };
 use weir_engine::{Batch, BatchRow, ModelRunner, SequenceId};
-use weir_model::{CandleRunner, GgufFile, KvCapacity, ModelError, RunnerOptions};
+use weir_model::{CandleRunner, Checkpoint, KvCapacity, ModelError, RunnerOptions};
 
 pub const VOCAB: usize = 96;
 pub const BLOCK_SIZE: usize = 4;
@@ -121,7 +121,7 @@ impl TinyLlama {
             kv_capacity: KvCapacity::Blocks(blocks),
             ..options()
         };
-        CandleRunner::load(&GgufFile::open(&path)?, options, &mut |_| {})
+        CandleRunner::load(&Checkpoint::open(&path)?, options, &mut |_| {})
     }
 
     pub fn load_error(&self) -> String {
