@@ -317,20 +317,23 @@ MODELS = {
             routed_scaling_factor=1.5,
             topk_group=2,
             topk_method="group_limited_greedy",
-            rope_scaling={**DEEPSEEK_YARN, "mscale": 0.5, "mscale_all_dim": 1.5},
         ),
-        gguf=NO_GGUF,
     ),
     "deepseek-v3": TinyModel(deepseek_v3(), gguf=WHOLE_AND_SPLIT),
     "deepseek-v3-fp8": TinyModel(
         deepseek_v3(
-            hidden_size=144, num_hidden_layers=2, torch_dtype="bfloat16", quantization_config=FP8, intermediate_size=136
+            hidden_size=144,
+            intermediate_size=136,
+            num_hidden_layers=2,
+            quantization_config=FP8,
+            rope_scaling={**DEEPSEEK_YARN, "mscale": 0.5, "mscale_all_dim": 1.5},
+            torch_dtype="bfloat16",
         ),
         dtype="bfloat16",
         gguf=NO_GGUF,
     ),
     "phi3": TinyModel(phi3()),
-    "phi3-longrope-short": TinyModel(longrope(128, pairs=8)),
+    "phi3-longrope-short": TinyModel(longrope(512, pairs=8, max_position_embeddings=1024)),
     "phi3-longrope-long": TinyModel(longrope(16, pairs=8)),
     "phi4-mini": TinyModel(
         longrope(16, pairs=6, partial_rotary_factor=0.75, tie_word_embeddings=True)
