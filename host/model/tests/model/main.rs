@@ -6,5 +6,6 @@
 )]
 
 mod execution;
+mod golden;
 mod loading;
 mod tiny_llama;
