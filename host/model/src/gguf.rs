@@ -161,6 +161,12 @@ impl GgufFile {
             })
     }
 
+    /// TEMP
+    pub fn read_part(&self, name: &str, index: usize, device: &Device) -> Result<QTensor, ModelError> {
+        let all = self.read_tensor(name, device)?.dequantize(device)?;
+        Ok(QTensor::quantize(&all.get(index)?, candle_core::quantized::GgmlDType::F32)?)
+    }
+
     fn value<'a, T>(
         &'a self,
         key: &str,

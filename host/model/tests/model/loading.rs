@@ -3,7 +3,7 @@
 use crate::tiny_llama::{BLOCK_SIZE, TinyLlama, VOCAB, options};
 use candle_core::quantized::gguf_file::Value;
 use weir_engine::ModelRunner;
-use weir_model::{CandleRunner, Checkpoint, KvCapacity, ModelError, RunnerOptions};
+use weir_model::{CandleRunner, Checkpoint, GgufFile, KvCapacity, ModelError, RunnerOptions};
 
 #[test]
 fn a_model_is_described_and_sized() {
@@ -220,7 +220,7 @@ fn metadata_reads_by_type() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     model.write(&path);
-    let gguf = Checkpoint::open(&path).unwrap();
+    let gguf = GgufFile::open(&path).unwrap();
     assert_eq!(
         gguf.strings("tokenizer.ggml.tokens").unwrap().unwrap(),
         ["a", "Ġb"]

@@ -6,6 +6,7 @@
 )]
 
 mod execution;
+mod golden;
 mod loading;
 mod safetensors;
 mod safetensors_fixture;

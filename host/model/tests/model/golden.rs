@@ -1,0 +1,216 @@
+//! The decoder held to transformers: tiny checkpoints of every family, and the logits that library computes of them.
+//!
+//! tests/reference/tiny_models writes tests/tiny_models, a folder a model: its checkpoint as safetensors and as GGUF,
+//! and golden.json with rows of logits. Every file must give every row, however its prompts are cut and batched.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+use weir_engine::ModelRunner;
+use weir_model::{CandleRunner, Checkpoint, KvCapacity, ModelError, RunnerOptions};
+
+use crate::tiny_llama::{BLOCK_SIZE, Chunk, NUM_BLOCKS, batch, distance};
+
+/// Of a row's largest golden logit.
+const TOLERANCE: f32 = 1e-4;
+/// Longer than the prompts; phi3-longrope-short turns by its short factors up to 512 tokens.
+const MAX_MODEL_LEN: usize = 128;
+
+/// What today's loader takes and computes in f32.
+const LOADED: [&str; 4] = [
+    "llama/model.gguf",
+    "llama-linear-tied/model.gguf",
+    "llama-llama3-rope/model.gguf",
+    "mistral/model.gguf",
+];
+
+/// Tokens, and the golden logits by how many of the tokens are before them.
+struct Prompt {
+    tokens: Vec<u32>,
+    rows: BTreeMap<usize, Vec<f32>>,
+}
+
+#[test]
+fn whole_prompts_give_the_golden_logits() {
+    judge(|prompts| {
+        let alone = |index: usize, &end: &usize| {
+            let mut ends = vec![Vec::new(); prompts.len()];
+            ends[index] = vec![end];
+            ends
+        };
+        let each = prompts.iter().enumerate();
+        each.flat_map(|(index, prompt)| prompt.rows.keys().map(move |end| alone(index, end)))
+            .collect()
+    });
+}
+
+#[test]
+fn chunks_of_seven_give_the_golden_logits() {
+    judge(|prompts| each_alone(prompts, 7));
+}
+
+#[test]
+fn token_by_token_gives_the_golden_logits() {
+    judge(|prompts| each_alone(prompts, 1));
+}
+
+#[test]
+fn prompts_together_in_uneven_chunks_give_the_golden_logits() {
+    judge(|_| {
+        // A decode beside a prefill, both ways round, and chunks that end within a block.
+        let first = vec![6, 7, 21, 37, 48, 49, 64, 68, 69, 70];
+        vec![vec![first, vec![5, 9, 10, 11, 22, 23]]]
+    });
+}
+
+/// Each prompt by itself, in chunks of one length.
+fn each_alone(prompts: &[Prompt], length: usize) -> Vec<Vec<Vec<usize>>> {
+    let chunks = |index: usize| {
+        let mut ends = vec![Vec::new(); prompts.len()];
+        let tokens = prompts[index].tokens.len();
+        ends[index] = (length..tokens).step_by(length).chain([tokens]).collect();
+        ends
+    };
+    (0..prompts.len()).map(chunks).collect()
+}
+
+/// Runs every checkpoint by the schedules that `cut` makes of its prompts and names all that miss the golden logits.
+///
+/// A schedule holds, for each prompt, where its chunks end; chunks at the same place of their lists are one batch.
+fn judge(cut: impl Fn(&[Prompt]) -> Vec<Vec<Vec<usize>>>) {
+    let mut failures = Vec::new();
+    for (name, path, prompts) in checkpoints() {
+        let outcome = match load(&path) {
+            Ok(mut runner) => cut(&prompts)
+                .iter()
+                .try_for_each(|ends| compare(&mut runner, &prompts, ends)),
+            Err(error) => Err(error.to_string()),
+        };
+        failures.extend(outcome.err().map(|error| format!("{name}: {error}")));
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+fn load(path: &Path) -> Result<CandleRunner, ModelError> {
+    let options = RunnerOptions {
+        kv_capacity: KvCapacity::Blocks(NUM_BLOCKS),
+        block_size: BLOCK_SIZE,
+        max_model_len: Some(MAX_MODEL_LEN),
+    };
+    CandleRunner::load(&Checkpoint::open(path)?, options, &mut |_| {})
+}
+
+fn compare(
+    runner: &mut CandleRunner,
+    prompts: &[Prompt],
+    ends: &[Vec<usize>],
+) -> Result<(), String> {
+    let tables = scattered_tables(prompts);
+    let mut starts = vec![0; prompts.len()];
+    let mut compared = 0;
+    for step in 0..ends.iter().map(Vec::len).max().unwrap_or(0) {
+        let mut chunks = Vec::new();
+        let mut golden = Vec::new();
+        for (index, prompt) in prompts.iter().enumerate() {
+            let Some(&end) = ends[index].get(step) else {
+                continue;
+            };
+            golden.extend(prompt.rows.get(&end).map(|row| (end, row)));
+            chunks.push(Chunk {
+                sequence: index as u64,
+                context_len: starts[index],
+                tokens: &prompt.tokens[starts[index]..end],
+                block_table: &tables[index],
+                wants_logits: prompt.rows.contains_key(&end),
+            });
+            starts[index] = end;
+        }
+        let found = runner.execute(&batch(&chunks));
+        let mut found = found.map_err(|error| error.to_string())?;
+        for (row, (end, golden)) in found.rows_mut().zip(&golden) {
+            close(row, golden).map_err(|error| format!("behind {end} tokens: {error}"))?;
+        }
+        compared += golden.len();
+    }
+    assert!(compared > 0, "a schedule that compares nothing");
+    Ok(())
+}
+
+fn close(row: &[f32], golden: &[f32]) -> Result<(), String> {
+    if row.len() != golden.len() {
+        return Err(format!("{} logits, not {}", row.len(), golden.len()));
+    }
+    let largest = golden.iter().map(|logit| logit.abs()).fold(0.0, f32::max);
+    let off = distance(row, golden) / largest;
+    // A logit that is no number must not pass.
+    if row.iter().all(|logit| logit.is_finite()) && off <= TOLERANCE {
+        return Ok(());
+    }
+    Err(format!("off by {off:.1e} of the largest logit"))
+}
+
+/// Block tables that share the blocks, none beside the next.
+fn scattered_tables(prompts: &[Prompt]) -> Vec<Vec<u32>> {
+    let mut blocks = (0..NUM_BLOCKS).map(|index| ((index * 7 + 3) % NUM_BLOCKS) as u32);
+    let mut table = |prompt: &Prompt| {
+        let count = prompt.tokens.len().div_ceil(BLOCK_SIZE);
+        blocks.by_ref().take(count).collect()
+    };
+    prompts.iter().map(&mut table).collect()
+}
+
+/// Name, path and golden prompts of everything that can be loaded: each folder and each GGUF file in it.
+fn checkpoints() -> Vec<(String, PathBuf, Vec<Prompt>)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tiny_models");
+    let mut found = Vec::new();
+    for folder in entries(&root) {
+        let files = entries(&folder).into_iter();
+        let ggufs = files.filter(|file| file.extension().is_some_and(|kind| kind == "gguf"));
+        for path in ggufs.chain([folder.clone()]) {
+            let name = path.strip_prefix(&root).unwrap().display().to_string();
+            if LOADED.contains(&name.as_str()) {
+                found.push((name, path, golden_prompts(&folder)));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no checkpoint in {}", root.display());
+    found
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn golden_prompts(folder: &Path) -> Vec<Prompt> {
+    let text = std::fs::read_to_string(folder.join("golden.json")).unwrap();
+    let golden: Value = serde_json::from_str(&text).unwrap();
+    let prompts = golden["prompts"].as_array().unwrap().iter();
+    prompts.map(golden_prompt).collect()
+}
+
+fn golden_prompt(prompt: &Value) -> Prompt {
+    let numbers = |list: &Value| -> Vec<f64> {
+        let list = list.as_array().unwrap().iter();
+        list.map(|number| number.as_f64().unwrap()).collect()
+    };
+    let row = |row: &Value| {
+        let before = row["position"].as_u64().unwrap() as usize + 1;
+        let logits = numbers(&row["logits"]).into_iter();
+        (before, logits.map(|logit| logit as f32).collect())
+    };
+    Prompt {
+        tokens: numbers(&prompt["tokens"])
+            .into_iter()
+            .map(|token| token as u32)
+            .collect(),
+        rows: prompt["rows"].as_array().unwrap().iter().map(row).collect(),
+    }
+}
