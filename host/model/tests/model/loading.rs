@@ -3,7 +3,7 @@
 use crate::tiny_llama::{BLOCK_SIZE, TinyLlama, VOCAB, options};
 use candle_core::quantized::gguf_file::Value;
 use weir_engine::ModelRunner;
-use weir_model::{CandleRunner, Checkpoint, GgufFile, KvCapacity, ModelError, RunnerOptions};
+use weir_model::{Attention, CandleRunner, Checkpoint, GgufFile, KvCapacity, ModelError, RunnerOptions};
 
 #[test]
 fn a_model_is_described_and_sized() {
@@ -15,12 +15,11 @@ fn a_model_is_described_and_sized() {
     );
     assert_eq!(info.eos_token_ids, [2, 7]);
     let description = runner.description();
+    let Attention::Grouped(attention) = &description.layers[0].attention else {
+        panic!("{:?}", description.layers[0]);
+    };
     assert_eq!(
-        (
-            description.heads,
-            description.kv_heads,
-            description.head_dim
-        ),
+        (attention.heads, attention.kv_heads, attention.head_dim),
         (4, 2, 16)
     );
     assert!(description.tied_embeddings);
