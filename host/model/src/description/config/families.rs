@@ -91,6 +91,7 @@ pub(super) fn qwen3_moe(keys: &Keys<'_>) -> Described {
     }
     let slides = keys.boolean_or("use_sliding_window", false)?;
     let window = keys.optional_size("sliding_window")?.filter(|_| slides);
+    // Written by the family's class, but not read.
     keys.value("max_window_layers");
     set_windows(keys, &mut description, window, |_| true)?;
     Ok(description)
@@ -222,6 +223,8 @@ pub(super) fn smollm3(keys: &Keys<'_>) -> Described {
     }
     let slides = keys.boolean_or("use_sliding_window", false)?;
     let window = keys.optional_size("sliding_window")?.filter(|_| slides);
+    // Written by the family's class, but not read.
+    keys.value("max_window_layers");
     let turns: Vec<bool> = description
         .layers
         .iter()
