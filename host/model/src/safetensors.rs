@@ -277,9 +277,7 @@ impl SafetensorsFolder {
                 .get(name)
                 .map(|(held, _)| self.shards[*held].path());
             if held != Some(&self.path.join(shard)) {
-                return Err(
-                    file.refuse(format!("tensor {} is not in {shard}", name.escape_debug()))
-                );
+                return Err(file.refuse(format!("tensor {name} is not in {shard}")));
             }
         }
         Ok(())

@@ -6,7 +6,11 @@
 )]
 
 mod execution;
+mod gguf;
+mod gguf_fixture;
+mod gguf_hostile;
 mod loading;
 mod safetensors;
 mod safetensors_fixture;
+mod safetensors_hostile;
 mod tiny_llama;
