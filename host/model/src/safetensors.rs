@@ -46,6 +46,7 @@ pub struct SafetensorsFolder {
 
 /// `model.safetensors.index.json`.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with weight_map")]
 struct Index {
     /// Which file of the folder holds which tensor.
     weight_map: BTreeMap<String, String>,

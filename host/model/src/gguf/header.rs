@@ -237,7 +237,7 @@ impl Input<'_> {
         self.left = self
             .left
             .checked_sub(len)
-            .ok_or_else(|| format!("the header needs {len} bytes more, {} are left", self.left))?;
+            .ok_or_else(|| format!("needs {len} bytes more, {} are left", self.left))?;
         usize::try_from(len).map_err(|error| error.to_string())
     }
 

@@ -162,6 +162,7 @@ fn check(entry: Entry, start: u64, offset: u64, end: u64) -> Result<StoredTensor
 struct Header(Vec<(String, Entry)>);
 
 #[derive(Deserialize)]
+#[serde(expecting = "dtype, shape and data_offsets")]
 struct Entry {
     dtype: String,
     shape: Vec<usize>,
