@@ -23,103 +23,102 @@ fn with_shard() -> Folder {
     folder
 }
 
+/// Headers before eight bytes of data, and what is said of them.
+const DAMAGED_HEADERS: &[(&str, &str)] = &[
+    (
+        "[]",
+        "the header: invalid type: sequence, expected an object of tensors at line 1 column 0",
+    ),
+    (
+        "{",
+        "the header: EOF while parsing an object at line 1 column 1",
+    ),
+    (
+        r#"{"t": [["#,
+        "the header: tensor t: invalid type: sequence, expected a string at line 1 column 7",
+    ),
+    (
+        r#"{"t": 5}"#,
+        "the header: tensor t: invalid type: integer `5`, expected dtype, shape and data_offsets at line 1 column 7",
+    ),
+    (
+        r#"{"t": {"dtype": "F32", "shape": [2]}}"#,
+        "the header: tensor t: missing field `data_offsets` at line 1 column 36",
+    ),
+    (
+        r#"{"t": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 8]}}"#,
+        "the header: tensor t: invalid value: integer `-1`, expected usize at line 1 column 35",
+    ),
+    (
+        r#"{"t": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8, 8]}}"#,
+        "the header: tensor t: trailing characters at line 1 column 61",
+    ),
+    (
+        r#"{"t": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}"#,
+        "tensor t of type F32 and shape [2] cannot lie at bytes 0 to 4",
+    ),
+    (
+        r#"{"t": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}}"#,
+        "tensor t of type F32 and shape [2] cannot lie at bytes 8 to 0",
+    ),
+    (
+        r#"{"t": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}}"#,
+        "tensor t begins at byte 8, the tensor before it ends at 0",
+    ),
+    (
+        r#"{"t": {"dtype": "F32", "shape": [2], "data_offsets": [0, 18446744073709551615]}}"#,
+        "tensor t of type F32 and shape [2] cannot lie at bytes 0 to 18446744073709551615",
+    ),
+    (
+        r#"{"t": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}"#,
+        "tensor t ends at byte 16 of 8",
+    ),
+    (
+        r#"{"t": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}"#,
+        "4 bytes behind the last tensor",
+    ),
+    (
+        r#"{"t": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 8]}}"#,
+        "tensor t has shape [4294967296, 4294967296], more elements than can be counted",
+    ),
+    (
+        r#"{"t": {"dtype": "F32", "shape": [1, 1, 1, 1, 1, 1, 1, 1, 2], "data_offsets": [0, 8]}}"#,
+        "tensor t has 9 dimensions",
+    ),
+    (
+        r#"{"t": {"dtype": "F7\n", "shape": [2], "data_offsets": [0, 8]}}"#,
+        r#"tensor t is of the unknown type "F7\n""#,
+    ),
+    (
+        r#"{"t": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}, "u": {"dtype": "U8", "shape": [4], "data_offsets": [2, 6]}}"#,
+        "tensor u begins at byte 2, the tensor before it ends at 4",
+    ),
+    (
+        r#"{"t": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}, "u": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}"#,
+        "tensor u begins at byte 0, the tensor before it ends at 4",
+    ),
+    (
+        r#"{"t": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}, "t": {"dtype": "U8", "shape": [4], "data_offsets": [4, 8]}}"#,
+        "the header: tensor t is there twice at line 1 column 64",
+    ),
+    (
+        r#"{"t": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}, "u\n": {"dtype": "U8", "shape": [4], "data_offsets": [4, 8]}}"#,
+        r#"the header: holds a name with a control character, "u\n" at line 1 column 66"#,
+    ),
+    (
+        r#"{"__metadata__": {"format": "pt"}}"#,
+        "8 bytes behind the last tensor",
+    ),
+];
+
 #[test]
 fn damaged_headers_are_named() {
-    let entry = |body: &str| format!(r#"{{"t": {{{body}}}}}"#);
-    let f32_at = |shape: &str, offsets: &str| {
-        entry(&format!(
-            r#""dtype": "F32", "shape": {shape}, "data_offsets": {offsets}"#
-        ))
-    };
-    let two = |first: &str, second: &str| {
-        let tensor = |offsets: &str| {
-            format!(r#"{{"dtype": "U8", "shape": [4], "data_offsets": {offsets}}}"#)
-        };
-        format!(r#"{{"t": {}, "u": {}}}"#, tensor(first), tensor(second))
-    };
-    let fits = "of type F32 and shape [2] cannot lie at bytes";
-    let deep = format!(r#"{{"t": {}"#, "[".repeat(1000));
-    let deep_metadata = format!(r#"{{"__metadata__": {}"#, "[".repeat(100_000));
-    // Eight bytes of data follow each.
-    let cases = [
-        (
-            "[]",
-            "the header: invalid type: sequence, expected an object of tensors at line 1 column 0",
-        ),
-        (
-            "{",
-            "the header: EOF while parsing an object at line 1 column 1",
-        ),
-        (
-            &deep_metadata,
-            "the header: EOF while parsing a list at line 1 column 100017",
-        ),
-        (
-            &deep,
-            "the header: tensor t: invalid type: sequence, expected a string at line 1 column 7",
-        ),
-        (
-            r#"{"t": 5}"#,
-            "the header: tensor t: invalid type: integer `5`, expected dtype, shape and data_offsets at line 1 column 7",
-        ),
-        (
-            &entry(r#""dtype": "F32", "shape": [2]"#),
-            "the header: tensor t: missing field `data_offsets` at line 1 column 36",
-        ),
-        (
-            &f32_at("[-1]", "[0, 8]"),
-            "the header: tensor t: invalid value: integer `-1`, expected usize at line 1 column 35",
-        ),
-        (
-            &f32_at("[2]", "[0, 8, 8]"),
-            "the header: tensor t: trailing characters at line 1 column 61",
-        ),
-        (&f32_at("[2]", "[0, 4]"), &format!("tensor t {fits} 0 to 4")),
-        (&f32_at("[2]", "[8, 0]"), &format!("tensor t {fits} 8 to 0")),
-        (
-            &f32_at("[2]", "[8, 16]"),
-            "tensor t begins at byte 8, the tensor before it ends at 0",
-        ),
-        (
-            &f32_at("[2]", "[0, 18446744073709551615]"),
-            &format!("tensor t {fits} 0 to 18446744073709551615"),
-        ),
-        (&f32_at("[4]", "[0, 16]"), "tensor t ends at byte 16 of 8"),
-        (&f32_at("[1]", "[0, 4]"), "4 bytes behind the last tensor"),
-        (
-            &f32_at("[4294967296, 4294967296]", "[0, 8]"),
-            "tensor t has shape [4294967296, 4294967296], more elements than can be counted",
-        ),
-        (
-            &f32_at("[1, 1, 1, 1, 1, 1, 1, 1, 2]", "[0, 8]"),
-            "tensor t has 9 dimensions",
-        ),
-        (
-            &f32_at("[2]", "[0, 8]").replace("F32", "F7\\n"),
-            r#"tensor t is of the unknown type "F7\n""#,
-        ),
-        (
-            &two("[0, 4]", "[2, 6]"),
-            "tensor u begins at byte 2, the tensor before it ends at 4",
-        ),
-        (
-            &two("[0, 4]", "[0, 4]"),
-            "tensor u begins at byte 0, the tensor before it ends at 4",
-        ),
-        (
-            &two("[0, 4]", "[4, 8]").replace("\"u\"", "\"t\""),
-            "the header: tensor t is there twice at line 1 column 64",
-        ),
-        (
-            &two("[0, 4]", "[4, 8]").replace("\"u\"", "\"u\\n\""),
-            r#"the header: holds a name with a control character, "u\n" at line 1 column 66"#,
-        ),
-        (
-            r#"{"__metadata__": {"format": "pt"}}"#,
-            "8 bytes behind the last tensor",
-        ),
-    ];
-    for (header, expected) in cases {
+    let deep = format!(r#"{{"__metadata__": {}"#, "[".repeat(100_000));
+    let deep = (
+        deep.as_str(),
+        "the header: EOF while parsing a list at line 1 column 100017",
+    );
+    for (header, expected) in DAMAGED_HEADERS.iter().copied().chain([deep]) {
         let folder = Folder::new("{}");
         folder.write("model.safetensors", file(header, &[0; 8]));
         assert_eq!(error(&folder), format!("DIR/model.safetensors: {expected}"));
@@ -314,9 +313,10 @@ fn block_scales_that_do_not_fit_are_named() {
     }
 }
 
+const INDEX: &str = "DIR/model.safetensors.index.json";
+
 #[test]
-fn an_index_stays_in_its_folder_and_keeps_its_promises() {
-    const INDEX: &str = "DIR/model.safetensors.index.json";
+fn an_index_names_files_of_its_folder() {
     let outside = |name: &str| format!("{INDEX}: {name:?} is not the name of a file in the folder");
     let cases = [
         ("../x", outside("../x")),
@@ -326,7 +326,7 @@ fn an_index_stays_in_its_folder_and_keeps_its_promises() {
         ("./x", outside("./x")),
         ("..", outside("..")),
         ("", outside("")),
-        ("a\nb", outside("a\nb").replace("\\n", "\\n")),
+        ("a\nb", outside("a\nb")),
         (
             "model.safetensors.index.json",
             format!(
@@ -352,7 +352,10 @@ fn an_index_stays_in_its_folder_and_keeps_its_promises() {
         folder.index(&[("t", shard)]);
         assert_eq!(error(&folder), expected);
     }
+}
 
+#[test]
+fn an_index_that_breaks_its_promises_is_named() {
     let folder = Folder::new("{}");
     folder.shard("one", &[("t", "F32", &[1], vec![0; 4])]);
     folder.shard("two", &[("u", "F32", &[1], vec![0; 4])]);
