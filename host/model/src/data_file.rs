@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, BufReader},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -78,6 +78,11 @@ impl DataFile {
         }
     }
 
+    /// Reads on from where the last reader stopped; the first begins at the beginning.
+    pub(crate) fn reader(&self) -> BufReader<&File> {
+        BufReader::new(&self.file)
+    }
+
     /// The whole file as text, if it is no longer than `limit` bytes.
     pub(crate) fn read_text(&self, limit: u64) -> Result<String, ModelError> {
         if self.len > limit {
@@ -91,18 +96,37 @@ impl DataFile {
     }
 
     /// An error about this file.
-    pub(crate) fn refuse(&self, reason: impl Into<String>) -> ModelError {
+    pub(crate) fn refuse(&self, reason: impl AsRef<str>) -> ModelError {
         ModelError::File {
             path: self.path.clone(),
-            reason: reason.into(),
+            reason: one_line(reason.as_ref()),
         }
     }
 }
 
-/// Checks a name from a file: it is going to stand in one-line messages.
+/// Longest name of a key, tensor or file that is accepted, in bytes; real ones have about a hundred.
+const NAME_LIMIT: usize = 1024;
+
+/// Checks a name from a file: it is going to stand in messages of one line.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    if name.len() > NAME_LIMIT {
+        return Err(format!("holds a name of {} bytes", name.len()));
+    }
     if name.contains(char::is_control) {
-        return Err(format!("the name {name:?} holds a control character"));
+        return Err(format!("holds a name with a control character, {name:?}"));
     }
     Ok(())
+}
+
+/// Makes one line of bounded length of a message that quotes a file.
+pub(crate) fn one_line(message: &str) -> String {
+    let line = message.chars().flat_map(|char| {
+        let control = char.is_control();
+        let escaped = control.then(|| char.escape_default());
+        escaped
+            .into_iter()
+            .flatten()
+            .chain((!control).then_some(char))
+    });
+    line.take(2 * NAME_LIMIT).collect()
 }

@@ -46,6 +46,7 @@ pub struct SafetensorsFolder {
 
 /// `model.safetensors.index.json`.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with weight_map")]
 struct Index {
     /// Which file of the folder holds which tensor.
     weight_map: BTreeMap<String, String>,
@@ -277,9 +278,7 @@ impl SafetensorsFolder {
                 .get(name)
                 .map(|(held, _)| self.shards[*held].path());
             if held != Some(&self.path.join(shard)) {
-                return Err(
-                    file.refuse(format!("tensor {} is not in {shard}", name.escape_debug()))
-                );
+                return Err(file.refuse(format!("tensor {name} is not in {shard}")));
             }
         }
         Ok(())

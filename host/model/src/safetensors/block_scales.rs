@@ -36,10 +36,7 @@ impl BlockSize {
             return Err("quantization_config without quant_method is not supported".to_owned());
         };
         if method != "fp8" {
-            return Err(format!(
-                "quantization {} is not supported",
-                method.escape_debug()
-            ));
+            return Err(format!("quantization {method} is not supported"));
         }
         for (key, supported) in [("activation_scheme", "dynamic"), ("fmt", "e4m3")] {
             match quantization.get(key) {

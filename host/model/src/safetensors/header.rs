@@ -57,6 +57,9 @@ const ELEMENT_TYPES: &[ElementType] = &[
     element_type("U64", 64, None),
 ];
 
+/// The models we know have tensors of up to five dimensions.
+const DIMENSIONS_LIMIT: usize = 8;
+
 /// A tensor and where it lies.
 #[derive(Debug)]
 pub(super) struct StoredTensor {
@@ -119,6 +122,9 @@ fn check(entry: Entry, start: u64, offset: u64, end: u64) -> Result<StoredTensor
         .find(|known| known.name == entry.dtype)
         .ok_or_else(|| format!("is of the unknown type {:?}", entry.dtype))?;
     let shape = &entry.shape;
+    if shape.len() > DIMENSIONS_LIMIT {
+        return Err(format!("has {} dimensions", shape.len()));
+    }
     let bits = shape
         .iter()
         .try_fold(1u64, |product, &size| product.checked_mul(size as u64))
@@ -156,6 +162,7 @@ fn check(entry: Entry, start: u64, offset: u64, end: u64) -> Result<StoredTensor
 struct Header(Vec<(String, Entry)>);
 
 #[derive(Deserialize)]
+#[serde(expecting = "dtype, shape and data_offsets")]
 struct Entry {
     dtype: String,
     shape: Vec<usize>,

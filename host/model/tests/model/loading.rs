@@ -43,10 +43,10 @@ fn tensors_that_are_missing_or_misshapen_or_unknown_are_named() {
     );
 
     let mut unknown = TinyLlama::new();
-    unknown.vector("blk.0.attn_q.bias", 64);
+    unknown.vector("blk.0.attn_sinks.weight", 64);
     assert_eq!(
         unknown.load_error(),
-        "tensor blk.0.attn_q.bias is not supported in architecture llama"
+        "tensor blk.0.attn_sinks.weight is not supported in architecture llama"
     );
 }
 
@@ -56,7 +56,7 @@ fn metadata_that_is_not_supported_is_named() {
         (
             "general.architecture",
             Value::String("mamba".to_owned()),
-            "architecture mamba is not supported (supported: llama)",
+            "architecture mamba is not supported (supported: llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, deepseek2, phi3, granite, smollm3)",
         ),
         (
             "llama.rope.scaling.type",
@@ -131,12 +131,10 @@ fn files_that_are_no_gguf_or_are_cut_off_are_refused() {
     TinyLlama::new().write(&path);
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(file.metadata().unwrap().len() - 4096).unwrap();
-    let error =
-        CandleRunner::load(&Checkpoint::open(&path).unwrap(), options(), &mut |_| {}).unwrap_err();
-    assert!(
-        matches!(error, ModelError::UnreadableTensor { .. }),
-        "{error}"
-    );
+    assert!(matches!(
+        Checkpoint::open(&path),
+        Err(ModelError::Gguf { .. })
+    ));
 }
 
 #[test]

@@ -6,8 +6,12 @@
 )]
 
 mod execution;
+mod gguf;
+mod gguf_fixture;
+mod gguf_hostile;
 mod golden;
 mod loading;
 mod safetensors;
 mod safetensors_fixture;
+mod safetensors_hostile;
 mod tiny_llama;
