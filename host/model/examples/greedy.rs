@@ -24,7 +24,8 @@ fn main() -> Result<(), Failure> {
         block_size: BLOCK_SIZE,
         max_model_len: None,
     };
-    let mut runner = CandleRunner::load(&Checkpoint::open(Path::new(&model))?, options, &mut |_| {})?;
+    let mut runner =
+        CandleRunner::load(&Checkpoint::open(Path::new(&model))?, options, &mut |_| {})?;
     for file in arguments {
         let text = std::fs::read_to_string(&file)?;
         let prompt = text

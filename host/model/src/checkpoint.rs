@@ -28,7 +28,12 @@ pub enum Checkpoint {
 
 /// What the names of a folder's decoder tensors begin with: text models, then models that see too, in two spellings,
 /// then a decoder that was saved without its head.
-const PREFIXES: [&str; 4] = ["model.", "language_model.model.", "model.language_model.", ""];
+const PREFIXES: [&str; 4] = [
+    "model.",
+    "language_model.model.",
+    "model.language_model.",
+    "",
+];
 const HEADS: [&str; 2] = ["lm_head.weight", "language_model.lm_head.weight"];
 
 impl Checkpoint {
@@ -90,7 +95,10 @@ impl Checkpoint {
     /// Names and bytes of all tensors.
     pub(crate) fn tensors(&self) -> Vec<(&str, u64)> {
         match self {
-            Self::Gguf(file) => file.tensors().map(|entry| (entry.name, entry.bytes)).collect(),
+            Self::Gguf(file) => file
+                .tensors()
+                .map(|entry| (entry.name, entry.bytes))
+                .collect(),
             Self::Folder(folder) => folder
                 .tensors()
                 .map(|entry| (entry.name, entry.bytes))
@@ -114,11 +122,20 @@ impl Checkpoint {
     pub(crate) fn may_leave(&self, name: &str, description: &ModelDescription) -> bool {
         let Self::Folder(folder) = self else {
             // The description has read these.
-            return ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"]
-                .contains(&name);
+            return [
+                "rope_freqs.weight",
+                "rope_factors_long.weight",
+                "rope_factors_short.weight",
+            ]
+            .contains(&name);
         };
         let sees = folder.config().contains_key("vision_config");
-        let of_the_eye = ["vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."];
+        let of_the_eye = [
+            "vision_tower.",
+            "multi_modal_projector.",
+            "model.vision_tower.",
+            "model.multi_modal_projector.",
+        ];
         let of_a_later_layer = || {
             let rest = name.strip_prefix(prefix(folder))?.strip_prefix("layers.")?;
             let layer: usize = rest.split('.').next()?.parse().ok()?;
@@ -136,7 +153,11 @@ impl Checkpoint {
 fn prefix(folder: &SafetensorsFolder) -> &'static str {
     PREFIXES
         .into_iter()
-        .find(|prefix| folder.tensor_shape(&format!("{prefix}embed_tokens.weight")).is_some())
+        .find(|prefix| {
+            folder
+                .tensor_shape(&format!("{prefix}embed_tokens.weight"))
+                .is_some()
+        })
         .unwrap_or(PREFIXES[0])
 }
 

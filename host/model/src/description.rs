@@ -296,7 +296,9 @@ fn check(description: &ModelDescription) -> Result<(), String> {
     }
     for (index, layer) in description.layers.iter().enumerate() {
         let wrong = |what: String| Err(format!("layer {index} has {what}"));
-        if let Attention::Grouped(GroupedAttention { heads, kv_heads, .. }) = layer.attention
+        if let Attention::Grouped(GroupedAttention {
+            heads, kv_heads, ..
+        }) = layer.attention
             && !heads.is_multiple_of(kv_heads)
         {
             return wrong(format!("{heads} heads of queries over {kv_heads} of keys"));
@@ -311,7 +313,9 @@ fn check(description: &ModelDescription) -> Result<(), String> {
             continue;
         };
         let Router {
-            groups, groups_used, ..
+            groups,
+            groups_used,
+            ..
         } = *router;
         if used > count {
             return wrong(format!("{count} experts, of which a token visits {used}"));
@@ -322,7 +326,9 @@ fn check(description: &ModelDescription) -> Result<(), String> {
             ));
         }
         if count / groups * groups_used < *used {
-            return wrong(format!("too few experts in {groups_used} groups for {used}"));
+            return wrong(format!(
+                "too few experts in {groups_used} groups for {used}"
+            ));
         }
     }
     Ok(())

@@ -40,7 +40,9 @@ impl KvSlabs {
     /// Bytes of one block over all layers; saturates, because the metadata is not checked against tensors yet.
     pub(crate) fn bytes_per_block(description: &ModelDescription, block_size: usize) -> usize {
         layouts(description)
-            .fold(0, |sum: usize, layout| sum.saturating_add(layout.elements()))
+            .fold(0, |sum: usize, layout| {
+                sum.saturating_add(layout.elements())
+            })
             .saturating_mul(block_size)
             .saturating_mul(size_of::<f32>())
     }

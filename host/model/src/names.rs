@@ -38,7 +38,8 @@ pub(crate) const ATTENTION_OUTPUT: Part = part("attn_output", "self_attn.o_proj"
 pub(crate) const FEED_FORWARD_NORM: Part = part("ffn_norm", "post_attention_layernorm");
 
 // Where each half's result has a norm of its own, folders name the norms by their place.
-pub(crate) const POST_ATTENTION_NORM: Part = part("post_attention_norm", "post_attention_layernorm");
+pub(crate) const POST_ATTENTION_NORM: Part =
+    part("post_attention_norm", "post_attention_layernorm");
 pub(crate) const PRE_FEED_FORWARD_NORM: Part = part("ffn_norm", "pre_feedforward_layernorm");
 pub(crate) const POST_FEED_FORWARD_NORM: Part = part("post_ffw_norm", "post_feedforward_layernorm");
 

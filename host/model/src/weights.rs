@@ -94,8 +94,14 @@ impl<'a> Weights<'a> {
     }
 
     /// The embedding: `(vocab, hidden)`, in the type it is stored in.
-    pub(crate) fn embedding(&mut self, vocab: usize, hidden: usize) -> Result<Arc<QTensor>, ModelError> {
-        let name = self.checkpoint.name(Place::Model, names::EMBEDDING, "weight");
+    pub(crate) fn embedding(
+        &mut self,
+        vocab: usize,
+        hidden: usize,
+    ) -> Result<Arc<QTensor>, ModelError> {
+        let name = self
+            .checkpoint
+            .name(Place::Model, names::EMBEDDING, "weight");
         self.take(&name, &[vocab, hidden]).map(Arc::new)
     }
 

@@ -300,7 +300,6 @@ MODELS = {
     "gemma3": TinyModel(gemma3()),
     "gemma3-caps": TinyModel(
         gemma3(
-            attn_logit_softcapping=3.0,
             final_logit_softcapping=6.0,
             num_hidden_layers=4,
             query_pre_attn_scalar=9,

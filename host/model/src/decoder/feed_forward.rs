@@ -3,7 +3,9 @@
 use candle_core::{D, Result, Tensor};
 
 use crate::{
-    description::{Activation, Experts, FeedForward, GatedNetwork, GroupScore, Router, RouterScore},
+    description::{
+        Activation, Experts, FeedForward, GatedNetwork, GroupScore, Router, RouterScore,
+    },
     error::ModelError,
     names::{self, GatedParts, Place},
     weights::{Linear, Weights},

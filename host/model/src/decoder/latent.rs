@@ -118,7 +118,9 @@ impl LatentWeights {
         let query = query.narrow(D::Minus1, 0, nope_dim)?;
 
         let kept = self.into_latent.forward(normed)?.unsqueeze(1)?;
-        let latent = self.latent_norm.forward(&kept.narrow(D::Minus1, 0, kv_rank)?)?;
+        let latent = self
+            .latent_norm
+            .forward(&kept.narrow(D::Minus1, 0, kv_rank)?)?;
         let key = rope.turn(&kept.narrow(D::Minus1, kv_rank, rope_dim)?, angles)?;
         let kept = Tensor::cat(&[latent, key], D::Minus1)?;
 

@@ -84,7 +84,9 @@ fn end_tokens(
 ) -> Result<Vec<u32>, ModelError> {
     let key = "eos_token_id";
     let given = [
-        folder.generation_config().and_then(|config| config.get(key)),
+        folder
+            .generation_config()
+            .and_then(|config| config.get(key)),
         config.get(key),
         folder.config().get(key),
     ];

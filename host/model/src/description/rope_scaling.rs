@@ -64,8 +64,9 @@ impl Yarn {
     pub(super) fn apply(self, frequencies: &mut [f64], theta: f64) {
         let dims = 2.0 * frequencies.len() as f64;
         // The pair whose wave turns so often within the original context.
-        let pair_of =
-            |turns: f64| dims * (self.original_context / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln());
+        let pair_of = |turns: f64| {
+            dims * (self.original_context / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln())
+        };
         let (mut low, mut high) = (pair_of(self.beta_fast), pair_of(self.beta_slow));
         if self.truncate {
             (low, high) = (low.floor(), high.ceil());

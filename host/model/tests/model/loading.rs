@@ -3,7 +3,9 @@
 use crate::tiny_llama::{BLOCK_SIZE, TinyLlama, VOCAB, options};
 use candle_core::quantized::gguf_file::Value;
 use weir_engine::ModelRunner;
-use weir_model::{Attention, CandleRunner, Checkpoint, GgufFile, KvCapacity, ModelError, RunnerOptions};
+use weir_model::{
+    Attention, CandleRunner, Checkpoint, GgufFile, KvCapacity, ModelError, RunnerOptions,
+};
 
 #[test]
 fn a_model_is_described_and_sized() {
@@ -60,8 +62,8 @@ fn metadata_that_is_not_supported_is_named() {
         ),
         (
             "llama.rope.scaling.type",
-            Value::String("yarn".to_owned()),
-            "GGUF metadata llama.rope.scaling.type: rope scaling yarn is not supported",
+            Value::String("dynamic".to_owned()),
+            "GGUF metadata llama.rope.scaling.type: rope scaling dynamic is not supported",
         ),
         (
             "llama.rope.scaling.type",
@@ -70,8 +72,8 @@ fn metadata_that_is_not_supported_is_named() {
         ),
         (
             "llama.rope.dimension_count",
-            Value::U32(8),
-            "GGUF metadata llama.rope.dimension_count: turning 8 of 16 elements of a head is not supported",
+            Value::U32(7),
+            "GGUF metadata llama.rope.dimension_count: turning 7 of 16 elements of a head is not supported",
         ),
         (
             "llama.expert_count",
@@ -84,14 +86,14 @@ fn metadata_that_is_not_supported_is_named() {
             "GGUF metadata llama.attention.causal: only causal attention is supported",
         ),
         (
-            "llama.attention.sliding_window",
-            Value::U32(4096),
-            "GGUF metadata llama.attention.sliding_window: not supported, and ignoring it could change the answers",
+            "llama.attention.temperature_scale",
+            Value::F32(0.1),
+            "GGUF metadata llama.attention.temperature_scale: not supported, and ignoring it could change the answers",
         ),
         (
             "llama.attention.head_count_kv",
             Value::U32(3),
-            "GGUF metadata llama.attention.head_count_kv: 3 does not divide 4 heads",
+            "the model contradicts itself: layer 0 has 4 heads of queries over 3 of keys",
         ),
         (
             "llama.attention.head_count_kv",
@@ -121,7 +123,10 @@ fn metadata_that_is_not_supported_is_named() {
 fn files_that_are_no_gguf_or_are_cut_off_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    assert!(matches!(Checkpoint::open(&path), Err(ModelError::Io { .. })));
+    assert!(matches!(
+        Checkpoint::open(&path),
+        Err(ModelError::Io { .. })
+    ));
     std::fs::write(&path, "<html>not found</html>").unwrap();
     assert!(matches!(
         Checkpoint::open(&path),

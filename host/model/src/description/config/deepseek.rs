@@ -31,8 +31,16 @@ pub(super) fn deepseek_v2(keys: &Keys<'_>) -> Described {
         }
     };
     // The family's class leaves the sum as it is, whatever this says; no model says otherwise.
-    keys.only("norm_topk_prob", keys.boolean_or("norm_topk_prob", false)?, false)?;
-    keys.only("scoring_func", keys.string("scoring_func")?.unwrap_or("softmax"), "softmax")?;
+    keys.only(
+        "norm_topk_prob",
+        keys.boolean_or("norm_topk_prob", false)?,
+        false,
+    )?;
+    keys.only(
+        "scoring_func",
+        keys.string("scoring_func")?.unwrap_or("softmax"),
+        "softmax",
+    )?;
     let router = Router {
         score: RouterScore::Softmax,
         correction_bias: false,
@@ -47,8 +55,16 @@ pub(super) fn deepseek_v2(keys: &Keys<'_>) -> Described {
 
 /// DeepSeek V3, V3.1 and R1, Kimi K2: a sigmoid router with a correction bias, whose groups are judged by their best two.
 pub(super) fn deepseek_v3(keys: &Keys<'_>) -> Described {
-    keys.only("topk_method", keys.string("topk_method")?.unwrap_or("noaux_tc"), "noaux_tc")?;
-    keys.only("scoring_func", keys.string("scoring_func")?.unwrap_or("sigmoid"), "sigmoid")?;
+    keys.only(
+        "topk_method",
+        keys.string("topk_method")?.unwrap_or("noaux_tc"),
+        "noaux_tc",
+    )?;
+    keys.only(
+        "scoring_func",
+        keys.string("scoring_func")?.unwrap_or("sigmoid"),
+        "sigmoid",
+    )?;
     let router = Router {
         score: RouterScore::Sigmoid,
         correction_bias: true,

@@ -20,7 +20,11 @@ const THETA: f64 = 10_000.0;
 /// Llama 1 to 3, SmolLM 1 and 2.
 pub(super) fn llama(keys: &Keys<'_>) -> Described {
     // Written by one trainer; the interleaved kind never left it.
-    keys.only("rope_interleaved", keys.boolean_or("rope_interleaved", false)?, false)?;
+    keys.only(
+        "rope_interleaved",
+        keys.boolean_or("rope_interleaved", false)?,
+        false,
+    )?;
     let attention = biased(keys, grouped(keys, None)?)?;
     let network = gated(keys)?;
     uniform(keys, attention, network, THETA)
@@ -64,8 +68,13 @@ pub(super) fn qwen3_moe(keys: &Keys<'_>) -> Described {
         ..biased(keys, grouped(keys, None)?)?
     };
     let network = gated(keys)?;
+    let newer_name = keys.optional_size("num_local_experts")?;
+    let count = match newer_name {
+        Some(count) => count,
+        None => keys.size("num_experts")?,
+    };
     let experts = Experts {
-        count: keys.size("num_experts")?,
+        count,
         used: keys.size("num_experts_per_tok")?,
         inner: keys.size("moe_intermediate_size")?,
         activation: network.activation,
@@ -100,6 +109,12 @@ pub(super) fn qwen3_moe(keys: &Keys<'_>) -> Described {
 /// Gemma 2: every other layer looks back only so far, the first one among them.
 pub(super) fn gemma2(keys: &Keys<'_>) -> Described {
     let mut description = gemma(keys)?;
+    let softcap = keys.optional_factor("attn_logit_softcapping")?;
+    for layer in &mut description.layers {
+        if let Attention::Grouped(attention) = &mut layer.attention {
+            attention.softcap = softcap.map(|cap| cap as f32);
+        }
+    }
     description.ropes = vec![rope::rope(keys, halves(256, keys, THETA)?)?];
     let window = keys.size_or("sliding_window", 4096)?;
     set_windows(keys, &mut description, Some(window), |index| {
@@ -108,11 +123,11 @@ pub(super) fn gemma2(keys: &Keys<'_>) -> Described {
     Ok(description)
 }
 
-/// Gemma 3: layers that look back only so far, with a rope of their own, and after five of them one that sees all.
+/// Gemma 3: layers that look back only so far, with a rope of their own, and after five of them one that sees all. Its
+/// class knows a cap on scores and does not apply it, so a model that asks for one is refused with the unread keys.
 pub(super) fn gemma3(keys: &Keys<'_>) -> Described {
     let mut description = gemma(keys)?;
-    description.ropes =
-        rope::global_and_local(keys, halves(256, keys, 1_000_000.0)?, THETA)?;
+    description.ropes = rope::global_and_local(keys, halves(256, keys, 1_000_000.0)?, THETA)?;
     let window = keys.size_or("sliding_window", 4096)?;
     let older = keys.optional_size("_sliding_window_pattern")?;
     let period = keys.optional_size("sliding_window_pattern")?;
@@ -132,13 +147,11 @@ pub(super) fn gemma3(keys: &Keys<'_>) -> Described {
 fn gemma(keys: &Keys<'_>) -> Described {
     let heads = keys.size_or("num_attention_heads", 8)?;
     let scale = keys.factor_or("query_pre_attn_scalar", 256.0)?;
-    let softcap = |name| Ok::<_, ModelError>(keys.optional_factor(name)?.map(|cap| cap as f32));
     let attention = biased(
         keys,
         GroupedAttention {
             kv_heads: keys.size_or("num_key_value_heads", 4)?,
             scale: scale.sqrt().recip() as f32,
-            softcap: softcap("attn_logit_softcapping")?,
             ..plain_attention(heads, keys.size_or("head_dim", 256)?)
         },
     )?;
@@ -164,7 +177,9 @@ fn gemma(keys: &Keys<'_>) -> Described {
         context_length: keys.size_or("max_position_embeddings", 131_072)?,
         norm_offset: 1.0,
         embedding_scale: (hidden as f32).sqrt(),
-        logit_softcap: softcap("final_logit_softcapping")?,
+        logit_softcap: keys
+            .optional_factor("final_logit_softcapping")?
+            .map(|cap| cap as f32),
         tied_embeddings: keys.boolean_or("tie_word_embeddings", true)?,
         ..model(keys, vec![layer; layer_count(keys)?])?
     })
@@ -235,7 +250,10 @@ pub(super) fn smollm3(keys: &Keys<'_>) -> Described {
 }
 
 /// Attention as most families have it; their own traits are set after.
-fn grouped(keys: &Keys<'_>, default_head_dim: Option<usize>) -> Result<GroupedAttention, ModelError> {
+fn grouped(
+    keys: &Keys<'_>,
+    default_head_dim: Option<usize>,
+) -> Result<GroupedAttention, ModelError> {
     let hidden = keys.size("hidden_size")?;
     let heads = keys.size("num_attention_heads")?;
     let head_dim = match (keys.optional_size("head_dim")?, default_head_dim) {
@@ -295,7 +313,11 @@ fn network(inner: usize) -> GatedNetwork {
     }
 }
 
-fn activation(keys: &Keys<'_>, name: &str, default: &'static str) -> Result<Activation, ModelError> {
+fn activation(
+    keys: &Keys<'_>,
+    name: &str,
+    default: &'static str,
+) -> Result<Activation, ModelError> {
     match keys.string(name)?.unwrap_or(default) {
         "silu" | "swish" => Ok(Activation::Silu),
         "gelu" => Ok(Activation::Gelu),
@@ -337,7 +359,10 @@ fn uniform(
 
 /// How many layers there are: not more than tensors, whatever the file says.
 pub(super) fn layer_count(keys: &Keys<'_>) -> Result<usize, ModelError> {
-    let (layers, tensors) = (keys.size("num_hidden_layers")?, keys.folder().tensors().count());
+    let (layers, tensors) = (
+        keys.size("num_hidden_layers")?,
+        keys.folder().tensors().count(),
+    );
     if layers > tensors {
         let reason = format!("{layers} layers, but the files hold {tensors} tensors");
         return Err(keys.unsupported("num_hidden_layers", reason));
@@ -348,7 +373,13 @@ pub(super) fn layer_count(keys: &Keys<'_>) -> Result<usize, ModelError> {
 /// What stands around the layers; ropes and end tokens are set after.
 pub(super) fn model(keys: &Keys<'_>, layers: Vec<LayerDescription>) -> Described {
     let gemma = keys.architecture().starts_with("gemma");
-    let required = |name| if gemma { keys.size_or(name, 1) } else { keys.size(name) };
+    let required = |name| {
+        if gemma {
+            keys.size_or(name, 1)
+        } else {
+            keys.size(name)
+        }
+    };
     Ok(ModelDescription {
         architecture: keys.architecture().to_owned(),
         name: None,
@@ -401,10 +432,7 @@ fn set_windows(
     Ok(())
 }
 
-fn set_qwen_windows(
-    keys: &Keys<'_>,
-    description: &mut ModelDescription,
-) -> Result<(), ModelError> {
+fn set_qwen_windows(keys: &Keys<'_>, description: &mut ModelDescription) -> Result<(), ModelError> {
     let slides = keys.boolean_or("use_sliding_window", false)?;
     let window = keys.optional_size("sliding_window")?.filter(|_| slides);
     let first = keys.optional_count("max_window_layers")?.unwrap_or(28);

@@ -132,8 +132,7 @@ impl<'a> Keys<'a> {
     }
 
     pub(super) fn size(&self, name: &str) -> Result<usize, ModelError> {
-        self.optional_size(name)?
-            .ok_or_else(|| self.missing(name))
+        self.optional_size(name)?.ok_or_else(|| self.missing(name))
     }
 
     pub(super) fn size_or(&self, name: &str, default: usize) -> Result<usize, ModelError> {
@@ -173,7 +172,9 @@ impl<'a> Keys<'a> {
         match self.value(name) {
             None => Ok(default),
             Some(Value::Bool(value)) => Ok(*value),
-            Some(other) => Err(self.unsupported(name, format!("{other} is neither true nor false"))),
+            Some(other) => {
+                Err(self.unsupported(name, format!("{other} is neither true nor false")))
+            }
         }
     }
 
@@ -211,7 +212,10 @@ impl<'a> Keys<'a> {
         if value == computed {
             Ok(())
         } else {
-            Err(self.unsupported(name, format!("{value} is not supported, only {computed} is")))
+            Err(self.unsupported(
+                name,
+                format!("{value} is not supported, only {computed} is"),
+            ))
         }
     }
 

@@ -34,7 +34,12 @@ pub(super) fn rope(keys: &Keys<'_>, defaults: RopeDefaults) -> Result<RopeDescri
         Some(new) => Some(new),
         None => old,
     };
-    scaled(keys, parameters.as_ref(), RopeDefaults { theta, ..defaults }, partial)
+    scaled(
+        keys,
+        parameters.as_ref(),
+        RopeDefaults { theta, ..defaults },
+        partial,
+    )
 }
 
 /// A rope of the parameters in one object; without one it is not scaled.
@@ -82,7 +87,7 @@ pub(super) fn scaled(
 
 fn turning_dims(keys: &Keys<'_>, head_dim: usize, partial: f64) -> Result<usize, ModelError> {
     let dims = (head_dim as f64 * partial) as usize;
-    if head_dim > LARGEST_HEAD || dims > head_dim || dims == 0 || dims % 2 != 0 {
+    if head_dim > LARGEST_HEAD || dims > head_dim || dims == 0 || !dims.is_multiple_of(2) {
         let reason = format!("turning {dims} of {head_dim} elements of a head is not supported");
         return Err(keys.unsupported("partial_rotary_factor", reason));
     }

@@ -17,7 +17,9 @@ use crate::{
 pub(super) fn deepseek2(keys: &Keys<'_>) -> Described {
     let attention = Attention::Latent(latent(keys)?);
     let dense = network(keys.size("feed_forward_length")?, Activation::Silu);
-    let leading_dense = keys.optional_count("leading_dense_block_count")?.unwrap_or(0);
+    let leading_dense = keys
+        .optional_count("leading_dense_block_count")?
+        .unwrap_or(0);
     let experts = deepseek_experts(keys)?;
     let rope_dim = keys.size("rope.dimension_count")?;
     let mut rope = rope::rope(keys, RopeStyle::Interleaved, rope_dim)?;
@@ -64,7 +66,9 @@ fn latent(keys: &Keys<'_>) -> Result<LatentAttention, ModelError> {
     );
     Ok(LatentAttention {
         heads: keys.size("attention.head_count")?,
-        query_rank: keys.optional_count("attention.q_lora_rank")?.filter(|rank| *rank > 0),
+        query_rank: keys
+            .optional_count("attention.q_lora_rank")?
+            .filter(|rank| *rank > 0),
         kv_rank: keys.size("attention.kv_lora_rank")?,
         nope_dim,
         rope_dim,
@@ -125,4 +129,3 @@ fn deepseek_experts(keys: &Keys<'_>) -> Result<Option<Experts>, ModelError> {
         },
     }))
 }
-

@@ -29,7 +29,12 @@ pub(super) fn llama(keys: &Keys<'_>) -> Described {
     attention.output_bias = has_layer_tensor(keys, 0, "attn_output.bias");
     let mut network = gated(keys, Activation::Silu)?;
     network.bias = has_layer_tensor(keys, 0, "ffn_gate.bias");
-    uniform(keys, RopeStyle::Interleaved, attention, FeedForward::Dense(network))
+    uniform(
+        keys,
+        RopeStyle::Interleaved,
+        attention,
+        FeedForward::Dense(network),
+    )
 }
 
 /// Qwen2 and 2.5.
@@ -39,7 +44,12 @@ pub(super) fn qwen2(keys: &Keys<'_>) -> Described {
         ..grouped(keys)?
     };
     let network = gated(keys, Activation::Silu)?;
-    uniform(keys, RopeStyle::Halves, attention, FeedForward::Dense(network))
+    uniform(
+        keys,
+        RopeStyle::Halves,
+        attention,
+        FeedForward::Dense(network),
+    )
 }
 
 /// Qwen3.
@@ -51,7 +61,12 @@ pub(super) fn qwen3(keys: &Keys<'_>) -> Described {
         ..grouped(keys)?
     };
     let network = gated(keys, Activation::Silu)?;
-    uniform(keys, RopeStyle::Halves, attention, FeedForward::Dense(network))
+    uniform(
+        keys,
+        RopeStyle::Halves,
+        attention,
+        FeedForward::Dense(network),
+    )
 }
 
 /// Qwen3 with experts; a layer without a router has one network.
@@ -98,9 +113,11 @@ pub(super) fn gemma2(keys: &Keys<'_>) -> Described {
     // Of the sizes there are, the largest scales by the width that a head would have without key_length.
     let mut description = gemma(keys, 46)?;
     let window = keys.size("attention.sliding_window")?;
-    for layer in description.layers.iter_mut().step_by(2) {
+    let softcap = keys.optional_factor("attn_logit_softcapping")?;
+    for (index, layer) in description.layers.iter_mut().enumerate() {
         if let Attention::Grouped(attention) = &mut layer.attention {
-            attention.window = Some(window);
+            attention.softcap = softcap;
+            attention.window = index.is_multiple_of(2).then_some(window);
         }
     }
     Ok(description)
@@ -113,7 +130,9 @@ pub(super) fn gemma3(keys: &Keys<'_>) -> Described {
     let period = keys
         .optional_size("attention.sliding_window_pattern")?
         .unwrap_or(6);
-    let local_theta = keys.optional_factor("rope.freq_base_swa")?.unwrap_or(10_000.0);
+    let local_theta = keys
+        .optional_factor("rope.freq_base_swa")?
+        .unwrap_or(10_000.0);
     let global = &description.ropes[0];
     let local = rope::plain(global.style, local_theta, 2 * global.frequencies.len());
     description.ropes.push(local);
@@ -131,7 +150,6 @@ pub(super) fn gemma3(keys: &Keys<'_>) -> Described {
 
 fn gemma(keys: &Keys<'_>, layers_of_the_largest: usize) -> Described {
     let mut attention = grouped(keys)?;
-    attention.softcap = keys.optional_factor("attn_logit_softcapping")?;
     if keys.size("block_count")? == layers_of_the_largest {
         let width = keys.size("embedding_length")? / attention.heads;
         attention.scale = (width as f32).sqrt().recip();
@@ -163,7 +181,12 @@ pub(super) fn phi3(keys: &Keys<'_>) -> Described {
         fused_gate_up: true,
         ..gated(keys, Activation::Silu)?
     };
-    uniform(keys, RopeStyle::Halves, attention, FeedForward::Dense(network))
+    uniform(
+        keys,
+        RopeStyle::Halves,
+        attention,
+        FeedForward::Dense(network),
+    )
 }
 
 /// Granite 3.
@@ -221,9 +244,8 @@ fn grouped(keys: &Keys<'_>) -> Result<GroupedAttention, ModelError> {
     if let Some(length) = keys.optional_size("attention.value_length")?
         && length != head_dim
     {
-        let reason = format!(
-            "{length} elements a value head and {head_dim} a key head are not supported"
-        );
+        let reason =
+            format!("{length} elements a value head and {head_dim} a key head are not supported");
         return Err(keys.unsupported("attention.value_length", reason));
     }
     Ok(GroupedAttention {

@@ -64,7 +64,8 @@ impl<'a> Keys<'a> {
     pub(super) fn optional_count(&self, name: &'static str) -> Result<Option<usize>, ModelError> {
         let value = self.file.unsigned(&self.key(name))?;
         let count = value.map(|value| {
-            usize::try_from(value).map_err(|_| self.unsupported(name, format!("{value} is no size")))
+            usize::try_from(value)
+                .map_err(|_| self.unsupported(name, format!("{value} is no size")))
         });
         count.transpose()
     }
@@ -78,8 +79,7 @@ impl<'a> Keys<'a> {
     }
 
     pub(super) fn size(&self, name: &'static str) -> Result<usize, ModelError> {
-        self.optional_size(name)?
-            .ok_or_else(|| self.missing(name))
+        self.optional_size(name)?.ok_or_else(|| self.missing(name))
     }
 
     pub(super) fn optional_float(&self, name: &'static str) -> Result<Option<f32>, ModelError> {
