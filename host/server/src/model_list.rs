@@ -39,7 +39,10 @@ impl ModelLists {
         let row = |kind: &str, name: &str, source: &str| {
             [kind, name, source, "", "", ""].map(str::to_owned)
         };
-        let known = self.known.iter().map(|(name, source)| row("known", name, source));
+        let known = self
+            .known
+            .iter()
+            .map(|(name, source)| row("known", name, source));
         let cached = self.cached.iter().map(|model| {
             let [kind, name, source, ..] = row("cached", "", &model.source);
             let age = now.duration_since(model.fetched).unwrap_or_default();
@@ -50,7 +53,10 @@ impl ModelLists {
             .configured
             .iter()
             .map(|(names, source)| row("configured", &names.join(", "), source));
-        table(HEAD, &known.chain(cached).chain(configured).collect::<Vec<_>>())
+        table(
+            HEAD,
+            &known.chain(cached).chain(configured).collect::<Vec<_>>(),
+        )
     }
 
     /// The same for programs; `fetched` in seconds since 1970.
@@ -107,10 +113,18 @@ mod tests {
         let table = lists.to_table(fetched + Duration::from_secs(3 * 3600));
         let cells: Vec<Vec<&str>> = table
             .lines()
-            .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+            .map(|line| {
+                line.split("  ")
+                    .map(str::trim)
+                    .filter(|cell| !cell.is_empty())
+                    .collect()
+            })
             .collect();
         assert_eq!(cells[1], ["known", "smollm2", "pypi:x==1"]);
-        assert_eq!(cells[2], ["cached", "smollm2", "/c/m.gguf", "99 MB", "3 h ago"]);
+        assert_eq!(
+            cells[2],
+            ["cached", "smollm2", "/c/m.gguf", "99 MB", "3 h ago"]
+        );
         assert_eq!(cells[3], ["configured", "a, b", "m.gguf"]);
         let json = lists.to_json();
         assert_eq!(json["cached"][0]["fetched"], 1_000);

@@ -229,7 +229,10 @@ impl PluginWiring {
         for (model, plugins) in models.iter().zip(chosen) {
             model.slot.set(plugins);
         }
-        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self
+            .registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *registry, Arc::clone(&after));
         Ok((before, after))
     }

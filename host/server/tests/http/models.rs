@@ -64,7 +64,8 @@ async fn two_models_answer_by_name() {
         assert_eq!(ask(&server, model).await, (200, content.to_owned()));
         let lines = server.stream(json!({"model": model})).await;
         let chunks = chunks(&lines);
-        let said = |chunk: &Value| chunk["choices"][0]["delta"]["content"].as_str() == Some(content);
+        let said =
+            |chunk: &Value| chunk["choices"][0]["delta"]["content"].as_str() == Some(content);
         assert!(chunks.iter().any(said), "{lines:?}");
         let id = if content == "from a" { "a" } else { "b" };
         assert!(chunks.iter().all(|chunk| chunk["model"] == id), "{lines:?}");
@@ -101,7 +102,10 @@ async fn each_model_is_served_once_it_is_there() {
 #[tokio::test]
 async fn a_model_that_failed_says_why_and_the_other_answers() {
     let server = loading(vec![names(&["a"], false), names(&["b"], false)]);
-    server.state.models.fail(0, "tensor x is missing".to_owned());
+    server
+        .state
+        .models
+        .fail(0, "tensor x is missing".to_owned());
     serve(&server, 1, "b", "from b");
     for model in [None, Some("a")] {
         let (status, message) = ask(&server, model).await;
@@ -115,7 +119,10 @@ async fn a_model_that_failed_says_why_and_the_other_answers() {
     assert_eq!(server.get("/ready").await.0, 200);
     let (_, list) = server.get("/v1/models").await;
     assert_eq!(
-        (list["data"].as_array().map(Vec::len), &list["data"][0]["id"]),
+        (
+            list["data"].as_array().map(Vec::len),
+            &list["data"][0]["id"]
+        ),
         (Some(1), &json!("b"))
     );
     let (status, message) = ask(&server, Some("c")).await;

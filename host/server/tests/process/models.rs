@@ -95,7 +95,13 @@ fn without_any_model_the_process_ends() {
     let both = json!([{"name": "a", "model": "nowhere.gguf"}, {"name": "b", "model": broken}]);
     let ended = run(["-c", &config(&files, both, json!({}))]);
     let complaint = ended.complaint();
-    for part in ["none of the models", "`a`", "nowhere.gguf", "`b`", "broken.gguf"] {
+    for part in [
+        "none of the models",
+        "`a`",
+        "nowhere.gguf",
+        "`b`",
+        "broken.gguf",
+    ] {
         assert!(complaint.contains(part), "{complaint}");
     }
     let missing = json!([{"name": "a", "model": "x.gguf"}, {"name": "b", "model": "y.gguf"}]);
@@ -215,7 +221,14 @@ fn models_are_listed() {
         ended.stdout
     };
     let table = list(&[]);
-    for part in ["known", "smollm2", "some-model-1.0", "m.gguf", "1 MB", "a, b"] {
+    for part in [
+        "known",
+        "smollm2",
+        "some-model-1.0",
+        "m.gguf",
+        "1 MB",
+        "a, b",
+    ] {
         assert!(table.contains(part), "no `{part}` in: {table}");
     }
     let json: Value = serde_json::from_str(&list(&["--json"])).unwrap();
