@@ -68,7 +68,7 @@ pub(crate) fn plan(config: &Config) -> Result<Vec<PlannedModel>, NoModel> {
     let planned: Vec<_> = models.map(PlannedModel::new).collect();
     let reason = |model: &PlannedModel| {
         let error = model.source.as_ref().err()?;
-        Some((model.names.id().to_owned(), error.to_string()))
+        Some((model.names.id().to_owned(), first_line(error)))
     };
     match planned.iter().map(reason).collect() {
         Some(reasons) => Err(NoModel(reasons)),
@@ -97,9 +97,9 @@ pub(crate) async fn load_all(
             wiring::load_model(&planned.config, &planned.source?, &plugins)
         });
         let outcome = match loading.await {
-            Ok(loaded) => loaded.map_err(|error| error.to_string()),
+            Ok(loaded) => loaded.map_err(|error| first_line(&error)),
             // A panic is this model's failure too.
-            Err(panic) => Err(panic.to_string()),
+            Err(panic) => Err(first_line(&panic)),
         };
         match outcome {
             Ok(LoadedModel { model, engine }) => {
@@ -121,4 +121,10 @@ pub(crate) async fn load_all(
         true => Err(NoModel(failures)),
         false => Ok(()),
     }
+}
+
+/// A library's error may bring its backtrace along, which neither log nor client wants.
+fn first_line(error: &dyn fmt::Display) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
 }

@@ -146,11 +146,12 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     if !told_to_stop {
         signals.next().await;
     }
+    // In this order: whoever reads the line finds it true.
+    state.lifecycle.begin_drain();
     tracing::info!(
         running = state.lifecycle.active(),
         "draining: no new requests are taken"
     );
-    state.lifecycle.begin_drain();
     tokio::select! {
         () = state.lifecycle.idle() => {}
         () = tokio::time::sleep(Duration::from_secs_f64(config.drain_timeout)) => tracing::warn!("cutting off the requests that still run"),

@@ -1,7 +1,7 @@
 //! Several models in one server, from one configuration file: whose names are whose, what becomes of a broken one, and
 //! what a reload does to all.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use serde_json::{Value, json};
 
@@ -85,6 +85,37 @@ fn a_broken_model_does_not_take_the_others_down() {
     let (status, body) = server.chat("hi", json!({"model": "else"}));
     assert_eq!(status, 404);
     assert!(body.to_string().contains("served: good"), "{body}");
+}
+
+#[test]
+fn a_model_that_takes_its_time_keeps_neither_requests_nor_the_end() {
+    let files = Files::new();
+    // Reading it waits for a writer, who never comes.
+    let pipe = files.path().join("pipe.jsonl");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let models = json!([
+        {"name": "quick", "model": replay(&files, "a.jsonl", "hello")},
+        {"name": "slow", "model": format!("replay:{}", pipe.display())},
+    ]);
+    let mut server = start(&config(&files, models, json!({})), &[]);
+    assert_eq!(says(&server, json!("quick")), "hello");
+    let (status, body) = server.chat("hi", json!({"model": "slow"}));
+    assert_eq!(status, 503);
+    assert!(
+        body.to_string().contains("`slow` is still loading"),
+        "{body}"
+    );
+    server.hang_up();
+    server.logged("plugins reloaded because of SIGHUP");
+    assert_eq!(says(&server, json!("quick")), "hello");
+    server.terminate();
+    assert_eq!(server.ended().code(), Some(0));
 }
 
 #[test]
