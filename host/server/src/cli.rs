@@ -183,7 +183,7 @@ pub struct ParseFlags {
 /// The flags of `weir serve`. Every flag is also a key of the configuration file and, as `WEIR_KEY`, of the environment.
 #[derive(Debug, Clone, Default, Args, Serialize)]
 pub struct ServeFlags {
-    /// Configuration file: TOML, YAML or JSON
+    /// Configuration file: TOML, YAML or JSON; the only place for several models (`models`)
     #[arg(long, short = 'c', alias = "config-file", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
