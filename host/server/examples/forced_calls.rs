@@ -53,8 +53,7 @@ async fn main() -> Result<()> {
     };
     let source = Source::parse(&config.model)?;
     let plugins = PluginWiring::new(&config)?;
-    let LoadedModel { model, engine, .. } =
-        wiring::load_model(&config, &source, &plugins, plugins.read()?)?;
+    let LoadedModel { model, engine } = wiring::load_model(&config, &source, &plugins)?;
     let end = model
         .tokenizer
         .eot()

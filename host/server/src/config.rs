@@ -1,6 +1,7 @@
 //! Configuration: built-in defaults < file < `WEIR_*` environment < flags, merged by figment.
 //!
-//! A key nobody knows is named in a warning, not swallowed: a typo in a file must not go unseen.
+//! A key nobody knows is named in a warning, not swallowed: a typo in a file must not go unseen. A single model is a
+//! list of one: see [`Config::of_each_model`].
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +20,10 @@ use thiserror::Error;
 use weir_output::ToolCallStreaming;
 
 use crate::cli::ServeFlags;
+
+mod models;
+
+pub use models::ModelEntry;
 
 /// A configuration that cannot be used.
 #[derive(Debug, Error)]
@@ -44,6 +49,8 @@ pub enum ConfigError {
     reason = "each field is documented once, as the flag of its name in cli.rs"
 )]
 pub struct Config {
+    /// Several models; none is the single one that the other fields tell of.
+    pub models: Vec<ModelEntry>,
     pub model: String,
     #[serde(deserialize_with = "one_or_many")]
     pub served_model_name: Vec<String>,
@@ -87,6 +94,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            models: Vec::new(),
             model: crate::pull::DEFAULT_MODEL.to_owned(),
             served_model_name: Vec::new(),
             accept_any_model: false,
@@ -202,7 +210,7 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
 pub struct Loaded {
     /// The merged values.
     pub config: Config,
-    /// Where each value that is not a default comes from.
+    /// Where each value comes from; all of a list of models is from one source.
     pub sources: BTreeMap<String, String>,
     /// Keys nobody knows, with their source.
     pub unknown: Vec<String>,
@@ -224,7 +232,9 @@ pub fn load(flags: &ServeFlags) -> Result<Loaded, ConfigError> {
         .extract()
         .map_err(|error| ConfigError::Value(first_line(&error)))?;
     check_ranges(&config)?;
-    Ok(describe_sources(config, &figment))
+    let loaded = describe_sources(config, &figment);
+    models::check(&loaded)?;
+    Ok(loaded)
 }
 
 fn file_layer(path: &Path) -> Result<Figment, ConfigError> {
@@ -321,10 +331,14 @@ fn describe_sources(config: Config, figment: &Figment) -> Loaded {
     for key in merged.keys() {
         let source = figment
             .find_metadata(key)
-            .map_or_else(|| "default".to_owned(), describe_source);
-        if !known.contains_key(key) {
-            loaded.unknown.push(format!("{key} ({source})"));
-        }
+            .map_or_else(|| DEFAULT.to_owned(), describe_source);
+        let unknown = match key.as_str() {
+            "models" => models::unknown_keys(&merged),
+            key if known.contains_key(key) => Vec::new(),
+            key => vec![key.to_owned()],
+        };
+        let named = unknown.iter().map(|key| format!("{key} ({source})"));
+        loaded.unknown.extend(named);
         loaded.sources.insert(key.clone(), source);
     }
     loaded
@@ -335,11 +349,12 @@ fn describe_source(metadata: &Metadata) -> String {
         Some(figment::Source::File(path)) => path.display().to_string(),
         _ if metadata.name.contains("environment") => "environment".to_owned(),
         _ if metadata.name == FLAGS => FLAGS.to_owned(),
-        _ => "default".to_owned(),
+        _ => DEFAULT.to_owned(),
     }
 }
 
 const FLAGS: &str = "command line";
+const DEFAULT: &str = "default";
 
 /// The flags that were given, as figment's topmost layer.
 struct FlagLayer<'a>(&'a ServeFlags);

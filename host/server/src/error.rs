@@ -1,6 +1,7 @@
 //! Every error as the client sees it: the one place that knows HTTP statuses.
 //!
 //! Invariant: what went wrong inside (a trap, a path, a panic's words) goes to the log under an id; the client gets the id.
+//! The one exception is a model that could not be loaded: whoever asks for it is told why.
 
 use axum::{
     Json,
@@ -67,7 +68,7 @@ impl ApiError {
     }
 
     /// Another model than those served: 404.
-    pub fn model_not_found(name: &str, served: &[String]) -> Self {
+    pub fn model_not_found(name: &str, served: &[&str]) -> Self {
         let message = format!(
             "the model `{name}` is not served here; served: {}",
             served.join(", ")

@@ -3,14 +3,19 @@
 
 use std::{
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use weir_output::ToolCallStreaming;
 use weir_server::{
     cli::{self, Command, ParseFlags, PluginCommand, PluginFlags, ServeFlags},
-    config, parse, plugin_commands,
+    config,
+    model_list::ModelLists,
+    parse, plugin_commands,
     pull::{self, Source},
     serve, wiring,
 };
@@ -32,6 +37,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Serve(flags) => Ok(serve::run(&flags)?),
         Command::Parse(flags) => parse_lines(&flags),
         Command::Pull { model } => pull_model(&model),
+        Command::Models { config, json } => list_models(config, json),
         Command::Plugin { command, sources } => return plugin_command(&command, &sources),
         Command::Config(flags) => print_config(&flags),
         Command::Version => Ok(writeln!(
@@ -91,20 +97,52 @@ fn pull_model(model: &str) -> Result<()> {
     Ok(writeln!(io::stdout(), "{}", path.display())?)
 }
 
+fn list_models(config: Option<PathBuf>, json: bool) -> Result<()> {
+    let flags = |config| ServeFlags {
+        config: Some(config),
+        ..ServeFlags::default()
+    };
+    let loaded = config
+        .map(|config| config::load(&flags(config)))
+        .transpose()?;
+    let lists = ModelLists::gather(loaded.as_ref().map(|loaded| &loaded.config));
+    let text = match json {
+        true => format!("{:#}\n", lists.to_json()),
+        false => lists.to_table(SystemTime::now()),
+    };
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
 fn print_config(flags: &ServeFlags) -> Result<()> {
     let loaded = config::load(flags)?;
     let mut out = io::stdout().lock();
     let values = serde_json::to_value(&loaded.config).context("the configuration")?;
     for (key, value) in values.as_object().into_iter().flatten() {
-        let shown = match (key.as_str(), value.as_array()) {
-            ("api_key", Some(keys)) => format!("{} key(s), not shown", keys.len()),
-            _ => value.to_string(),
-        };
         let source = loaded.sources.get(key).map_or("default", String::as_str);
-        writeln!(out, "{key} = {shown}  # {source}")?;
+        for (key, shown) in shown(key, value) {
+            writeln!(out, "{key} = {shown}  # {source}")?;
+        }
     }
     for key in &loaded.unknown {
         writeln!(out, "# unknown: {key}")?;
     }
     Ok(())
+}
+
+/// A key as its lines: a list of models has one for each key that an entry gives, and keys of the API are not shown.
+fn shown(key: &str, value: &Value) -> Vec<(String, String)> {
+    match (key, value.as_array().map(Vec::as_slice)) {
+        ("api_key", Some(keys)) => {
+            vec![(key.to_owned(), format!("{} key(s), not shown", keys.len()))]
+        }
+        ("models", Some(models @ [_, ..])) => {
+            let keys = models.iter().enumerate().flat_map(|(index, model)| {
+                let given = model.as_object().into_iter().flatten();
+                let given = given.filter(|(_, value)| !value.is_null());
+                given.map(move |(key, value)| (format!("models[{index}].{key}"), value.to_string()))
+            });
+            keys.collect()
+        }
+        _ => vec![(key.to_owned(), value.to_string())],
+    }
 }

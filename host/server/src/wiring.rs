@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 use weir_engine::{Engine, EngineConfig, ModelRunner};
 use weir_model::{CandleRunner, GgufFile, KvCapacity, ModelError, RunnerOptions};
-use weir_plugin_host::{PluginHostError, Registry};
+use weir_plugin_host::PluginHostError;
 use weir_prompt::{ChatTemplate, GgufVocabulary, PromptError, Tokenizer};
 
 use crate::{
@@ -64,12 +64,20 @@ pub enum WiringError {
     /// Parsers that do not go together.
     #[error("{0}")]
     Parsers(String),
+    /// What is wrong is wrong for one model of several.
+    #[error("model `{model}`: {error}")]
+    OfModel {
+        /// Which.
+        model: String,
+        /// What.
+        error: Box<WiringError>,
+    },
     /// The engine's thread did not start.
     #[error("cannot start the engine thread: {0}")]
     Thread(std::io::Error),
 }
 
-/// Loads the model, fetching it first if need be, and starts its engine.
+/// Loads the model of a configuration that tells of one, fetching it first if need be, and starts its engine.
 ///
 /// # Errors
 /// Whatever stands in the way, in one line.
@@ -77,7 +85,6 @@ pub fn load_model(
     config: &Config,
     source: &Source,
     plugins: &PluginWiring,
-    registry: Registry,
 ) -> Result<LoadedModel, WiringError> {
     let parts = match source {
         Source::Gguf(path) => from_gguf(config, path)?,
@@ -96,7 +103,11 @@ pub fn load_model(
         template,
         special_tokens: parts.tokenizer.special_tokens(),
     };
-    let active = plugins.choose(registry, &facts)?;
+    let own_template = facts.template.as_deref();
+    let chat_template = own_template
+        .map(|source| ChatTemplate::new(source, facts.special_tokens.clone()))
+        .transpose()?
+        .map(Arc::new);
     let engine = Engine::new(
         parts.runner,
         EngineConfig {
@@ -107,24 +118,19 @@ pub fn load_model(
     );
     let max_model_len = engine.info().max_model_len;
     let handle = EngineThread::spawn(engine).map_err(WiringError::Thread)?;
-    let names = &config.served_model_name;
+    let id = config.served_model_name.first().unwrap_or(&facts.name);
     let mut model = ServedModel::new(
-        names.first().unwrap_or(&facts.name).clone(),
+        id.clone(),
         Arc::new(handle.clone()),
         Arc::new(parts.tokenizer),
         max_model_len,
     );
-    model.names.extend(names.iter().skip(1).cloned());
-    model.accept_any_name = config.accept_any_model;
-    let own_template = facts.template.as_deref();
-    model.chat_template = own_template
-        .map(|source| ChatTemplate::new(source, facts.special_tokens.clone()))
-        .transpose()?
-        .map(Arc::new);
-    if own_template.is_none() && active.tool_template.is_some() {
+    // Last: what reloads do for a model, they do for one that is served.
+    model.plugins = plugins.choose_for(config, facts)?;
+    if chat_template.is_none() && model.plugins.get().tool_template.is_some() {
         tracing::info!("the model has no chat template: the tool-call parser's is used");
     }
-    model.plugins.set(active);
+    model.chat_template = chat_template;
     model.defaults = SamplingDefaults {
         temperature: config.default_temperature,
         top_p: config.default_top_p,
@@ -134,7 +140,6 @@ pub fn load_model(
     Ok(LoadedModel {
         model,
         engine: handle,
-        facts,
     })
 }
 
@@ -144,8 +149,6 @@ pub struct LoadedModel {
     pub model: ServedModel,
     /// The thread it is computed on.
     pub engine: EngineHandle,
-    /// What its plugins were chosen by.
-    pub facts: ModelFacts,
 }
 
 /// What a source gives, whatever kind it is.

@@ -3,6 +3,8 @@
 use weir_output::Roles;
 use weir_plugin_host::{PluginKind, PluginState, PluginStatus, Registry};
 
+use crate::table::table;
+
 const HEAD: [&str; 8] = [
     "NAME", "ROLES", "VERSION", "CONTRACT", "SIZE", "SHA256", "SOURCE", "STATE",
 ];
@@ -16,21 +18,7 @@ pub(super) fn list(registry: &Registry) -> String {
         drop(registry.load(&plugin.name));
     }
     let rows: Vec<_> = registry.status().iter().map(row).collect();
-    let head = HEAD.map(str::to_owned);
-    let all = || std::iter::once(&head).chain(&rows);
-    let width = |column: usize| {
-        let widths = all().map(|row| row[column].chars().count());
-        widths.max().unwrap_or_default()
-    };
-    let widths: [usize; HEAD.len()] = std::array::from_fn(width);
-    let line = |row: &[String; HEAD.len()]| {
-        let cells = row.iter().zip(widths);
-        let line: String = cells
-            .map(|(cell, width)| format!("{cell:<width$}  "))
-            .collect();
-        format!("{}\n", line.trim_end())
-    };
-    all().map(line).collect()
+    table(HEAD, &rows)
 }
 
 fn row(plugin: &PluginStatus) -> [String; HEAD.len()] {

@@ -36,7 +36,7 @@ pub(super) async fn create(
     let model = state.model_named(request.model.as_deref())?;
     let (n, stream, include_usage) = (request.n, request.stream, request.include_usage);
     let ignored = std::mem::take(&mut request.ignored_fields);
-    let plan = plan_in_background(&state, request).await?;
+    let plan = plan_in_background(&state, model, request).await?;
     let tool_choice = plan.context.tool_choice.clone();
     let head = Head::new(model);
     let steps = generation::generate(model, vec![plan], n, deadline)?;
@@ -54,17 +54,19 @@ pub(super) async fn create(
 }
 
 /// Rendering and encoding a long prompt takes long enough to keep other requests waiting: not on an async worker.
-async fn plan_in_background(state: &Arc<AppState>, request: ChatRequest) -> Result<Plan, ApiError> {
-    let state = Arc::clone(state);
-    let planned = tokio::task::spawn_blocking(move || {
-        let streaming = match request.tool_call_streaming {
-            _ if !request.stream => ToolCallStreaming::Complete,
-            Some(weir_protocol::ToolCallStreaming::Complete) => ToolCallStreaming::Complete,
-            Some(weir_protocol::ToolCallStreaming::Incremental) => ToolCallStreaming::Incremental,
-            None => state.settings.tool_call_streaming,
-        };
-        plan(state.model()?, request, streaming)
-    });
+async fn plan_in_background(
+    state: &AppState,
+    model: &Arc<ServedModel>,
+    request: ChatRequest,
+) -> Result<Plan, ApiError> {
+    let streaming = match request.tool_call_streaming {
+        _ if !request.stream => ToolCallStreaming::Complete,
+        Some(weir_protocol::ToolCallStreaming::Complete) => ToolCallStreaming::Complete,
+        Some(weir_protocol::ToolCallStreaming::Incremental) => ToolCallStreaming::Incremental,
+        None => state.settings.tool_call_streaming,
+    };
+    let model = Arc::clone(model);
+    let planned = tokio::task::spawn_blocking(move || plan(&model, request, streaming));
     planned
         .await
         .unwrap_or_else(|error| Err(ApiError::internal(&error)))

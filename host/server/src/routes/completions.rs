@@ -39,7 +39,7 @@ pub(super) async fn create(
     let model = state.model_named(request.model.as_deref())?;
     let (n, stream, include_usage) = (request.n, request.stream, request.include_usage);
     let ignored = std::mem::take(&mut request.ignored_fields);
-    let prompts = plan_in_background(&state, request).await?;
+    let prompts = plan_in_background(model, request).await?;
     let (plans, echoes): (Vec<_>, Vec<_>) = prompts.into_iter().unzip();
     let answers = Answers {
         head: Head::new(model),
@@ -65,16 +65,15 @@ pub(super) async fn create(
 
 /// The plans, each with the text that its answers start with. Encoding is no work for an async worker.
 async fn plan_in_background(
-    state: &Arc<AppState>,
+    model: &Arc<ServedModel>,
     request: CompletionRequest,
 ) -> Result<Vec<(Plan, String)>, ApiError> {
-    let state = Arc::clone(state);
+    let model = Arc::clone(model);
     let planned = tokio::task::spawn_blocking(move || {
-        let model = state.model()?;
         request
             .prompts
             .into_iter()
-            .map(|prompt| plan(model, prompt, &request.sampling, request.echo))
+            .map(|prompt| plan(&model, prompt, &request.sampling, request.echo))
             .collect()
     });
     planned

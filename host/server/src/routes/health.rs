@@ -9,7 +9,7 @@ use crate::{error::ApiError, state::AppState};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The process answers; says nothing of the model.
+/// The process answers; says nothing of the models.
 pub(super) async fn health() -> Json<Value> {
     Json(json!({"status": "ok", "version": VERSION}))
 }
@@ -19,13 +19,10 @@ pub(super) async fn live() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// Requests are taken: 503 until the model is loaded and while the server drains.
+/// Requests are taken: 503 until all models are settled and one is served, and while the server drains.
 pub(super) async fn ready(State(state): State<Arc<AppState>>) -> Result<Json<Value>, ApiError> {
-    if state.is_ready() {
-        return Ok(Json(json!({"status": "ok"})));
-    }
-    state.model()?;
-    Err(ApiError::unavailable("the server is shutting down"))
+    state.check_ready()?;
+    Ok(Json(json!({"status": "ok"})))
 }
 
 /// The version.

@@ -13,16 +13,16 @@ use crate::{
     state::{AppState, ServedModel},
 };
 
-/// All names of the served model.
+/// All names of the models that are served.
 pub(super) async fn list(State(state): State<Arc<AppState>>) -> Result<Json<ModelList>, ApiError> {
-    let model = state.model()?;
-    Ok(Json(ModelList::new(
-        model
-            .names
-            .iter()
-            .map(|name| describe(model, name))
-            .collect(),
-    )))
+    let served = state.models.served();
+    let list: Vec<Model> = served
+        .flat_map(|(names, model)| names.iter().map(|name| describe(model, name)))
+        .collect();
+    if list.is_empty() {
+        state.models.ready()?;
+    }
+    Ok(Json(ModelList::new(list)))
 }
 
 /// One name; names may hold slashes.

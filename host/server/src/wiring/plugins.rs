@@ -3,7 +3,10 @@
 //! What the user named is checked before a model is fetched; what is left open is chosen by the model. All of it can be
 //! done again while the server runs.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
 
 use weir_output::{Configured, Parser, PostProcessor, Roles};
 use weir_plugin_host::{
@@ -13,7 +16,7 @@ use weir_prompt::{ChatTemplate, SpecialTokens};
 
 use super::WiringError;
 use crate::{
-    active_plugins::ActivePlugins,
+    active_plugins::{ActivePlugins, PluginSlot},
     cli::{ParserFlags, PluginFlags},
     config::Config,
     pull::cache_folder,
@@ -66,6 +69,16 @@ impl From<&ParserFlags> for Selection {
             tools: flags.tool_call_parser.clone(),
             reasoning: flags.reasoning_parser.clone(),
             post: flags.post_processor.clone(),
+        }
+    }
+}
+
+impl From<&Config> for Selection {
+    fn from(config: &Config) -> Self {
+        Self {
+            tools: config.tool_call_parser.clone(),
+            reasoning: config.reasoning_parser.clone(),
+            post: config.post_processor.clone(),
         }
     }
 }
@@ -125,72 +138,154 @@ pub struct ModelFacts {
     pub special_tokens: SpecialTokens,
 }
 
-/// All it takes to choose a server's plugins, now and at every reload.
-#[derive(Clone)]
+/// The plugins of a server: read once for all its models, chosen for each, and made anew by a reload.
+///
+/// Invariant: every model whose plugins were chosen has them from the registry of now.
 pub struct PluginWiring {
     host: Arc<PluginHost>,
     sources: PluginSources,
+    /// What is named for each model that is configured, loaded or not.
+    selections: Vec<(String, Selection)>,
+    registry: RwLock<Arc<Registry>>,
+    /// Held while plugins are chosen, for one model or by a reload for all.
+    models: Mutex<Vec<ModelPlugins>>,
+}
+
+/// A model whose plugins were chosen, and by what.
+struct ModelPlugins {
+    label: String,
     selection: Selection,
+    facts: ModelFacts,
+    slot: Arc<PluginSlot>,
 }
 
 impl PluginWiring {
-    /// From the configuration.
+    /// Reads the plugins that the configuration tells of. What is wrong with them, or with the names that it gives for any
+    /// model, is said here, before a model is known.
     ///
     /// # Errors
-    /// When this machine cannot run plugins.
+    /// A machine that cannot run plugins, a source that cannot be used, a plugin of the user's that does not load, names
+    /// that do not go together.
     pub fn new(config: &Config) -> Result<Self, WiringError> {
+        let models = config.of_each_model();
+        let requests = |model: &Config| model.max_num_seqs.saturating_add(model.max_queue);
+        let host = plugin_host(models.iter().map(requests).fold(0, usize::saturating_add))?;
+        let sources = PluginSources {
+            manifest: config.plugins.clone(),
+            files: config.plugin.clone(),
+        };
+        let named = |model: &Config| (model.model_label().to_owned(), model.into());
+        let selections: Vec<_> = models.iter().map(named).collect();
         Ok(Self {
-            host: plugin_host(config.max_num_seqs.saturating_add(config.max_queue))?,
-            sources: PluginSources {
-                manifest: config.plugins.clone(),
-                files: config.plugin.clone(),
-            },
-            selection: Selection {
-                tools: config.tool_call_parser.clone(),
-                reasoning: config.reasoning_parser.clone(),
-                post: config.post_processor.clone(),
-            },
+            registry: RwLock::new(read(&host, &sources, &selections)?),
+            host,
+            sources,
+            selections,
+            models: Mutex::default(),
         })
     }
 
-    /// Reads every source anew. What is wrong with them, or with the names, is said here, before a model is known.
-    ///
-    /// # Errors
-    /// A source that cannot be used, a plugin of the user's that does not load, names that do not go together.
-    pub fn read(&self) -> Result<Registry, WiringError> {
-        let registry = registry_on(&self.host, &self.sources)?;
-        registry.load_users()?;
-        Chain::named(&registry, &self.selection)?;
-        Ok(registry)
+    /// Every plugin there is now, used or not.
+    pub fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Chooses the plugins for a model from those that were read.
+    /// Chooses the plugins of one more model, whose configuration this is. Every reload will choose them again.
     ///
     /// # Errors
     /// As [`Chain::named`], for the parsers that the model chooses too.
-    pub fn choose(
+    pub fn choose_for(
         &self,
-        registry: Registry,
-        model: &ModelFacts,
-    ) -> Result<ActivePlugins, WiringError> {
-        let mut chain = Chain::named(&registry, &self.selection)?;
-        let template = model.template.as_deref();
-        chain.complete_for_model(&registry, &self.selection, &model.name, template)?;
-        let recommended = chain
-            .tools
-            .as_ref()
-            .and_then(|parser| parser.plugin.info().chat_template.as_deref());
-        let tool_template = recommended
-            .map(|source| ChatTemplate::new(source, model.special_tokens.clone()))
-            .transpose()?;
-        Ok(ActivePlugins {
-            reasoning_parser: chain.reasoning,
-            tool_parser: chain.tools,
-            post_processors: chain.post,
-            tool_template: tool_template.map(Arc::new),
-            registry: Some(Arc::new(registry)),
-        })
+        config: &Config,
+        facts: ModelFacts,
+    ) -> Result<Arc<PluginSlot>, WiringError> {
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        let selection = config.into();
+        let slot = Arc::new(PluginSlot::default());
+        slot.set(choose(&self.registry(), &selection, &facts)?);
+        models.push(ModelPlugins {
+            label: config.model_label().to_owned(),
+            selection,
+            facts,
+            slot: Arc::clone(&slot),
+        });
+        Ok(slot)
     }
+
+    /// Reads every source anew and chooses for every model. All models get new plugins or none does. Answers what there
+    /// was and what there is.
+    ///
+    /// # Errors
+    /// As [`PluginWiring::new`] and [`PluginWiring::choose_for`].
+    pub fn reload(&self) -> Result<(Arc<Registry>, Arc<Registry>), WiringError> {
+        let models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = read(&self.host, &self.sources, &self.selections)?;
+        let several = self.selections.len() > 1;
+        let anew = |model: &ModelPlugins| {
+            let chosen = choose(&after, &model.selection, &model.facts);
+            chosen.map_err(|error| of_model(&model.label, several, error))
+        };
+        let chosen: Vec<_> = models.iter().map(anew).collect::<Result<_, _>>()?;
+        for (model, plugins) in models.iter().zip(chosen) {
+            model.slot.set(plugins);
+        }
+        let mut registry = self
+            .registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *registry, Arc::clone(&after));
+        Ok((before, after))
+    }
+}
+
+/// Reads every source, loads what the user brought and checks the names given for each model.
+fn read(
+    host: &Arc<PluginHost>,
+    sources: &PluginSources,
+    selections: &[(String, Selection)],
+) -> Result<Arc<Registry>, WiringError> {
+    let registry = registry_on(host, sources)?;
+    registry.load_users()?;
+    for (model, selection) in selections {
+        Chain::named(&registry, selection)
+            .map_err(|error| of_model(model, selections.len() > 1, error))?;
+    }
+    Ok(Arc::new(registry))
+}
+
+/// With a single model there is no need to say which.
+fn of_model(model: &str, several: bool, error: WiringError) -> WiringError {
+    if !several {
+        return error;
+    }
+    WiringError::OfModel {
+        model: model.to_owned(),
+        error: Box::new(error),
+    }
+}
+
+/// The plugins for a model.
+fn choose(
+    registry: &Registry,
+    selection: &Selection,
+    model: &ModelFacts,
+) -> Result<ActivePlugins, WiringError> {
+    let mut chain = Chain::named(registry, selection)?;
+    let template = model.template.as_deref();
+    chain.complete_for_model(registry, selection, &model.name, template)?;
+    let recommended = chain
+        .tools
+        .as_ref()
+        .and_then(|parser| parser.plugin.info().chat_template.as_deref());
+    let tool_template = recommended
+        .map(|source| ChatTemplate::new(source, model.special_tokens.clone()))
+        .transpose()?;
+    Ok(ActivePlugins {
+        reasoning_parser: chain.reasoning,
+        tool_parser: chain.tools,
+        post_processors: chain.post,
+        tool_template: tool_template.map(Arc::new),
+    })
 }
 
 /// The plugins that take answers apart.

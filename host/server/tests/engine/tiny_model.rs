@@ -50,7 +50,7 @@ pub fn config() -> Config {
 pub fn load(config: &Config) -> (ServedModel, EngineHandle) {
     let plugins = PluginWiring::new(config).unwrap();
     let source = Source::Gguf(MODEL.path().join("tiny.gguf"));
-    let loaded = wiring::load_model(config, &source, &plugins, plugins.read().unwrap()).unwrap();
+    let loaded = wiring::load_model(config, &source, &plugins).unwrap();
     (loaded.model, loaded.engine)
 }
 

@@ -115,9 +115,7 @@ async fn unknown_fields_are_listed_in_a_header() {
 
 #[tokio::test]
 async fn models_answer_under_all_their_names() {
-    let server = Setup::saying(&[])
-        .model(|model| model.names = vec!["fake".into(), "org/other".into()])
-        .start();
+    let server = Setup::saying(&[]).names(&["fake", "org/other"]).start();
     let (status, list) = server.get("/v1/models").await;
     assert_eq!(
         (status, &list["object"], &list["data"][1]["id"]),

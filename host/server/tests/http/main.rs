@@ -6,6 +6,7 @@ mod chat;
 mod completions;
 mod engine;
 mod errors;
+mod models;
 mod parsers;
 mod server;
 mod streams;

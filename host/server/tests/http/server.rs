@@ -11,7 +11,9 @@ use serde_json::Value;
 use tower::ServiceExt;
 use weir_engine::{Engine, EngineConfig, FakeRunner, FakeScript, Generator, RunnerInfo};
 use weir_prompt::{ChatTemplate, SpecialTokens, TokenKind, Tokenizer};
-use weir_server::{AppState, EngineHandle, EngineThread, ServedModel, ServerSettings, router};
+use weir_server::{
+    AppState, EngineHandle, EngineThread, ModelNames, ModelSet, ServedModel, ServerSettings, router,
+};
 
 /// The replay tokenizer's end token; pieces follow it.
 const EOS: u32 = 256;
@@ -31,6 +33,7 @@ pub struct Server {
 
 /// How a test's server differs from the plain one.
 pub struct Setup {
+    pub names: Vec<String>,
     pub answers: Vec<Vec<String>>,
     pub tokens_per_second: Option<f64>,
     pub engine: EngineConfig,
@@ -42,6 +45,7 @@ impl Setup {
     /// A model that gives these answers in turn; each string is one token, one that starts with `<` a control token.
     pub fn saying(answers: &[&[&str]]) -> Self {
         Self {
+            names: vec!["fake".to_owned()],
             answers: answers
                 .iter()
                 .map(|answer| answer.iter().map(|&token| token.to_owned()).collect())
@@ -51,6 +55,12 @@ impl Setup {
             settings: ServerSettings::default(),
             model: Box::new(|_| {}),
         }
+    }
+
+    /// The first is its id.
+    pub fn names(mut self, names: &[&str]) -> Self {
+        self.names = names.iter().map(|&name| name.to_owned()).collect();
+        self
     }
 
     pub fn model(mut self, change: impl FnOnce(&mut ServedModel) + 'static) -> Self {
@@ -69,6 +79,24 @@ impl Setup {
     }
 
     pub fn start(self) -> Server {
+        let names = ModelNames {
+            names: self.names.clone(),
+            accept_any: false,
+        };
+        let settings = self.settings.clone();
+        let (model, engine) = self.load();
+        let models = ModelSet::loading(vec![names]).unwrap();
+        models.serve(0, model);
+        let state = Arc::new(AppState::new(models, settings));
+        Server {
+            router: router(Arc::clone(&state)),
+            state,
+            engine,
+        }
+    }
+
+    /// The model alone, with its engine running.
+    pub fn load(self) -> (ServedModel, EngineHandle) {
         let mut pieces: Vec<(String, TokenKind)> = Vec::new();
         let mut scripts = Vec::new();
         for answer in self.answers {
@@ -92,19 +120,14 @@ impl Setup {
         let engine = EngineThread::spawn(Engine::new(Box::new(runner), self.engine)).unwrap();
         let tokenizer = Arc::new(Tokenizer::from_pieces(pieces));
         let mut model = ServedModel::new(
-            "fake".to_owned(),
+            self.names[0].clone(),
             Arc::new(engine.clone()),
             tokenizer,
             MAX_MODEL_LEN,
         );
         model.chat_template = Some(template(TEMPLATE));
         (self.model)(&mut model);
-        let state = Arc::new(AppState::ready(model, self.settings));
-        Server {
-            router: router(Arc::clone(&state)),
-            state,
-            engine,
-        }
+        (model, engine)
     }
 }
 

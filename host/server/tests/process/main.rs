@@ -8,6 +8,7 @@ mod command_line;
 mod example;
 mod hostile;
 mod lifecycle;
+mod models;
 mod new_plugin;
 mod offline;
 mod refused;
