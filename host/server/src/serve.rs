@@ -80,7 +80,10 @@ pub fn run(flags: &ServeFlags) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(loaded.config))
+    let served = runtime.block_on(serve(loaded.config));
+    // A model that is still being fetched or loaded does not keep a process that was told to stop.
+    runtime.shutdown_background();
+    served
 }
 
 /// Logs go to stderr; `level` is a level for weir, others' crates only warn then, or a whole tracing filter.

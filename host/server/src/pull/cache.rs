@@ -175,7 +175,7 @@ impl RepoCache {
     /// Gives a blob the name it has in a snapshot: a relative link, so that the cache can be moved.
     pub fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), PullError> {
         let link = self.snapshot(commit).join(file);
-        let up = "../".repeat(2 + file.split('/').count());
+        let up = "../".repeat(1 + file.split('/').count());
         let parent = link.parent().unwrap_or(&self.folder);
         fs::create_dir_all(parent).map_err(|error| file_error(parent, &error))?;
         // A link to a blob that is gone.

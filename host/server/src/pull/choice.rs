@@ -75,7 +75,11 @@ pub(super) fn choose(files: &[String], wanted: &Wanted) -> Result<Chosen, String
     };
     match (candidates.as_slice(), wanted) {
         ([file], _) => single(file),
-        ([first, ..], _) if candidates.iter().all(|file| set_of(file) == set_of(first)) => {
+        // All parts of one split file.
+        ([first, ..], _)
+            if set_of(first).is_some()
+                && candidates.iter().all(|file| set_of(file) == set_of(first)) =>
+        {
             single(first)
         }
         ([], Wanted::Quantization(quantization)) => Err(format!(

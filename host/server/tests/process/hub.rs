@@ -26,6 +26,8 @@ pub struct Contents {
     pub etag: Option<&'static str>,
     /// No answer holds more bytes of weights than this.
     pub portion: Option<usize>,
+    /// The rest of an answer that is cut by `portion` may still come.
+    pub stalled: bool,
     /// The weights are other ones than the etag says.
     pub spoilt: bool,
     /// Every request, as `HOST METHOD PATH`, with ` from N` where a range was asked for.
@@ -78,6 +80,7 @@ impl FakeHub {
 }
 
 fn accept(listener: &TcpListener, contents: &Mutex<Contents>, host: &str, files_address: &str) {
+    let mut kept = Vec::new();
     for connection in listener.incoming().map_while(Result::ok) {
         if let Some(request) = read(&connection) {
             let mut contents = contents.lock().unwrap();
@@ -89,10 +92,13 @@ fn accept(listener: &TcpListener, contents: &Mutex<Contents>, host: &str, files_
                 from.unwrap_or_default()
             ));
             if host == "hub" {
-                contents.hub(connection, &request, files_address);
+                contents.hub(&connection, &request, files_address);
             } else {
                 assert_eq!(request.token, None, "a token went to another host");
-                contents.weights(connection, &request);
+                contents.weights(&connection, &request);
+                if contents.stalled {
+                    kept.push(connection);
+                }
             }
         }
     }
@@ -122,8 +128,8 @@ fn read(connection: &TcpStream) -> Option<Request> {
     Some(request)
 }
 
-/// Writes an answer, whose body may be cut; the client may have gone.
-fn answer(mut connection: TcpStream, status: &str, headers: &[String], body: &[u8], sent: usize) {
+/// Writes an answer, of whose body no more than `sent` bytes come; the client may have gone.
+fn answer(mut connection: &TcpStream, status: &str, headers: &[String], body: &[u8], sent: usize) {
     let head = format!(
         "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{}\r\n",
         body.len(),
@@ -146,8 +152,8 @@ fn is_weights(name: &str) -> bool {
 }
 
 impl Contents {
-    fn hub(&self, connection: TcpStream, request: &Request, files_address: &str) {
-        let error = |connection, status, code: &str| {
+    fn hub(&self, connection: &TcpStream, request: &Request, files_address: &str) {
+        let error = |status, code: &str| {
             answer(
                 connection,
                 status,
@@ -159,7 +165,7 @@ impl Contents {
         let path = request.path.as_str();
         if let Some(revision) = path.strip_prefix("/api/models/o/m/revision/") {
             if revision != "main" && revision != COMMIT && revision != self.branch {
-                return error(connection, "404 Not Found", "RevisionNotFound");
+                return error("404 Not Found", "RevisionNotFound");
             }
             let siblings: Vec<_> = self.files.keys().map(|n| json!({"rfilename": n})).collect();
             let body = json!({"id": "o/m", "sha": COMMIT, "gated": false, "siblings": siblings});
@@ -169,18 +175,23 @@ impl Contents {
         let resolve = format!("/o/m/resolve/{COMMIT}/");
         let moved = format!("/api/resolve-cache/models/o/m/{COMMIT}/");
         let Some(name) = path.strip_prefix(&resolve).or(path.strip_prefix(&moved)) else {
-            return error(connection, "401 Unauthorized", "RepoNotFound");
+            return error("401 Unauthorized", "RepoNotFound");
         };
         match request.token.as_deref() {
             _ if self.tokens.is_empty() => {}
-            None => return error(connection, "401 Unauthorized", "GatedRepo"),
+            None => return error("401 Unauthorized", "GatedRepo"),
             Some(token) if !self.tokens.contains(&token) => {
-                return error(connection, "403 Forbidden", "GatedRepo");
+                return error("403 Forbidden", "GatedRepo");
             }
             Some(_) => {}
         }
         let Some(bytes) = self.files.get(name) else {
-            return error(connection, "404 Not Found", "EntryNotFound");
+            return error("404 Not Found", "EntryNotFound");
+        };
+        // An answer to a HEAD has the headers of the body it lacks.
+        let sent = match request.method.as_str() {
+            "HEAD" => 0,
+            _ => usize::MAX,
         };
         let etag = self.etag.map_or_else(|| sha256(bytes), str::to_owned);
         if is_weights(name) {
@@ -190,23 +201,24 @@ impl Contents {
                 format!("X-Linked-Size: {}", bytes.len()),
                 format!("Location: {files_address}/{name}?signed"),
             ];
-            answer(connection, "302 Found", &headers, b"moved", 0);
+            answer(connection, "302 Found", &headers, b"moved", sent);
         } else if path.starts_with(&resolve) {
             let location = [format!("Location: {moved}{name}")];
-            answer(connection, "307 Temporary Redirect", &location, b"moved", 0);
+            answer(
+                connection,
+                "307 Temporary Redirect",
+                &location,
+                b"moved",
+                sent,
+            );
         } else {
             // Git's own etags are sha1, which is 40 digits long.
             let headers = [format!("ETag: \"{}\"", &etag[..40])];
-            let sent = if request.method == "HEAD" {
-                0
-            } else {
-                usize::MAX
-            };
             answer(connection, "200 OK", &headers, bytes, sent);
         }
     }
 
-    fn weights(&self, connection: TcpStream, request: &Request) {
+    fn weights(&self, connection: &TcpStream, request: &Request) {
         let name = request
             .path
             .trim_start_matches('/')

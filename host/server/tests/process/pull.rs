@@ -1,10 +1,16 @@
 //! `weir pull` against a hub of the test's own: what is fetched, what is not fetched again, and what is said when it fails.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     hub::{COMMIT, FakeHub},
-    weir::{Ended, Files, command, finish},
+    weir::{DEADLINE, Ended, Files, command, finish},
 };
 
 const WEIGHTS: &str = "the weights, byte for byte";
@@ -24,7 +30,13 @@ const INDEX: &str = r#"{"weight_map": {"a": "model-00001-of-00002.safetensors", 
 
 /// Runs `weir pull` with a cache of the test's own and these variables.
 fn pull(hub: &FakeHub, files: &Files, model: &str, variables: &[(&str, &str)]) -> Ended {
-    let mut command = command(["pull", model]);
+    let mut command = with_hub(hub, files, ["pull", model]);
+    finish(command.envs(variables.iter().copied()).spawn().unwrap())
+}
+
+/// A command that asks this hub and nobody else.
+fn with_hub(hub: &FakeHub, files: &Files, arguments: [&str; 2]) -> Command {
+    let mut command = command(arguments);
     for name in std::env::vars_os().map(|(name, _)| name) {
         let text = name.to_string_lossy().to_ascii_uppercase();
         if text.starts_with("HF_") || text.starts_with("HUGG") || text.ends_with("_PROXY") {
@@ -33,9 +45,8 @@ fn pull(hub: &FakeHub, files: &Files, model: &str, variables: &[(&str, &str)]) -
     }
     command
         .env("HF_HOME", files.path())
-        .env("HF_ENDPOINT", &hub.address)
-        .envs(variables.iter().copied());
-    finish(command.spawn().unwrap())
+        .env("HF_ENDPOINT", &hub.address);
+    command
 }
 
 /// The path that a pull which went well prints.
@@ -198,6 +209,40 @@ fn a_broken_download_goes_on_in_the_next_run() {
         .filter_map(|line| line.strip_prefix("files GET /m.gguf?signed from "))
         .collect();
     assert_eq!(ranges, ["4", "14", "24"]);
+}
+
+#[test]
+fn a_server_that_still_fetches_stops_when_it_is_told() {
+    let (hub, files) = (FakeHub::start(&[("m.gguf", WEIGHTS)]), Files::new());
+    hub.contents().portion = Some(5);
+    hub.contents().stalled = true;
+    let mut command = with_hub(&hub, &files, ["--model", "hf:o/m"]);
+    let child = command.env("WEIR_PORT", "0").spawn().unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while !hub
+        .contents()
+        .asked
+        .iter()
+        .any(|line| line.starts_with("files"))
+    {
+        assert!(
+            Instant::now() < deadline,
+            "the weights were never asked for"
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
+    let stop = format!("kill -TERM {}", child.id());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &stop])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let told = Instant::now();
+    let ended = finish(child);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(told.elapsed() < DEADLINE, "it waited for the hub");
 }
 
 #[test]
