@@ -61,7 +61,7 @@ pub enum PullError {
     },
     /// The hub cannot be asked, and the cache does not hold the whole model.
     #[error(
-        "model `{model}`: {reason}, and {cache} does not hold all of it; fetch it once with a network: weir pull {model}", cache = cache.display()
+        "model `{model}`: {reason}, and {cache} does not hold all of it; fetch it when the hub is in reach: weir pull {model}", cache = cache.display()
     )]
     Offline {
         /// The source.

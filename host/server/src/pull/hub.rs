@@ -162,12 +162,13 @@ impl Hub {
         file: &str,
         cache: &RepoCache,
     ) -> Result<PathBuf, PullError> {
-        let odd = |what: &str, value: &str| PullError::Unusable {
+        let unusable = |reason: String| PullError::Unusable {
             model: model.to_string(),
-            reason: format!("the hub gives a {what} that leads out of its folder: `{value}`"),
+            reason,
         };
         if !is_inner_path(file) {
-            return Err(odd("file name", file));
+            let reason = format!("the hub lists the file `{file}`, which leads out of its folder");
+            return Err(unusable(reason));
         }
         let path = cache.snapshot(commit).join(file);
         if path.is_file() {
@@ -175,7 +176,10 @@ impl Hub {
         }
         let facts = self.file_facts(model, commit, file)?;
         if !is_name(&facts.etag) {
-            return Err(odd("etag", &facts.etag));
+            let etag = &facts.etag;
+            let reason =
+                format!("the hub gives {file} the etag `{etag}`, which cannot name a file");
+            return Err(unusable(reason));
         }
         let lock = cache.lock(&facts.etag)?;
         let blob = cache.blob(&facts.etag);
