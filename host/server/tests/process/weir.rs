@@ -101,6 +101,11 @@ impl Files {
         path
     }
 
+    /// The folder they are in.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     /// A model that says what these lines hold; answers what `--model` takes.
     pub fn replay(&self, lines: &str) -> String {
         format!("replay:{}", self.write("answers.jsonl", lines).display())
