@@ -1,10 +1,11 @@
-//! The model: GGUF files and checkpoint folders, one decoder described by data, computed with candle.
+//! The model: GGUF files, folders of safetensors, and one decoder described by data, computed with candle.
 //!
 //! [`Checkpoint`] opens a model's files and [`ModelDescription`] says what is in them; [`CandleRunner`] implements
 //! [`weir_engine::ModelRunner`]: paged KV blocks, one ragged batch a step, logits only for the rows that want them. It is
 //! the reference that faster runners are measured against, so it prefers plain tensor operations to speed.
 //! Invariant: whatever a file holds that the decoder does not compute is a one-line [`ModelError`] at load, never a
-//! wrong answer. Tokenizing, sampling and scheduling are elsewhere; [`GgufFile`] hands out the metadata they need.
+//! wrong answer. Tokenizing, sampling and scheduling are elsewhere; [`GgufFile`] and
+//! [`SafetensorsFolder`] hand out the metadata they need.
 
 mod attention;
 mod checkpoint;

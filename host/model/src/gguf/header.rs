@@ -41,9 +41,10 @@ pub(super) struct StoredTensor {
 
 /// Reads the header of a file, or says what is wrong with it.
 pub(super) fn read(file: &DataFile) -> Result<Header, String> {
+    let limit = file.len().min(HEADER_LIMIT);
     let mut input = Input {
         reader: file.reader(),
-        left: file.len().min(HEADER_LIMIT),
+        left: limit,
     };
     let magic: [u8; 4] = input.array()?;
     if magic != *b"GGUF" {
@@ -75,7 +76,7 @@ pub(super) fn read(file: &DataFile) -> Result<Header, String> {
         }
         tensors.insert(name, tensor);
     }
-    let header_len = file.len().min(HEADER_LIMIT) - input.left;
+    let header_len = limit - input.left;
     let mut tensors: Vec<_> = tensors.into_iter().collect();
     place(&mut tensors, header_len, alignment, file.len())?;
     Ok(Header { metadata, tensors })

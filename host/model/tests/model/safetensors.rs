@@ -105,6 +105,12 @@ fn shards_are_found_through_the_index() {
     let opened = folder.open().unwrap();
     assert_eq!(opened.read_f32("a").unwrap(), [1.0]);
     assert_eq!(opened.read_f32("b").unwrap(), [2.0]);
+
+    // Hubs' caches hold their files as links to where the content lies.
+    let cache = Folder::new("{}");
+    let single = cache.path().join("model.safetensors");
+    std::os::unix::fs::symlink(folder.path().join("two.safetensors"), single).unwrap();
+    assert_eq!(cache.open().unwrap().read_f32("b").unwrap(), [2.0]);
 }
 
 #[test]

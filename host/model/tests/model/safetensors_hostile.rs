@@ -394,7 +394,7 @@ fn folders_without_safetensors_are_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn changed_bytes_never_panic(
