@@ -4,6 +4,7 @@
 //! bytes the detokenizer streams. It does not truncate or pad: the engine says what is too long.
 
 mod config;
+mod folder;
 mod gguf;
 mod pre_tokenizer;
 mod spelling;
