@@ -10,11 +10,13 @@ use std::{
     error::Error,
     io::{BufRead, Write},
     path::Path,
+    sync::Arc,
 };
 
 use serde::Deserialize;
 use serde_json::json;
-use weir_prompt::{GgufVocabulary, Tokenizer, TokenizerConfig};
+use weir_output::Detokenizer;
+use weir_prompt::{GgufVocabulary, TokenKind, Tokenizer, TokenizerConfig};
 
 /// One line of standard input.
 #[derive(Deserialize)]
@@ -61,44 +63,68 @@ fn load(source: &Path) -> Result<Tokenizer, Box<dyn Error>> {
     if let Ok(fields) = serde_json::from_slice::<GgufFields>(&bytes) {
         return Ok(Tokenizer::from_gguf(fields.into())?);
     }
-    Ok(Tokenizer::from_file(source, &TokenizerConfig::default())?)
+    let config = TokenizerConfig::read(source.parent().unwrap_or(source))?;
+    Ok(Tokenizer::from_file(source, &config)?)
 }
 
-/// The text that each id adds, whole characters only; what never becomes a character comes last.
+/// What a client sees token by token. `decode` drops the space at the start of some texts; so does this.
 fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
-    let mut sent = 0;
-    let mut pieces = Vec::with_capacity(ids.len());
-    for end in 1..=ids.len() {
-        let text = tokenizer.decode(&ids[..end]);
-        let certain = if end == ids.len() {
-            text.len()
-        } else {
-            text.trim_end_matches(char::REPLACEMENT_CHARACTER).len()
-        };
-        pieces.push(text.get(sent..certain).unwrap_or_default().to_owned());
-        sent = sent.max(certain);
+    let vocabulary = tokenizer.vocabulary();
+    let all: Arc<[String]> = (0..vocabulary.len())
+        .filter_map(|id| u32::try_from(id).ok())
+        .filter(|id| vocabulary.kind(*id) == TokenKind::Special)
+        .filter_map(|id| vocabulary.bytes(id))
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        .collect();
+    let mut detokenizer = Detokenizer::new(Arc::clone(vocabulary), all);
+    let mut fragments = Vec::new();
+    for id in ids {
+        detokenizer.push(*id, &mut fragments);
     }
-    pieces
+    detokenizer.finish(&mut fragments);
+    let mut texts: Vec<String> = fragments
+        .into_iter()
+        .map(|fragment| fragment.text)
+        .collect();
+    if tokenizer.drops_first_space()
+        && let Some(first) = texts.first_mut()
+        && first.starts_with(' ')
+    {
+        first.remove(0);
+    }
+    texts
 }
 
-/// The fields of [`GgufVocabulary`], as JSON; all but the first and `tokens` may be missing.
+/// The fields of [`GgufVocabulary`], as JSON; all but `model` and `tokens` may be missing.
 #[derive(Deserialize)]
 struct GgufFields {
     model: String,
     tokens: Vec<String>,
     #[serde(default)]
-    pre: Option<String>,
-    #[serde(default)]
     token_types: Vec<i32>,
     #[serde(default)]
+    scores: Vec<f32>,
+    #[serde(default)]
     merges: Vec<String>,
+    #[serde(default)]
+    model_name: String,
+    pre: Option<String>,
     bos: Option<u32>,
     eos: Option<u32>,
     eot: Option<u32>,
+    eom: Option<u32>,
     unk: Option<u32>,
     pad: Option<u32>,
+    sep: Option<u32>,
+    cls: Option<u32>,
+    mask: Option<u32>,
     add_bos: Option<bool>,
     add_eos: Option<bool>,
+    add_sep: Option<bool>,
+    add_space_prefix: Option<bool>,
+    remove_extra_whitespaces: Option<bool>,
+    lowercase: Option<bool>,
+    strip_accents: Option<bool>,
 }
 
 impl From<GgufFields> for GgufVocabulary {
@@ -106,16 +132,27 @@ impl From<GgufFields> for GgufVocabulary {
         Self {
             model: fields.model,
             pre: fields.pre,
+            model_name: fields.model_name,
             tokens: fields.tokens,
             token_types: fields.token_types,
+            scores: fields.scores,
             merges: fields.merges,
             bos: fields.bos,
             eos: fields.eos,
             eot: fields.eot,
+            eom: fields.eom,
             unk: fields.unk,
             pad: fields.pad,
+            sep: fields.sep,
+            cls: fields.cls,
+            mask: fields.mask,
             add_bos: fields.add_bos,
             add_eos: fields.add_eos.unwrap_or(false),
+            add_sep: fields.add_sep,
+            add_space_prefix: fields.add_space_prefix,
+            remove_extra_whitespaces: fields.remove_extra_whitespaces.unwrap_or(false),
+            lowercase: fields.lowercase,
+            strip_accents: fields.strip_accents,
         }
     }
 }
