@@ -70,13 +70,13 @@ fn load(source: &Path) -> Result<Tokenizer, Box<dyn Error>> {
 /// What a client sees token by token. `decode` drops the space at the start of some texts; so does this.
 fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
     let vocabulary = tokenizer.vocabulary();
-    let all: Arc<[String]> = (0..vocabulary.len())
-        .filter_map(|id| u32::try_from(id).ok())
-        .filter(|id| vocabulary.kind(*id) == TokenKind::Special)
-        .filter_map(|id| vocabulary.bytes(id))
+    let special = ids
+        .iter()
+        .filter(|id| vocabulary.kind(**id) == TokenKind::Special)
+        .filter_map(|id| vocabulary.bytes(*id))
         .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
         .collect();
-    let mut detokenizer = Detokenizer::new(Arc::clone(vocabulary), all);
+    let mut detokenizer = Detokenizer::new(Arc::clone(vocabulary), special);
     let mut fragments = Vec::new();
     for id in ids {
         detokenizer.push(*id, &mut fragments);

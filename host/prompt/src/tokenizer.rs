@@ -62,7 +62,7 @@ struct Trained {
 
 /// What every source of a tokenizer comes to.
 #[derive(Debug)]
-struct Parts {
+pub(crate) struct Parts {
     encoder: Box<dyn TextEncoder>,
     vocabulary: Vocabulary,
     special: SpecialIds,
@@ -75,7 +75,7 @@ struct Parts {
 
 /// The ids with a role.
 #[derive(Debug, Clone, Copy, Default)]
-struct SpecialIds {
+pub(crate) struct SpecialIds {
     bos: Option<u32>,
     eos: Option<u32>,
     /// End of turn, where a model has one beside its end of sequence.
@@ -260,5 +260,7 @@ impl From<Parts> for Tokenizer {
     }
 }
 
+#[cfg(test)]
+mod kinds_tests;
 #[cfg(test)]
 mod tests;

@@ -49,7 +49,8 @@ impl RankedTokens {
     pub(crate) fn vocabulary(&self) -> Result<Vocabulary, PromptError> {
         let first = self.offset as usize;
         let behind = first + self.tokens.len();
-        let len = behind + self.special.len();
+        let after = |token: &&AddedTokenEntry| token.id as usize >= behind;
+        let len = behind + self.special.iter().filter(after).count();
         let mut all = vec![(Box::from([]), TokenKind::Normal); len];
         for (slot, token) in all[first..].iter_mut().zip(&self.tokens) {
             *slot = (token.as_slice().into(), TokenKind::Normal);

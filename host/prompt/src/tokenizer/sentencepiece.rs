@@ -224,7 +224,8 @@ struct SpaceNormaliser {
 impl Normalizer for SpaceNormaliser {
     fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
         if self.remove_extra_spaces {
-            let kept = text.get().trim_end_matches(' ').chars().count();
+            // At the end the mark of a space counts as one, at the start and within it does not.
+            let kept = text.get().trim_end_matches([' ', SPACE]).chars().count();
             let (index, after_space) = (Cell::new(0), Cell::new(true));
             text.filter(|character| {
                 let space = character == ' ';
