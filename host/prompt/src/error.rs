@@ -40,6 +40,23 @@ pub enum PromptError {
 }
 
 impl PromptError {
+    /// A vocabulary that something else refused; what came from the file stays on one line and is not quoted at length.
+    pub(crate) fn unusable(reason: impl std::fmt::Display) -> Self {
+        let line: String = reason
+            .to_string()
+            .chars()
+            .map(|character| {
+                if character.is_control() {
+                    ' '
+                } else {
+                    character
+                }
+            })
+            .take(300)
+            .collect();
+        Self::Vocabulary(line)
+    }
+
     /// Whether the request is at fault, rather than the model's files or the configuration.
     pub fn is_request(&self) -> bool {
         matches!(

@@ -13,5 +13,5 @@ mod messages;
 
 pub use chat_template::{ChatTemplate, Conversation, SpecialTokens};
 pub use error::PromptError;
-pub use tokenizer::{GgufVocabulary, Tokenizer, TokenizerConfig};
+pub use tokenizer::{AddedTokenEntry, GgufVocabulary, Tokenizer, TokenizerConfig};
 pub use vocabulary::{TokenKind, Vocabulary};

@@ -1,19 +1,25 @@
-//! Text to token ids and back, from a `tokenizer.json`, from GGUF metadata, or from a list of pieces to replay.
+//! Text to token ids and back: from a model folder's files, from GGUF metadata, or from a list of pieces to replay.
 //!
 //! Invariants: every id the tokenizer gives is in its [`Vocabulary`]; decoding is the vocabulary's bytes in order, the same
-//! bytes the detokenizer streams. It does not truncate or pad: the engine says what is too long.
+//! bytes the detokenizer streams. A kind of tokenizer that is not built is refused by name: ids that are nearly right are worse.
+//! It does not truncate or pad: the engine says what is too long.
 
 mod config;
+mod encoder;
+mod folder;
 mod gguf;
+mod json;
+mod pieces;
 mod pre_tokenizer;
+mod ranks;
+mod sentencepiece;
+mod sentencepiece_file;
 mod spelling;
+mod wordpiece;
 
-use std::{
-    path::Path,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
-pub use config::TokenizerConfig;
+pub use config::{AddedTokenEntry, TokenizerConfig};
 pub use gguf::GgufVocabulary;
 
 use crate::{
@@ -21,7 +27,7 @@ use crate::{
     error::PromptError,
     vocabulary::{TokenKind, Vocabulary},
 };
-use spelling::Spelling;
+use encoder::TextEncoder;
 
 /// The id of the replay tokenizer's end-of-sequence token; ids below it are raw bytes.
 const REPLAY_EOS: u32 = 256;
@@ -32,6 +38,7 @@ pub struct Tokenizer {
     encoder: Encoder,
     vocabulary: Arc<Vocabulary>,
     special: SpecialIds,
+    end_ids: Vec<u32>,
     /// The tokenizer marks the start of a text with a space that is not part of it.
     leading_space: bool,
 }
@@ -45,98 +52,47 @@ enum Encoder {
 
 #[derive(Debug)]
 struct Trained {
-    tokenizer: tokenizers::Tokenizer,
-    /// The same tokenizer, blind to special tokens; made when first asked for, since few servers ever do.
-    plain: OnceLock<tokenizers::Tokenizer>,
+    encoder: Box<dyn TextEncoder>,
+    /// The same encoder, blind to special tokens; made when first asked for, since few servers ever do.
+    plain: OnceLock<Box<dyn TextEncoder>>,
     /// Ids put around a text by `add_special`, where the file's own post-processor does not.
     prefix: Option<u32>,
     suffix: Option<u32>,
 }
 
+/// What every source of a tokenizer comes to.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    encoder: Box<dyn TextEncoder>,
+    vocabulary: Vocabulary,
+    special: SpecialIds,
+    /// Ends of a generation beside those with a role.
+    end_ids: Vec<u32>,
+    prefix: Option<u32>,
+    suffix: Option<u32>,
+    leading_space: bool,
+}
+
 /// The ids with a role.
 #[derive(Debug, Clone, Copy, Default)]
-struct SpecialIds {
+pub(crate) struct SpecialIds {
     bos: Option<u32>,
     eos: Option<u32>,
     /// End of turn, where a model has one beside its end of sequence.
     eot: Option<u32>,
+    /// End of message: the model waits for a tool.
+    eom: Option<u32>,
     unk: Option<u32>,
     pad: Option<u32>,
 }
 
 impl Tokenizer {
-    /// Reads a Hugging Face `tokenizer.json`; `config` names the special tokens, which that file does not.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or spells its tokens in a way that cannot be undone.
-    pub fn from_json_file(path: &Path, config: &TokenizerConfig) -> Result<Self, PromptError> {
-        let in_file = |message: String| PromptError::File {
-            path: path.to_path_buf(),
-            message,
-        };
-        let text = std::fs::read(path).map_err(|error| in_file(error.to_string()))?;
-        let mut tokenizer =
-            tokenizers::Tokenizer::from_bytes(text).map_err(|error| in_file(error.to_string()))?;
-        tokenizer.with_padding(None);
-        tokenizer
-            .with_truncation(None)
-            .map_err(|error| in_file(error.to_string()))?;
-
-        let spelling = Spelling::of(&tokenizer)?;
-        let vocabulary = json_vocabulary(&tokenizer, spelling);
-        let id = |token: &Option<String>| {
-            token
-                .as_deref()
-                .and_then(|token| tokenizer.token_to_id(token))
-        };
-        let special = SpecialIds {
-            bos: id(&config.bos_token),
-            eos: id(&config.eos_token),
-            eot: None,
-            unk: id(&config.unk_token),
-            pad: id(&config.pad_token),
-        };
-        Ok(Self {
-            vocabulary: Arc::new(vocabulary),
-            special,
-            leading_space: spelling == Spelling::Metaspace,
-            encoder: Encoder::Trained(Box::new(Trained {
-                tokenizer,
-                plain: OnceLock::new(),
-                prefix: None,
-                suffix: None,
-            })),
-        })
-    }
-
     /// Builds the tokenizer that GGUF metadata describe.
     ///
     /// # Errors
     /// When the kind of tokenizer or of pre-tokenizer is not one of those built, or the lists contradict each other.
     pub fn from_gguf(gguf: GgufVocabulary) -> Result<Self, PromptError> {
-        gguf.check()?;
-        let vocabulary = gguf.vocabulary();
-        let special = SpecialIds {
-            bos: gguf.bos,
-            eos: gguf.eos,
-            eot: gguf.eot,
-            unk: gguf.unk,
-            pad: gguf.pad,
-        };
-        let prefix = if gguf.adds_bos() { gguf.bos } else { None };
-        let suffix = if gguf.add_eos { gguf.eos } else { None };
-        let tokenizer = gguf.into_tokenizer()?;
-        Ok(Self {
-            vocabulary: Arc::new(vocabulary),
-            special,
-            leading_space: false,
-            encoder: Encoder::Trained(Box::new(Trained {
-                tokenizer,
-                plain: OnceLock::new(),
-                prefix,
-                suffix,
-            })),
-        })
+        Ok(gguf.build()?.into())
     }
 
     /// The replay tokenizer: ids 0 to 255 are raw bytes, 256 is the end of sequence, then come `pieces`.
@@ -155,6 +111,7 @@ impl Tokenizer {
                 eos: Some(REPLAY_EOS),
                 ..SpecialIds::default()
             },
+            end_ids: vec![REPLAY_EOS],
             leading_space: false,
         }
     }
@@ -168,7 +125,9 @@ impl Tokenizer {
     /// When the tokenizer fails.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, PromptError> {
         match &self.encoder {
-            Encoder::Trained(trained) => trained.encode(&trained.tokenizer, text, add_special),
+            Encoder::Trained(trained) => {
+                trained.encode(trained.encoder.as_ref(), text, add_special)
+            }
             Encoder::Bytes => Ok(text.bytes().map(u32::from).collect()),
         }
     }
@@ -180,12 +139,8 @@ impl Tokenizer {
     pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, PromptError> {
         match &self.encoder {
             Encoder::Trained(trained) => {
-                let plain = trained.plain.get_or_init(|| {
-                    let mut tokenizer = trained.tokenizer.clone();
-                    tokenizer.set_encode_special_tokens(true);
-                    tokenizer
-                });
-                trained.encode(plain, text, false)
+                let plain = trained.plain.get_or_init(|| trained.encoder.blind());
+                trained.encode(plain.as_ref(), text, false)
             }
             Encoder::Bytes => self.encode(text, false),
         }
@@ -206,6 +161,11 @@ impl Tokenizer {
         }
     }
 
+    /// Whether [`Self::decode`] drops a space at the start of a text: there it marks the start of a word.
+    pub fn drops_first_space(&self) -> bool {
+        self.leading_space
+    }
+
     /// What each id stands for.
     pub fn vocabulary(&self) -> &Arc<Vocabulary> {
         &self.vocabulary
@@ -214,7 +174,7 @@ impl Tokenizer {
     /// The id of the token with exactly this text.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         if let Encoder::Trained(trained) = &self.encoder
-            && let Some(id) = trained.tokenizer.token_to_id(token)
+            && let Some(id) = trained.encoder.id_of(token)
             && self.vocabulary.bytes(id) == Some(token.as_bytes())
         {
             return Some(id);
@@ -239,6 +199,12 @@ impl Tokenizer {
         self.special.eot
     }
 
+    /// All ids that end a generation: [`Self::eos`], [`Self::eot`], the end of a message, and those that the model's
+    /// generation_config.json names.
+    pub fn end_ids(&self) -> &[u32] {
+        &self.end_ids
+    }
+
     /// The special tokens as text, for the chat template.
     pub fn special_tokens(&self) -> SpecialTokens {
         let text = |id: Option<u32>| id.map(|id| self.decode(&[id]));
@@ -254,36 +220,47 @@ impl Tokenizer {
 impl Trained {
     fn encode(
         &self,
-        tokenizer: &tokenizers::Tokenizer,
+        encoder: &dyn TextEncoder,
         text: &str,
         add_special: bool,
     ) -> Result<Vec<u32>, PromptError> {
-        let encoding = tokenizer
-            .encode_fast(text, add_special)
-            .map_err(|error| PromptError::Encode(error.to_string()))?;
-        let around = |id: Option<u32>| id.filter(|_| add_special);
-        Ok(around(self.prefix)
-            .into_iter()
-            .chain(encoding.get_ids().iter().copied())
-            .chain(around(self.suffix))
-            .collect())
+        let mut ids = encoder.ids(text, add_special)?;
+        if add_special {
+            ids.splice(0..0, self.prefix);
+            ids.extend(self.suffix);
+        }
+        Ok(ids)
     }
 }
 
-fn json_vocabulary(tokenizer: &tokenizers::Tokenizer, spelling: Spelling) -> Vocabulary {
-    let added = tokenizer.get_added_tokens_decoder();
-    let spelled = tokenizer.get_vocab(true);
-    let len = spelled.values().max().map_or(0, |id| *id as usize + 1);
-    let mut tokens = vec![(Box::from([]), TokenKind::Normal); len];
-    for (text, id) in spelled {
-        tokens[id as usize] = match added.get(&id) {
-            Some(token) if token.special => (token.content.as_bytes().into(), TokenKind::Special),
-            Some(token) => (token.content.as_bytes().into(), TokenKind::Added),
-            None => (spelling.undo(&text), TokenKind::Normal),
-        };
+impl From<Parts> for Tokenizer {
+    fn from(parts: Parts) -> Self {
+        let SpecialIds { eos, eot, eom, .. } = parts.special;
+        let mut end_ids = Vec::new();
+        for id in [eos, eot, eom].into_iter().flatten().chain(parts.end_ids) {
+            if !end_ids.contains(&id) && (id as usize) < parts.vocabulary.len() {
+                end_ids.push(id);
+            }
+        }
+        Self {
+            vocabulary: Arc::new(parts.vocabulary),
+            special: SpecialIds {
+                eos: eos.or(end_ids.first().copied()),
+                ..parts.special
+            },
+            end_ids,
+            leading_space: parts.leading_space,
+            encoder: Encoder::Trained(Box::new(Trained {
+                encoder: parts.encoder,
+                plain: OnceLock::new(),
+                prefix: parts.prefix,
+                suffix: parts.suffix,
+            })),
+        }
     }
-    Vocabulary::new(tokens)
 }
 
+#[cfg(test)]
+mod kinds_tests;
 #[cfg(test)]
 mod tests;

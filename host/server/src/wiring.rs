@@ -213,6 +213,7 @@ fn gguf_vocabulary(gguf: &GgufFile) -> Result<GgufVocabulary, WiringError> {
         let list = gguf.strings(&key(name))?.unwrap_or_default();
         Ok(list.into_iter().map(str::to_owned).collect())
     };
+    let flag = |name: &str| gguf.boolean(&key(name));
     let types = gguf.integers(&key("token_type"))?.unwrap_or_default();
     Ok(GgufVocabulary {
         model: gguf.string(&key("model"))?.unwrap_or_default().to_owned(),
@@ -222,14 +223,26 @@ fn gguf_vocabulary(gguf: &GgufFile) -> Result<GgufVocabulary, WiringError> {
             .into_iter()
             .map(|kind| i32::try_from(kind).unwrap_or(0))
             .collect(),
+        model_name: gguf.string("general.name")?.unwrap_or_default().to_owned(),
+        scores: gguf.floats(&key("scores"))?.unwrap_or_default(),
         merges: strings("merges")?,
         bos: id("bos_token_id")?,
         eos: id("eos_token_id")?,
         eot: id("eot_token_id")?,
         unk: id("unknown_token_id")?,
         pad: id("padding_token_id")?,
-        add_bos: gguf.boolean(&key("add_bos_token"))?,
-        add_eos: gguf.boolean(&key("add_eos_token"))?.unwrap_or(false),
+        eom: id("eom_token_id")?,
+        // The key is spelled so.
+        sep: id("seperator_token_id")?,
+        cls: id("cls_token_id")?,
+        mask: id("mask_token_id")?,
+        add_bos: flag("add_bos_token")?,
+        add_eos: flag("add_eos_token")?.unwrap_or(false),
+        add_sep: flag("add_sep_token")?,
+        add_space_prefix: flag("add_space_prefix")?,
+        remove_extra_whitespaces: flag("remove_extra_whitespaces")?.unwrap_or(false),
+        lowercase: flag("normalizer.lowercase")?,
+        strip_accents: flag("normalizer.strip_accents")?,
     })
 }
 

@@ -20,11 +20,19 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const DEEPSEEK_V3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
 
+const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const KIMI_K2: &str = r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Cased letters as DeepSeek LLM (and V2) lists them: not quite Unicode's, and not all of them.
+const DEEPSEEK_LETTERS: &str = r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
+const DEEPSEEK_CJK: &str = "[一-龥ࠀ-一가-퟿]+";
+
 /// One way to cut a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PreTokenizer {
     /// Each cuts the pieces that the one before left.
-    patterns: &'static [&'static str],
+    pub(crate) patterns: &'static [&'static str],
     /// Whole words of the vocabulary are taken as they are, without merging.
     pub(crate) ignore_merges: bool,
     /// The text is put into normal form C first.
@@ -41,45 +49,103 @@ const PLAIN: PreTokenizer = PreTokenizer {
 };
 
 /// The names as GGUF files spell them (`tokenizer.ggml.pre`), for the error message.
-const KNOWN: &str = "smollm, gpt-2, default, llama-bpe, qwen2, deepseek-r1-qwen, deepseek-v3";
+const KNOWN: &str = "default, gpt-2, smollm, starcoder, refact, llama-bpe, llama3, llama-v3, smaug-bpe, dbrx, tekken, \
+    qwen2, qwen35, gpt-4o, llama4, kimi-k2, deepseek-llm, deepseek-coder, deepseek-v3, deepseek-r1-qwen";
 
 impl PreTokenizer {
     /// By GGUF name; a file without one means `default`.
     pub(crate) fn named(name: Option<&str>) -> Result<Self, PromptError> {
-        match name.unwrap_or("default") {
-            "smollm" => Ok(Self {
+        let found = match name.unwrap_or("default") {
+            // Granite 3 has starcoder's, which its files call refact.
+            "smollm" | "starcoder" | "refact" => Self {
                 patterns: &[r"\p{N}", GPT2],
                 ..PLAIN
-            }),
-            "gpt-2" => Ok(PLAIN),
-            "default" => Ok(Self {
+            },
+            "gpt-2" => PLAIN,
+            "default" => Self {
                 patterns: &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"],
                 ..PLAIN
-            }),
-            "llama-bpe" => Ok(Self {
+            },
+            "llama-bpe" | "llama3" | "llama-v3" => Self {
                 patterns: &[LLAMA3],
                 ignore_merges: true,
                 adds_bos: true,
                 ..PLAIN
-            }),
-            "qwen2" => Ok(Self {
+            },
+            // SmolLM3 has llama 3's words without its begin token.
+            "smaug-bpe" => Self {
+                patterns: &[LLAMA3],
+                ignore_merges: true,
+                ..PLAIN
+            },
+            // Phi-4 and granite 4: OpenAI's cl100k.
+            "dbrx" => Self {
+                patterns: &[LLAMA3],
+                ..PLAIN
+            },
+            "tekken" => Self {
+                patterns: &[TEKKEN],
+                ignore_merges: true,
+                adds_bos: true,
+                ..PLAIN
+            },
+            "qwen2" => Self {
                 patterns: &[QWEN2],
                 nfc: true,
                 ..PLAIN
-            }),
+            },
+            "qwen35" => Self {
+                patterns: &[QWEN35],
+                nfc: true,
+                ..PLAIN
+            },
             // Qwen's words under DeepSeek's tokenizer, which does not normalise.
-            "deepseek-r1-qwen" => Ok(Self {
+            "deepseek-r1-qwen" => Self {
                 patterns: &[QWEN2],
                 ..PLAIN
-            }),
-            "deepseek-v3" => Ok(Self {
-                patterns: &[r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK_V3],
+            },
+            "gpt-4o" | "llama4" => Self {
+                patterns: &[O200K],
+                ignore_merges: true,
                 ..PLAIN
-            }),
-            other => Err(PromptError::UnsupportedTokenizer(format!(
-                "the GGUF file names the pre-tokenizer `{other}`; known are {KNOWN}"
-            ))),
-        }
+            },
+            "kimi-k2" => Self {
+                patterns: &[KIMI_K2],
+                ignore_merges: true,
+                ..PLAIN
+            },
+            "deepseek-llm" => Self {
+                patterns: &[
+                    r"[\r\n]",
+                    DEEPSEEK_LETTERS,
+                    r"\s?[!-/:-~！-／：-～‘-‟\u{3000}-。]+",
+                    r"\s+$",
+                    DEEPSEEK_CJK,
+                    r"\p{N}",
+                ],
+                ..PLAIN
+            },
+            "deepseek-coder" => Self {
+                patterns: &[
+                    r"[\r\n]",
+                    r"\s?\p{L}+",
+                    r"\s?\p{P}+",
+                    DEEPSEEK_CJK,
+                    r"\p{N}",
+                ],
+                ..PLAIN
+            },
+            "deepseek-v3" => Self {
+                patterns: &[r"\p{N}{1,3}", "[一-龥\u{3040}-ゟ゠-ヿ]+", DEEPSEEK_V3],
+                ..PLAIN
+            },
+            other => {
+                return Err(PromptError::UnsupportedTokenizer(format!(
+                    "the GGUF file names the pre-tokenizer `{other}`; known are {KNOWN}"
+                )));
+            }
+        };
+        Ok(found)
     }
 
     /// What stands before the cut.
@@ -89,19 +155,24 @@ impl PreTokenizer {
 
     /// The cut, and the byte-level spelling of what it leaves.
     pub(crate) fn build(&self) -> Result<PreTokenizerWrapper, PromptError> {
-        let mut steps = Vec::with_capacity(self.patterns.len() + 1);
-        for pattern in self.patterns {
-            let split = Split::new(
-                SplitPattern::Regex((*pattern).to_owned()),
-                SplitDelimiterBehavior::Isolated,
-                false,
-            )
-            .map_err(|error| PromptError::UnsupportedTokenizer(error.to_string()))?;
-            steps.push(PreTokenizerWrapper::Split(split));
-        }
-        steps.push(PreTokenizerWrapper::ByteLevel(ByteLevel::new(
-            false, false, false,
-        )));
-        Ok(PreTokenizerWrapper::Sequence(Sequence::new(steps)))
+        byte_level_cut(self.patterns)
     }
+}
+
+/// Cuts by each pattern in turn, then spells bytes as characters.
+pub(crate) fn byte_level_cut(patterns: &[&str]) -> Result<PreTokenizerWrapper, PromptError> {
+    let mut steps = Vec::with_capacity(patterns.len() + 1);
+    for pattern in patterns {
+        let split = Split::new(
+            SplitPattern::Regex((*pattern).to_owned()),
+            SplitDelimiterBehavior::Isolated,
+            false,
+        )
+        .map_err(|error| PromptError::UnsupportedTokenizer(error.to_string()))?;
+        steps.push(PreTokenizerWrapper::Split(split));
+    }
+    steps.push(PreTokenizerWrapper::ByteLevel(ByteLevel::new(
+        false, false, false,
+    )));
+    Ok(PreTokenizerWrapper::Sequence(Sequence::new(steps)))
 }

@@ -1,6 +1,8 @@
 //! How a tokenizer file spells bytes as text, undone: the vocabulary holds what a token *is*, not how a file writes it.
 
-use tokenizers::DecoderWrapper;
+use std::sync::LazyLock;
+
+use tokenizers::{DecoderWrapper, decoders::metaspace::PrependScheme};
 
 use crate::error::PromptError;
 
@@ -11,6 +13,8 @@ pub(crate) enum Spelling {
     ByteLevel,
     /// SentencePiece's: a space is `▁` (U+2581), a lone byte is `<0xHH>`.
     Metaspace,
+    /// BERT's: `##` continues a word, all else begins one.
+    WordPiece,
 }
 
 impl Spelling {
@@ -25,6 +29,14 @@ impl Spelling {
         })
     }
 
+    /// The bytes of a token added to a vocabulary: written as they are, but for the mark of a space.
+    pub(crate) fn undo_added(self, token: &str) -> Box<[u8]> {
+        match self {
+            Self::Metaspace => self.undo(token),
+            Self::ByteLevel | Self::WordPiece => token.as_bytes().into(),
+        }
+    }
+
     /// The token's bytes.
     pub(crate) fn undo(self, token: &str) -> Box<[u8]> {
         match self {
@@ -37,7 +49,24 @@ impl Spelling {
                 Some(byte) => Box::from([byte]),
                 None => token.replace('\u{2581}', " ").into_bytes().into(),
             },
+            Self::WordPiece => match token.strip_prefix("##") {
+                Some(rest) if !rest.is_empty() => rest.as_bytes().into(),
+                _ => format!(" {token}").into_bytes().into(),
+            },
         }
+    }
+}
+
+/// Whether the decoder takes away a space at the start of a text.
+pub(crate) fn strips_first_space(decoder: &DecoderWrapper) -> bool {
+    match decoder {
+        DecoderWrapper::Metaspace(space) => space.prepend_scheme != PrependScheme::Never,
+        DecoderWrapper::Strip(strip) => strip.content == ' ' && strip.start > 0,
+        DecoderWrapper::WordPiece(_) => true,
+        DecoderWrapper::Sequence(sequence) => {
+            sequence.get_decoders().iter().any(strips_first_space)
+        }
+        _ => false,
     }
 }
 
@@ -45,6 +74,7 @@ fn spelling_of(decoder: &DecoderWrapper) -> Option<Spelling> {
     match decoder {
         DecoderWrapper::ByteLevel(_) => Some(Spelling::ByteLevel),
         DecoderWrapper::Metaspace(_) | DecoderWrapper::ByteFallback(_) => Some(Spelling::Metaspace),
+        DecoderWrapper::WordPiece(piece) if piece.prefix == "##" => Some(Spelling::WordPiece),
         DecoderWrapper::Sequence(sequence) => sequence.get_decoders().iter().find_map(spelling_of),
         _ => None,
     }
@@ -61,6 +91,25 @@ fn byte_level(character: char) -> Option<u8> {
         _ => None,
     }
 }
+
+/// Bytes in GPT-2's alphabet.
+pub(crate) fn spell_bytes(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .map(|byte| ALPHABET[usize::from(*byte)])
+        .collect()
+}
+
+/// The inverse of [`byte_level`].
+static ALPHABET: LazyLock<[char; 256]> = LazyLock::new(|| {
+    let mut alphabet = ['\0'; 256];
+    for character in (0..=0x143).filter_map(char::from_u32) {
+        if let Some(byte) = byte_level(character) {
+            alphabet[usize::from(byte)] = character;
+        }
+    }
+    alphabet
+});
 
 /// The byte in `<0xHH>`.
 pub(crate) fn lone_byte(token: &str) -> Option<u8> {

@@ -1,6 +1,6 @@
 //! Small made-up vocabularies: every byte, a few merges, a few special tokens.
 
-use std::sync::LazyLock;
+use std::{path::Path, sync::LazyLock};
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -147,10 +147,10 @@ fn what_is_not_known_is_named() {
     named(gguf("martian"), "`martian`");
     named(
         GgufVocabulary {
-            model: "llama".to_owned(),
+            model: "rwkv".to_owned(),
             ..gguf("smollm")
         },
-        "`llama`",
+        "`rwkv`",
     );
 }
 
@@ -171,14 +171,22 @@ fn lists_that_contradict_each_other_are_refused() {
             ..good()
         },
         GgufVocabulary {
-            merges: vec!["x y".to_owned()],
+            merges: vec!["x y\n".to_owned()],
             ..good()
         },
+        GgufVocabulary {
+            merges: Vec::new(),
+            ..good()
+        },
+        GgufVocabulary {
+            scores: vec![0.5; 2],
+            ..good()
+        },
+        GgufVocabulary::default(),
     ] {
-        assert!(matches!(
-            Tokenizer::from_gguf(bad),
-            Err(PromptError::Vocabulary(_))
-        ));
+        let error = Tokenizer::from_gguf(bad).unwrap_err();
+        assert!(matches!(error, PromptError::Vocabulary(_)), "{error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
     }
 }
 
@@ -266,12 +274,52 @@ fn files_that_cannot_be_used_are_named() {
             .starts_with("none/tokenizer.json: ")
     );
     let mut other = sentencepiece();
-    other["decoder"] = json!({"type": "WordPiece", "prefix": "##", "cleanup": true});
+    other["decoder"] = json!({"type": "BPEDecoder", "suffix": "</w>"});
     let error = from_json(&other, &TokenizerConfig::default()).unwrap_err();
     assert!(
         matches!(error, PromptError::UnsupportedTokenizer(_)),
         "{error}"
     );
+    let mut huge = sentencepiece();
+    huge["added_tokens"][0]["id"] = json!(u32::MAX);
+    let error = from_json(&huge, &TokenizerConfig::default()).unwrap_err();
+    assert!(error.to_string().contains("4294967295"), "{error}");
+}
+
+#[test]
+fn the_space_at_the_start_goes_only_where_the_decoder_takes_it() {
+    let config = TokenizerConfig::default();
+    let mut gemma = sentencepiece();
+    gemma["decoder"]["decoders"].as_array_mut().unwrap().pop();
+    let gemma = from_json(&gemma, &config).unwrap();
+    let ids = gemma.encode("hi", false).unwrap();
+    assert_eq!(gemma.decode(&ids), " hi");
+    assert!(!gemma.drops_first_space());
+    assert!(
+        from_json(&sentencepiece(), &config)
+            .unwrap()
+            .drops_first_space()
+    );
+}
+
+#[test]
+fn the_config_adds_what_the_file_does_not() {
+    let mut bare = sentencepiece();
+    bare["post_processor"] = json!(null);
+    let config = TokenizerConfig {
+        bos_token: Some("<s>".to_owned()),
+        add_bos_token: Some(true),
+        end_ids: vec![1, 7, 1, 9999],
+        ..TokenizerConfig::default()
+    };
+    let tokenizer = from_json(&bare, &config).unwrap();
+    assert_eq!(tokenizer.encode("hi", true).unwrap()[0], 1);
+    assert_eq!(tokenizer.end_ids(), [1, 7]);
+    let ids = from_json(&sentencepiece(), &config)
+        .unwrap()
+        .encode("hi", true)
+        .unwrap();
+    assert_eq!(ids.iter().filter(|id| **id == 1).count(), 1, "{ids:?}");
 }
 
 proptest! {

@@ -1,0 +1,49 @@
+//! The seam between this crate's [`Tokenizer`](super::Tokenizer) and whatever cuts a text: the `tokenizers` crate's own
+//! models and [`PieceMerges`](super::pieces::PieceMerges) stand behind one trait.
+//!
+//! It puts nothing around a text that the tokenizer's own post-processor does not.
+
+use std::fmt::Debug;
+
+use tokenizers::{
+    DecoderWrapper, Model, Normalizer, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
+};
+
+use crate::error::PromptError;
+
+/// Text to ids.
+pub(crate) trait TextEncoder: Debug + Send + Sync {
+    /// The ids of `text`; `add_special` runs the file's own post-processor.
+    fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>, PromptError>;
+    /// The id of a token as its file spells it.
+    fn id_of(&self, token: &str) -> Option<u32>;
+    /// The same encoder, to which the spelling of a special token is just text.
+    fn blind(&self) -> Box<dyn TextEncoder>;
+}
+
+/// The crate's pipeline around model `M` and normaliser `N`.
+pub(crate) type Pipeline<M, N> =
+    TokenizerImpl<M, N, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+
+impl<M, N> TextEncoder for Pipeline<M, N>
+where
+    M: Model + Clone + Debug + Send + Sync + 'static,
+    N: Normalizer + Clone + Debug + Send + Sync + 'static,
+{
+    fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>, PromptError> {
+        let encoding = self
+            .encode_fast(text, add_special)
+            .map_err(|error| PromptError::Encode(error.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    fn id_of(&self, token: &str) -> Option<u32> {
+        self.token_to_id(token)
+    }
+
+    fn blind(&self) -> Box<dyn TextEncoder> {
+        let mut blind = self.clone();
+        blind.set_encode_special_tokens(true);
+        Box::new(blind)
+    }
+}
