@@ -25,6 +25,14 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file or folder of a model that is damaged, or holds what is not supported.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A metadata key the model cannot do without.
     #[error("GGUF metadata {key} is missing")]
     MissingMetadata {
@@ -79,7 +87,15 @@ pub enum ModelError {
         /// `general.architecture` of the file.
         architecture: String,
     },
-    /// A tensor's data could not be read (a truncated file).
+    /// A tensor of a type that is not computed.
+    #[error("tensor {name} is of type {dtype}, which is not supported")]
+    UnsupportedTensorType {
+        /// Its name.
+        name: String,
+        /// Its type, as its format spells it.
+        dtype: &'static str,
+    },
+    /// A tensor's data could not be read.
     #[error("tensor {name} cannot be read: {reason}")]
     UnreadableTensor {
         /// Its name.

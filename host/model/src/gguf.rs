@@ -17,7 +17,7 @@ use candle_core::{
     },
 };
 
-use crate::error::ModelError;
+use crate::{error::ModelError, tensor_entry::TensorEntry};
 
 /// An open GGUF file whose header has been read; tensor data stays on disk until asked for.
 #[derive(Debug)]
@@ -25,19 +25,6 @@ pub struct GgufFile {
     path: PathBuf,
     file: File,
     content: Content,
-}
-
-/// One tensor as the header lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorEntry<'a> {
-    /// Its name, such as `blk.0.attn_q.weight`.
-    pub name: &'a str,
-    /// Its shape, outermost dimension first (the reverse of the order in the file).
-    pub shape: &'a [usize],
-    /// Its element type, such as `Q4_1`.
-    pub dtype: String,
-    /// Bytes of its data.
-    pub bytes: u64,
 }
 
 impl GgufFile {

@@ -7,6 +7,7 @@
 //! wrong answer. Tokenizing, sampling and scheduling are elsewhere; [`GgufFile`] hands out the metadata they need.
 
 mod attention;
+mod data_file;
 mod decoder;
 mod description;
 mod error;
@@ -14,10 +15,14 @@ mod gguf;
 mod kv_slabs;
 mod rope;
 mod runner;
+mod safetensors;
+mod tensor_entry;
 mod weights;
 
 pub use description::{ModelDescription, RopeDescription, RopeStyle};
 pub use error::ModelError;
-pub use gguf::{GgufFile, TensorEntry};
+pub use gguf::GgufFile;
 pub use runner::{CandleRunner, KvCapacity, RunnerOptions};
+pub use safetensors::SafetensorsFolder;
+pub use tensor_entry::TensorEntry;
 pub use weights::LoadProgress;

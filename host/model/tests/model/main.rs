@@ -7,4 +7,6 @@
 
 mod execution;
 mod loading;
+mod safetensors;
+mod safetensors_fixture;
 mod tiny_llama;
