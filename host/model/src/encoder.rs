@@ -112,7 +112,9 @@ impl Embedder {
         let lens: Vec<usize> = texts.iter().map(|text| text.as_ref().len()).collect();
         let mut vectors = pooling::pool(&hidden, &lens, self.description.pooling)?;
         if self.description.normalize {
-            vectors.iter_mut().for_each(|vector| pooling::normalize(vector));
+            vectors
+                .iter_mut()
+                .for_each(|vector| pooling::normalize(vector));
         }
         Ok(vectors)
     }
@@ -127,7 +129,9 @@ impl Embedder {
             return Err(format!("has {} tokens, not 1 to {max_tokens}", text.len()));
         }
         match text.iter().find(|id| **id as usize >= vocab_size) {
-            Some(id) => Err(format!("has token id {id}, the vocabulary has {vocab_size}")),
+            Some(id) => Err(format!(
+                "has token id {id}, the vocabulary has {vocab_size}"
+            )),
             None => Ok(()),
         }
     }

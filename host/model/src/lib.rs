@@ -10,6 +10,7 @@ mod attention;
 mod data_file;
 mod decoder;
 mod description;
+mod encoder;
 mod error;
 mod gguf;
 mod kv_slabs;
@@ -20,6 +21,7 @@ mod tensor_entry;
 mod weights;
 
 pub use description::{ModelDescription, RopeDescription, RopeStyle};
+pub use encoder::Embedder;
 pub use error::ModelError;
 pub use gguf::GgufFile;
 pub use runner::{CandleRunner, KvCapacity, RunnerOptions};

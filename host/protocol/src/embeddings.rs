@@ -4,13 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{
-    completions::Prompt,
-    fields::Fields,
-    invalid::Invalid,
-    lenient,
-    sampling,
-};
+use crate::{completions::Prompt, fields::Fields, invalid::Invalid, lenient};
 
 /// Texts one request may hold; OpenAI's limit.
 pub const MAX_INPUTS: usize = 2048;
@@ -107,7 +101,10 @@ fn read_inputs(input: Option<Value>) -> Result<Vec<Prompt>, Invalid> {
         );
         return Err(Invalid::bad_value("input", message));
     }
-    match inputs.iter().position(|input| *input == Prompt::Text(String::new())) {
+    match inputs
+        .iter()
+        .position(|input| *input == Prompt::Text(String::new()))
+    {
         Some(index) => {
             let path = input_path(index, inputs.len());
             let message = format!("`{path}` must not be an empty string");
@@ -121,7 +118,11 @@ fn read_encoding(value: Option<Value>) -> Result<EncodingFormat, Invalid> {
     match value.as_ref().map(|value| (value, value.as_str())) {
         None | Some((_, Some("float"))) => Ok(EncodingFormat::Float),
         Some((_, Some("base64"))) => Ok(EncodingFormat::Base64),
-        Some((value, _)) => Err(Invalid::expected("encoding_format", "float or base64", value)),
+        Some((value, _)) => Err(Invalid::expected(
+            "encoding_format",
+            "float or base64",
+            value,
+        )),
     }
 }
 
@@ -130,7 +131,10 @@ fn read_truncation(value: Option<Value>) -> Result<Truncation, Invalid> {
         return Ok(Truncation::None);
     };
     let tokens = lenient::integer(&value);
-    match (tokens, tokens.and_then(|tokens| usize::try_from(tokens).ok())) {
+    match (
+        tokens,
+        tokens.and_then(|tokens| usize::try_from(tokens).ok()),
+    ) {
         (Some(-1), _) => Ok(Truncation::Window),
         (_, Some(tokens)) if tokens > 0 => Ok(Truncation::Tokens(tokens)),
         _ => Err(Invalid::expected(
@@ -218,7 +222,10 @@ impl Vector {
         match encoding {
             EncodingFormat::Float => Self::Floats(values),
             EncodingFormat::Base64 => {
-                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                let bytes: Vec<u8> = values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect();
                 Self::Base64(BASE64_STANDARD.encode(bytes))
             }
         }

@@ -20,8 +20,9 @@ pub(crate) struct EncoderDescription {
     pub intermediate: usize,
     /// Rows of the position table.
     pub positions: usize,
-    /// The row of a text's first token: RoBERTa's table begins with rows that no token uses.
-    pub first_position: usize,
+    /// RoBERTa's padding id: a text's positions begin in the row behind it, and a padding token within a text takes that
+    /// row and no position. None counts every token from row 0.
+    pub padding: Option<usize>,
     /// Rows of the token-type table, of which a single text uses the first; 0 for no table.
     pub token_types: usize,
     /// Added to a variance before its root is taken.
@@ -67,10 +68,10 @@ impl EncoderDescription {
                 self.heads, self.hidden
             ));
         }
-        if self.first_position >= self.positions {
+        if self.usable_positions() == 0 {
             return Err(format!(
-                "the first position is {} in a table of {}",
-                self.first_position, self.positions
+                "a table of {} positions has none behind the padding id",
+                self.positions
             ));
         }
         // A norm that is negative or not a number would make every vector so.
@@ -82,6 +83,7 @@ impl EncoderDescription {
 
     /// The most tokens the position table has rows for.
     pub(crate) fn usable_positions(&self) -> usize {
-        self.positions.saturating_sub(self.first_position)
+        let unused = self.padding.map_or(0, |padding| padding.saturating_add(1));
+        self.positions.saturating_sub(unused)
     }
 }

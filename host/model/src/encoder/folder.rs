@@ -3,7 +3,7 @@
 //!
 //! What a folder asks for and the encoder does not compute is refused by file, key and value.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -66,13 +66,9 @@ pub(super) fn describe(folder: &SafetensorsFolder) -> Result<EncoderDescription,
     let family = family(&config)?;
     refuse_what_is_not_computed(&config)?;
     let positions = config.required_size("max_position_embeddings")?;
-    let first_position = match family.positions_behind_padding {
-        false => 0,
-        // Saturating: the check below refuses what lies behind the table.
-        true => config
-            .count("pad_token_id")?
-            .unwrap_or(ROBERTA_PADDING)
-            .saturating_add(1),
+    let padding = match family.positions_behind_padding {
+        false => None,
+        true => Some(config.count("pad_token_id")?.unwrap_or(ROBERTA_PADDING)),
     };
     let vectors = TextVectors::read(folder)?;
     let mut description = EncoderDescription {
@@ -83,7 +79,7 @@ pub(super) fn describe(folder: &SafetensorsFolder) -> Result<EncoderDescription,
         heads: config.required_size("num_attention_heads")?,
         intermediate: config.required_size("intermediate_size")?,
         positions,
-        first_position,
+        padding,
         token_types: config.required_size("type_vocab_size")?,
         // transformers' default of all these families.
         norm_eps: config.number("layer_norm_eps")?.unwrap_or(1e-12) as f32,
@@ -156,63 +152,58 @@ impl TextVectors {
                 "default_prompt_name {prompt:?}: a prompt before every text is not supported"
             )));
         }
-        let mut found = Self {
-            pooling: Pooling::Mean,
-            normalize: true,
-            max_tokens: None,
-        };
         let Some(modules) = Json::read(dir.join("modules.json"))? else {
             tracing::info!(
                 "{} has no modules.json: vectors are averaged and normalised",
                 dir.display()
             );
-            return Ok(found);
+            return Ok(Self {
+                pooling: Pooling::Mean,
+                normalize: true,
+                max_tokens: max_tokens(dir)?,
+            });
         };
-        found.normalize = false;
-        let mut kinds = Vec::new();
-        for module in modules.items()? {
-            let kind = module.string("type")?.unwrap_or_default().to_owned();
-            let path = dir.join(module_folder(&module)?);
-            // The class's name; its package differs between versions.
-            let class = kind.rsplit('.').next().unwrap_or_default().to_owned();
-            match class.as_str() {
-                "Transformer" => found.max_tokens = max_tokens(path)?,
-                "Pooling" => found.pooling = pooling(path)?,
-                "Normalize" => found.normalize = true,
-                _ => return Err(module.refuse(format!("module {kind:?} is not supported"))),
-            }
-            kinds.push((class, module));
-        }
-        check_order(&kinds)?;
-        Ok(found)
+        let (pooling_folder, normalize) = pipeline(&modules)?;
+        Ok(Self {
+            pooling: pooling(dir.join(pooling_folder))?,
+            normalize,
+            max_tokens: max_tokens(dir)?,
+        })
     }
 }
 
-/// The folder of a module; a name with parts could lead out of the model's folder.
-fn module_folder(module: &Json) -> Result<String, ModelError> {
-    let path = module.string("path")?.unwrap_or_default();
-    if path.contains(['/', '\\']) || path == ".." {
-        return Err(module.refuse(format!("path {path:?} is not a folder beside it")));
+/// The folder of the pooling module, and whether a normalisation follows it. Any other pipeline makes other vectors.
+fn pipeline(modules: &Json) -> Result<(String, bool), ModelError> {
+    let mut pipeline = Vec::new();
+    for module in modules.items()? {
+        let kind = module.string("type")?.unwrap_or_default();
+        // The class's name; its package differs between versions.
+        let class = kind.rsplit('.').next().unwrap_or_default().to_owned();
+        let path = module.string("path")?.unwrap_or_default().to_owned();
+        pipeline.push((class, path));
     }
-    Ok(path.to_owned())
-}
-
-/// The encoder, then pooling, then perhaps normalisation: any other pipeline makes other vectors.
-fn check_order(kinds: &[(String, Json)]) -> Result<(), ModelError> {
-    let classes: Vec<&str> = kinds.iter().map(|(class, _)| class.as_str()).collect();
-    match (&*classes, kinds.last()) {
-        (["Transformer", "Pooling"] | ["Transformer", "Pooling", "Normalize"], _) | (_, None) => {
-            Ok(())
+    let stages: Vec<(&str, &str)> = pipeline
+        .iter()
+        .map(|(class, path)| (class.as_str(), path.as_str()))
+        .collect();
+    let (pooling, normalize) = match *stages {
+        [("Transformer", ""), ("Pooling", path)] => (path, false),
+        [("Transformer", ""), ("Pooling", path), ("Normalize", _)] => (path, true),
+        _ => {
+            return Err(modules.refuse(format!(
+                "the modules {stages:?} are not supported: only Transformer, Pooling and perhaps Normalize are"
+            )));
         }
-        (_, Some((_, module))) => Err(module.refuse(format!(
-            "the modules {} are not supported in this order",
-            classes.join(", ")
-        ))),
+    };
+    // A name with parts could lead out of the model's folder.
+    if pooling.contains(['/', '\\']) || pooling == ".." {
+        return Err(modules.refuse(format!("path {pooling:?} is not a folder beside it")));
     }
+    Ok((pooling.to_owned(), normalize))
 }
 
 /// `sentence_bert_config.json` beside the encoder.
-fn max_tokens(dir: PathBuf) -> Result<Option<usize>, ModelError> {
+fn max_tokens(dir: &Path) -> Result<Option<usize>, ModelError> {
     let Some(config) = Json::read(dir.join("sentence_bert_config.json"))? else {
         return Ok(None);
     };

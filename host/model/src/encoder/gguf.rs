@@ -47,8 +47,8 @@ pub(super) fn describe(gguf: &GgufFile) -> Result<EncoderDescription, ModelError
         heads: size(gguf, "attention.head_count")?,
         intermediate: size(gguf, "feed_forward_length")?,
         positions,
-        // Writers of this format leave out the rows before the first position.
-        first_position: 0,
+        // Writers of this format leave out the rows before a text's first position.
+        padding: None,
         token_types: rows(gguf, "token_types.weight", hidden)?.unwrap_or(0),
         norm_eps: gguf
             .float(&eps_key)?

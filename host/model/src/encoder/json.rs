@@ -43,11 +43,11 @@ impl Json {
     }
 
     /// The elements of a list.
-    pub(super) fn items(self) -> Result<Vec<Self>, ModelError> {
-        match self.value {
+    pub(super) fn items(&self) -> Result<Vec<Self>, ModelError> {
+        match &self.value {
             Value::Array(items) => Ok(items
-                .into_iter()
-                .map(|value| Self::new(self.path.clone(), value))
+                .iter()
+                .map(|item| Self::new(self.path.clone(), item.clone()))
                 .collect()),
             _ => Err(self.refuse("is not a list")),
         }
@@ -69,7 +69,9 @@ impl Json {
     /// A positive integer.
     pub(super) fn size(&self, key: &str) -> Result<Option<usize>, ModelError> {
         self.typed(key, "a positive integer", |value| {
-            usize::try_from(value.as_u64()?).ok().filter(|size| *size > 0)
+            usize::try_from(value.as_u64()?)
+                .ok()
+                .filter(|size| *size > 0)
         })
     }
 
@@ -99,9 +101,9 @@ impl Json {
     /// Refuses a value other than `only`; absent means it.
     pub(super) fn only(&self, key: &str, only: &Value) -> Result<(), ModelError> {
         match self.get(key) {
-            Some(value) if value != only => Err(self.refuse(format!(
-                "{key} is {value}, supported is {only} alone"
-            ))),
+            Some(value) if value != only => {
+                Err(self.refuse(format!("{key} is {value}, supported is {only} alone")))
+            }
             _ => Ok(()),
         }
     }

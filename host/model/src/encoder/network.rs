@@ -25,7 +25,7 @@ const QUERY_TILE: usize = 128;
 #[derive(Debug)]
 pub(super) struct Encoder {
     heads: usize,
-    first_position: usize,
+    padding: Option<usize>,
     activation: Activation,
     tokens: Tensor,
     positions: Tensor,
@@ -71,11 +71,15 @@ impl Encoder {
         let EncoderDescription { hidden, .. } = *description;
         let token_type = match description.token_types {
             0 => None,
-            rows => Some(weights.tensor("token_types.weight", &[rows, hidden])?.get(0)?),
+            rows => Some(
+                weights
+                    .tensor("token_types.weight", &[rows, hidden])?
+                    .get(0)?,
+            ),
         };
         Ok(Self {
             heads: description.heads,
-            first_position: description.first_position,
+            padding: description.padding,
             activation: description.activation,
             tokens: weights.tensor("token_embd.weight", &[description.vocab, hidden])?,
             positions: weights.tensor("position_embd.weight", &[description.positions, hidden])?,
@@ -92,8 +96,7 @@ impl Encoder {
     /// The texts are checked: none is empty, no id outside the vocabulary, none longer than the positions.
     pub(super) fn forward<T: AsRef<[u32]>>(&self, texts: &[T]) -> Result<Tensor> {
         let lens: Vec<usize> = texts.iter().map(|text| text.as_ref().len()).collect();
-        let tokens: Vec<u32> = texts.iter().flat_map(|text| text.as_ref()).copied().collect();
-        let mut hidden = self.embed(&tokens, &lens)?;
+        let mut hidden = self.embed(texts)?;
         for layer in &self.layers {
             let mixed = layer.attention(&hidden, &lens, self.heads)?;
             hidden = layer.attention_norm.forward(&(hidden + mixed)?)?;
@@ -105,13 +108,17 @@ impl Encoder {
         Ok(hidden)
     }
 
-    fn embed(&self, tokens: &[u32], lens: &[usize]) -> Result<Tensor> {
-        let tokens = self.tokens.index_select(&Tensor::new(tokens, &Device::Cpu)?, 0)?;
-        let positions = lens
-            .iter()
-            .map(|len| self.positions.narrow(0, self.first_position, *len))
-            .collect::<Result<Vec<_>>>()?;
-        let mut sum = (tokens + Tensor::cat(&positions, 0)?)?;
+    fn embed<T: AsRef<[u32]>>(&self, texts: &[T]) -> Result<Tensor> {
+        let mut tokens: Vec<u32> = Vec::new();
+        let mut positions = Vec::new();
+        for text in texts {
+            tokens.extend(text.as_ref());
+            positions.extend(position_rows(text.as_ref(), self.padding));
+        }
+        let rows = |table: &Tensor, rows: Vec<u32>| {
+            table.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)
+        };
+        let mut sum = (rows(&self.tokens, tokens)? + rows(&self.positions, positions)?)?;
         if let Some(token_type) = &self.token_type {
             sum = sum.broadcast_add(token_type)?;
         }
@@ -156,7 +163,11 @@ impl Layer {
     /// The attention half, before it is added to its input: each text's tokens see each other and nothing else.
     fn attention(&self, hidden: &Tensor, lens: &[usize], heads: usize) -> Result<Tensor> {
         let (tokens, width) = hidden.dims2()?;
-        let split = |linear: &Linear| linear.forward(hidden)?.reshape((tokens, heads, width / heads));
+        let split = |linear: &Linear| {
+            linear
+                .forward(hidden)?
+                .reshape((tokens, heads, width / heads))
+        };
         let scale = 1.0 / ((width / heads) as f64).sqrt();
         let (query, key, value) = (
             (split(&self.query)? * scale)?,
@@ -174,6 +185,20 @@ impl Layer {
         }
         self.attention_output.forward(&Tensor::cat(&mixed, 0)?)
     }
+}
+
+/// The row of the position table of each of a text's tokens (modeling_roberta.py, `create_position_ids_from_input_ids`).
+fn position_rows(text: &[u32], padding: Option<usize>) -> impl Iterator<Item = u32> {
+    let padding = padding.and_then(|id| u32::try_from(id).ok());
+    let mut next = padding.map_or(0, |id| id + 1);
+    text.iter().map(move |id| {
+        if Some(*id) == padding {
+            *id
+        } else {
+            next += 1;
+            next - 1
+        }
+    })
 }
 
 /// softmax(Q K^T) V of one text; all are `(heads, len, head_dim)`, the scale is in the queries.

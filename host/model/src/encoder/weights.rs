@@ -151,7 +151,10 @@ fn folder_name(name: &str) -> String {
         let entry = table.iter().find(|(gguf, _)| *gguf == part);
         entry.map(|(_, folder)| (*folder).to_owned())
     };
-    let found = match part.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
+    let found = match part
+        .strip_prefix("blk.")
+        .and_then(|rest| rest.split_once('.'))
+    {
         Some((index, part)) => {
             find(LAYER, part).map(|part| format!("encoder.layer.{index}.{part}"))
         }
