@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod block_manager;
+pub mod embedding_runner;
 pub mod engine;
 pub mod fake_runner;
 pub mod generator;
@@ -22,6 +23,7 @@ mod sequence;
 mod tests;
 
 pub use batch::{Batch, BatchRow, Logits};
+pub use embedding_runner::{EmbeddingInfo, EmbeddingRunner};
 pub use engine::{Engine, EngineConfig, EngineCounters, StepOutput};
 pub use error::EngineError;
 pub use fake_runner::{FakeRunner, FakeScript};

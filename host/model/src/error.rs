@@ -123,6 +123,9 @@ pub enum ModelError {
     /// Runner options that cannot work with this model.
     #[error("{0}")]
     InvalidOptions(String),
+    /// Token ids that the model has no answer to.
+    #[error("{0}")]
+    InvalidInput(String),
     /// A tensor operation failed while loading.
     #[error("loading failed: {0}")]
     Compute(#[from] candle_core::Error),

@@ -12,6 +12,7 @@ mod checkpoint;
 mod data_file;
 mod decoder;
 mod description;
+mod encoder;
 mod error;
 mod gguf;
 mod kv_slabs;
@@ -28,6 +29,7 @@ pub use description::{
     KvLayout, LatentAttention, LayerDescription, LongRope, ModelDescription, RopeDescription,
     RopeStyle, Router, RouterScore,
 };
+pub use encoder::Embedder;
 pub use error::ModelError;
 pub use gguf::GgufFile;
 pub use runner::{CandleRunner, KvCapacity, RunnerOptions};

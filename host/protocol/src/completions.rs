@@ -97,36 +97,43 @@ impl CompletionRequest {
 }
 
 fn read_prompts(prompt: Option<Value>) -> Result<Vec<Prompt>, Invalid> {
-    const EXPECTED: &str =
-        "a string, a list of strings, a list of token ids or a list of lists of token ids";
-    let items = match prompt {
-        None => return Err(Invalid::bad_value("prompt", "`prompt` is required")),
-        Some(Value::String(text)) => return Ok(vec![Prompt::Text(text)]),
-        Some(Value::Array(items)) if !items.is_empty() => items,
-        Some(Value::Array(_)) => {
-            return Err(Invalid::bad_value(
-                "prompt",
-                "`prompt` must not be an empty list",
-            ));
-        }
-        Some(other) => return Err(Invalid::expected("prompt", EXPECTED, &other)),
-    };
-    if items[0].is_number() {
-        return Ok(vec![Prompt::Tokens(read_tokens("prompt", &items)?)]);
+    match prompt {
+        None => Err(Invalid::bad_value("prompt", "`prompt` is required")),
+        Some(prompt) => Prompt::read_list("prompt", prompt),
     }
-    let read = |(index, item): (usize, Value)| match item {
-        Value::String(text) => Ok(Prompt::Text(text)),
-        Value::Array(tokens) if !tokens.is_empty() => Ok(Prompt::Tokens(read_tokens(
-            &format!("prompt[{index}]"),
-            &tokens,
-        )?)),
-        other => Err(Invalid::expected(
-            format!("prompt[{index}]"),
-            "a string or a list of token ids",
-            &other,
-        )),
-    };
-    items.into_iter().enumerate().map(read).collect()
+}
+
+impl Prompt {
+    /// Reads the field `name`: one prompt or a list of them; at least one.
+    pub(crate) fn read_list(name: &str, value: Value) -> Result<Vec<Self>, Invalid> {
+        const EXPECTED: &str =
+            "a string, a list of strings, a list of token ids or a list of lists of token ids";
+        let items = match value {
+            Value::String(text) => return Ok(vec![Self::Text(text)]),
+            Value::Array(items) if !items.is_empty() => items,
+            Value::Array(_) => {
+                let message = format!("`{name}` must not be an empty list");
+                return Err(Invalid::bad_value(name, message));
+            }
+            other => return Err(Invalid::expected(name, EXPECTED, &other)),
+        };
+        if items[0].is_number() {
+            return Ok(vec![Self::Tokens(read_tokens(name, &items)?)]);
+        }
+        let read = |(index, item): (usize, Value)| match item {
+            Value::String(text) => Ok(Self::Text(text)),
+            Value::Array(tokens) if !tokens.is_empty() => Ok(Self::Tokens(read_tokens(
+                &format!("{name}[{index}]"),
+                &tokens,
+            )?)),
+            other => Err(Invalid::expected(
+                format!("{name}[{index}]"),
+                "a string or a list of token ids",
+                &other,
+            )),
+        };
+        items.into_iter().enumerate().map(read).collect()
+    }
 }
 
 fn read_tokens(path: &str, items: &[Value]) -> Result<Vec<u32>, Invalid> {

@@ -7,6 +7,7 @@
 pub mod chat;
 pub mod chat_response;
 pub mod completions;
+pub mod embeddings;
 pub mod error;
 pub mod invalid;
 pub mod messages;
@@ -20,6 +21,7 @@ mod lenient;
 
 pub use chat::ChatRequest;
 pub use completions::{CompletionRequest, Prompt};
+pub use embeddings::{EmbeddingRequest, EncodingFormat, Truncation};
 pub use error::{ErrorBody, ErrorEnvelope};
 pub use invalid::{Invalid, InvalidKind, parse_json};
 pub use sampling::SamplingFields;

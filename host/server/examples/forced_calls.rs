@@ -129,7 +129,10 @@ impl Check<'_> {
             },
             constraint: Some(Arc::clone(constraint)),
         };
-        let mut stream = self.model.generator.submit(request)?;
+        let generator = self.model.generator.as_ref();
+        let mut stream = generator
+            .context("the model does not generate")?
+            .submit(request)?;
         let mut pipeline = self.pipeline()?;
         let (mut events, mut tokens, mut ended) = (Vec::new(), 0, FinishReason::Length);
         while let Some(item) = stream.next().await {

@@ -128,7 +128,7 @@ impl Choice {
     ) -> Result<Self, ApiError> {
         let pipeline = OutputPipeline::new(pipeline_spec(model, plan))?;
         let tokens = model
-            .generator
+            .generator()?
             .submit(sequence_request(model, plan, answer))?;
         let counts = TokenCounts {
             prompt: plan.prompt.len(),

@@ -5,6 +5,7 @@
 pub mod active_plugins;
 pub mod cli;
 pub mod config;
+pub mod embedding_thread;
 pub mod engine_thread;
 pub mod error;
 pub mod generation;
@@ -24,6 +25,7 @@ pub mod state;
 mod table;
 pub mod wiring;
 
+pub use embedding_thread::EmbeddingHandle;
 pub use engine_thread::{EngineHandle, EngineThread};
 pub use error::ApiError;
 pub use model_set::{ModelNames, ModelSet};

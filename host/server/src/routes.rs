@@ -24,6 +24,7 @@ mod body;
 mod chat;
 mod chat_answer;
 mod completions;
+mod embeddings;
 mod gate;
 mod health;
 mod models;
@@ -34,6 +35,7 @@ pub fn router(state: Arc<AppState>) -> Router {
     let api = Router::new()
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
+        .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .route("/models", get(models::list))

@@ -15,8 +15,12 @@ use tokio::sync::watch;
 use weir_engine::Generator;
 use weir_output::ToolCallStreaming;
 use weir_prompt::{ChatTemplate, Tokenizer};
+use weir_protocol::Invalid;
 
-use crate::{active_plugins::PluginSlot, error::ApiError, model_set::ModelSet};
+use crate::{
+    active_plugins::PluginSlot, embedding_thread::EmbeddingHandle, error::ApiError,
+    model_set::ModelSet,
+};
 
 /// What all requests share.
 pub struct AppState {
@@ -82,8 +86,10 @@ pub struct ServedModel {
     pub created: u64,
     /// Tells clients which build and model answered.
     pub fingerprint: String,
-    /// Where tokens are generated.
-    pub generator: Arc<dyn Generator>,
+    /// Where tokens are generated; None for an embedding model.
+    pub generator: Option<Arc<dyn Generator>>,
+    /// Where texts become vectors; None for a generative model.
+    pub embedder: Option<EmbeddingHandle>,
     /// The model's tokenizer.
     pub tokenizer: Arc<Tokenizer>,
     /// The model's own chat template or the one given instead; without one there is no chat.
@@ -97,13 +103,29 @@ pub struct ServedModel {
 }
 
 impl ServedModel {
-    /// A model without templates and plugins; the other fields are set after.
+    /// A generative model without templates and plugins; the other fields are set after.
     pub fn new(
         id: String,
         generator: Arc<dyn Generator>,
         tokenizer: Arc<Tokenizer>,
         max_model_len: usize,
     ) -> Self {
+        Self {
+            generator: Some(generator),
+            ..Self::without_engine(name, tokenizer, max_model_len)
+        }
+    }
+
+    /// An embedding model.
+    pub fn embedding(name: String, embedder: EmbeddingHandle, tokenizer: Arc<Tokenizer>) -> Self {
+        let max_model_len = embedder.info().max_tokens;
+        Self {
+            embedder: Some(embedder),
+            ..Self::without_engine(name, tokenizer, max_model_len)
+        }
+    }
+
+    fn without_engine(name: String, tokenizer: Arc<Tokenizer>, max_model_len: usize) -> Self {
         let created = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -112,13 +134,36 @@ impl ServedModel {
             fingerprint: fingerprint(&id),
             id,
             created,
-            generator,
+            generator: None,
+            embedder: None,
             tokenizer,
             chat_template: None,
             plugins: Arc::default(),
             max_model_len,
             defaults: SamplingDefaults::default(),
         }
+    }
+
+    /// Where tokens are generated.
+    ///
+    /// # Errors
+    /// 400 for an embedding model.
+    pub fn generator(&self) -> Result<&Arc<dyn Generator>, ApiError> {
+        let message = || format!("model {} makes embeddings, it does not generate", self.id());
+        self.generator
+            .as_ref()
+            .ok_or_else(|| ApiError::bad_request(message()).with_param("model"))
+    }
+
+    /// Where texts become vectors.
+    ///
+    /// # Errors
+    /// 501 for a generative model.
+    pub fn embedder(&self) -> Result<&EmbeddingHandle, ApiError> {
+        let what = || format!("embeddings of the generative model {}", self.id());
+        self.embedder
+            .as_ref()
+            .ok_or_else(|| Invalid::not_implemented("model", &what()).into())
     }
 
     /// The first of its names.

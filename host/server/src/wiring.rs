@@ -23,6 +23,7 @@ use crate::{
     state::{SamplingDefaults, ServedModel},
 };
 
+pub mod embedding;
 mod plugins;
 
 pub use plugins::{Chain, ModelFacts, PluginSources, PluginWiring, Selection, registry};

@@ -5,6 +5,7 @@
     reason = "a test may fail by panicking, its fixtures too"
 )]
 
+mod encoder;
 mod execution;
 mod gguf;
 mod gguf_fixture;

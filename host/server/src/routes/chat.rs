@@ -34,6 +34,7 @@ pub(super) async fn create(
     let deadline = generation::deadline(state.settings.request_timeout);
     let mut request = ChatRequest::from_json(body)?;
     let model = state.model_named(request.model.as_deref())?;
+    model.generator()?;
     let (n, stream, include_usage) = (request.n, request.stream, request.include_usage);
     let ignored = std::mem::take(&mut request.ignored_fields);
     let plan = plan_in_background(&state, model, request).await?;

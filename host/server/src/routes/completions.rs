@@ -37,6 +37,7 @@ pub(super) async fn create(
     let deadline = generation::deadline(state.settings.request_timeout);
     let mut request = CompletionRequest::from_json(body)?;
     let model = state.model_named(request.model.as_deref())?;
+    model.generator()?;
     let (n, stream, include_usage) = (request.n, request.stream, request.include_usage);
     let ignored = std::mem::take(&mut request.ignored_fields);
     let prompts = plan_in_background(model, request).await?;

@@ -5,5 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod batching;
+mod embeddings;
 mod http;
 mod tiny_model;

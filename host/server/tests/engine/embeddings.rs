@@ -1,0 +1,100 @@
+//! A tiny embedding model behind the router, from its folder: tokenizer, encoder and route together.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use axum::{Router, body::Body, http::Request};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use weir_model::{Embedder, GgufFile, SafetensorsFolder};
+use weir_server::{AppState, ServerSettings, router, wiring::embedding};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tiny_models/bert-mean")
+}
+
+fn serve() -> Router {
+    let folder = SafetensorsFolder::open(&folder()).unwrap();
+    let model = embedding::from_folder("tiny", &folder, 8).unwrap().unwrap();
+    router(Arc::new(AppState::ready(model, ServerSettings::default())))
+}
+
+async fn embed(router: &Router, body: Value) -> Value {
+    let request = Request::post("/v1/embeddings")
+        .body(Body::from(body.to_string()))
+        .unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+        .await
+        .unwrap();
+    serde_json::from_slice(&body).unwrap()
+}
+
+#[tokio::test]
+async fn text_and_its_ids_have_the_vector_of_the_model() {
+    let router = serve();
+    // [CLS] he ##llo wor ##ld ! [SEP]
+    let ids = [2, 58, 59, 60, 61, 63, 3];
+    let by_text = embed(&router, json!({"input": "Hello world!"})).await;
+    let by_ids = embed(&router, json!({"input": ids})).await;
+    assert_eq!(by_text["data"], by_ids["data"]);
+    assert_eq!(by_text["usage"]["prompt_tokens"], 7);
+    let model = Embedder::from_folder(&SafetensorsFolder::open(&folder()).unwrap()).unwrap();
+    let vector = model.embed(&[ids]).unwrap().remove(0);
+    assert_eq!(by_text["data"][0]["embedding"], json!(vector));
+}
+
+#[tokio::test]
+async fn a_cut_text_keeps_its_special_tokens() {
+    let router = serve();
+    let cut = embed(
+        &router,
+        json!({"input": "Hello world!", "truncate_prompt_tokens": 4}),
+    )
+    .await;
+    let kept = embed(&router, json!({"input": "hello"})).await;
+    assert_eq!(cut["data"], kept["data"]);
+    let window = json!({"input": "a ".repeat(100), "truncate_prompt_tokens": -1});
+    assert_eq!(embed(&router, window).await["usage"]["prompt_tokens"], 32);
+    let nothing = embed(
+        &router,
+        json!({"input": "a b", "truncate_prompt_tokens": 2}),
+    )
+    .await;
+    let message = nothing["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("leaves no room for text beside 2 special tokens"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_large_request_beside_small_ones_changes_no_vector() {
+    let router = serve();
+    let texts: Vec<String> = (1..=300)
+        .map(|n| "hello world ".repeat(n % 15 + 1))
+        .collect();
+    let large = embed(&router, json!({"input": texts}));
+    let small = embed(&router, json!({"input": texts[3]}));
+    let (large, small) = tokio::join!(large, small);
+    assert_eq!(large["data"][3]["embedding"], small["data"][0]["embedding"]);
+    assert_eq!(large["data"].as_array().unwrap().len(), 300);
+}
+
+#[test]
+fn other_models_are_left_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
+    std::fs::copy(
+        folder().join("model.safetensors"),
+        dir.path().join("model.safetensors"),
+    )
+    .unwrap();
+    let llama = SafetensorsFolder::open(dir.path()).unwrap();
+    assert!(embedding::from_folder("x", &llama, 1).unwrap().is_none());
+    // Its vocabulary is not in the file.
+    let gguf = GgufFile::open(&folder().join("model.gguf")).unwrap();
+    assert!(embedding::from_gguf("x", &gguf, 1).is_err());
+}
