@@ -27,8 +27,20 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
     environment.set_formatter(python_formatter);
     environment.add_filter("tojson", tojson);
     environment.add_function("raise_exception", raise_exception);
-    environment.add_function("strftime_now", strftime_now);
+    set_clock(&mut environment, minijinja_contrib::globals::now);
     Ok(environment)
+}
+
+/// What `strftime_now` takes for now, in seconds since 1970. It tells UTC: a server's answer does not depend on where it
+/// stands.
+pub(super) fn set_clock(
+    environment: &mut Environment<'static>,
+    clock: impl Fn() -> Value + Send + Sync + 'static,
+) {
+    environment.add_function("strftime_now", move |state: &State, format: String| {
+        let format = Kwargs::from_iter([("format", Value::from(format))]);
+        minijinja_contrib::filters::datetimeformat(state, clock(), format)
+    });
 }
 
 /// `{% generation %}` marks what training learns from; for inference it is a block like any other, so it becomes one that
@@ -103,10 +115,4 @@ fn raise_exception(message: String) -> Result<Value, Error> {
         Error::new(ErrorKind::InvalidOperation, "the template refused")
             .with_source(Refusal(message)),
     )
-}
-
-/// The time now, in UTC: a server's answer does not depend on where it stands.
-fn strftime_now(state: &State, format: String) -> Result<String, Error> {
-    let format = Kwargs::from_iter([("format", Value::from(format))]);
-    minijinja_contrib::filters::datetimeformat(state, minijinja_contrib::globals::now(), format)
 }
