@@ -11,6 +11,7 @@ mod bounded;
 mod json;
 mod probe;
 mod python;
+mod text;
 
 use std::error::Error as _;
 
@@ -93,10 +94,7 @@ impl ChatTemplate {
         let mut template = Self {
             environment,
             special,
-            style: MessageStyle {
-                knows_developer: source.contains("developer"),
-                ..MessageStyle::default()
-            },
+            style: MessageStyle::default(),
             takes_tools: variables.contains("tools"),
         };
         template.style = probe::message_style(&template);

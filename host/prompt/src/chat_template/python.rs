@@ -7,7 +7,10 @@ use minijinja::{
 };
 use thiserror::Error;
 
-use super::json::{DumpOptions, dumps};
+use super::{
+    json::{DumpOptions, dumps},
+    text::{string, text},
+};
 
 /// Why a template refused a conversation.
 #[derive(Debug, Error)]
@@ -26,6 +29,9 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_formatter(python_formatter);
     environment.add_filter("tojson", tojson);
+    environment.add_filter("string", string);
+    environment.add_test("iterable", is_iterable);
+    environment.add_test("sequence", is_sequence);
     environment.add_function("raise_exception", raise_exception);
     set_clock(&mut environment, minijinja_contrib::globals::now);
     Ok(environment)
@@ -75,15 +81,27 @@ fn bare_tag<'s>(tag: &'s str, name: &str) -> Option<(&'s str, &'s str, &'s str)>
     Some((open, close, after))
 }
 
-/// Prints constants as Python does; the rest as it is, for no chat template wants HTML escapes.
+/// Prints values as Python does; the rest as it is, for no chat template wants HTML escapes.
 fn python_formatter(output: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     match value.kind() {
-        ValueKind::None => output.write_str("None").map_err(Error::from),
-        ValueKind::Bool => output
-            .write_str(if value.is_true() { "True" } else { "False" })
-            .map_err(Error::from),
+        ValueKind::Number | ValueKind::Seq | ValueKind::Map => {
+            output.write_str(&text(value)).map_err(Error::from)
+        }
         _ => minijinja::escape_formatter(output, state, value),
     }
+}
+
+/// Whether Python can loop over a value: templates look whether there are tools in this way.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
+}
+
+/// Whether a value has a length and items in Python: text and mappings do.
+fn is_sequence(value: &Value) -> bool {
+    matches!(
+        value.kind(),
+        ValueKind::Undefined | ValueKind::String | ValueKind::Seq | ValueKind::Map
+    )
 }
 
 /// `tojson(indent=None, separators=None, ensure_ascii=False, sort_keys=False)`.
