@@ -1,13 +1,13 @@
 """Renders tests/corpora/chat_conversations with real chat templates, by transformers and by weir, and compares the texts.
 
-Usage: chat_templates.py RENDER [--write] [FAMILY ...], where RENDER is the built example `render` of host/prompt; `cargo
-xtask chat-templates` runs it. Prints one line a difference and, at the end, the table of tests/reports/chat_templates.md.
---write keeps the hashes of what transformers renders in tests/corpora/chat_renderings. Needs npm and pip, and
-    pip install transformers==5.23.0 jinja2==3.1.6
+Usage: chat_templates.py [--write] [FAMILY ...]; `cargo xtask chat-templates` runs it without arguments. It prints a table in
+Markdown and says each difference on standard error; it fails when there is one. --write keeps the hashes of what
+transformers renders in tests/corpora/chat_renderings. Needs cargo, npm and `pip install -r chat_templates.txt`.
 
-Of a family, only the package it comes in and hashes are kept here: templates and what they write are not ours. FAMILIES
-says how a careful user of transformers hands messages to each template; it was written down from the templates, and is
-independent of how weir finds that out.
+Of a family, only the package it comes in and hashes are kept here: templates and what they write are not ours.
+chat_families.py says how a careful user of transformers hands messages to each template; it was written down from the
+templates, and is independent of how weir finds that out. Of a conversation on which a template breaks in Python, without
+a word of its own, there is no text to compare with; those are counted.
 """
 
 import datetime
@@ -19,10 +19,9 @@ import sys
 import types
 
 import jinja2
-from transformers.utils import chat_template_utils
-
 import packages
 from chat_families import FAMILIES, PACKAGES
+from transformers.utils import chat_template_utils
 
 CORPORA = pathlib.Path(__file__).parent.parent / "corpora"
 NOW = 1767344700  # 2026-01-02 09:05 UTC: a day and an hour with one digit
@@ -148,7 +147,7 @@ def keep(name, family, template, tokens, expected):
 
 
 def main():
-    render, *arguments = sys.argv[1:]
+    arguments = sys.argv[1:]
     names = [name for name in FAMILIES if name in arguments] or list(FAMILIES)
     conversations = {path.stem: json.loads(path.read_text()) for path in sorted((CORPORA / "chat_conversations").glob("*.json"))}
     stop_the_clock()
@@ -157,7 +156,8 @@ def main():
         json.dumps({"template": template, "special": tokens, "now": NOW, "conversations": list(conversations.values())})
         for template, tokens in templates.values()
     ]
-    answers = subprocess.run([render], input="\n".join(requests), stdout=subprocess.PIPE, text=True, check=True).stdout
+    command = ["cargo", "run", "--quiet", "-p", "weir-prompt", "--example", "render"]
+    answers = subprocess.run(command, input="\n".join(requests), stdout=subprocess.PIPE, text=True, check=True).stdout
     print("| family | package | conversations | identical | refused by both | transformers breaks | different |")
     print("|---|---|---:|---:|---:|---:|---:|")
     failed = 0

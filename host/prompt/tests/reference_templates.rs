@@ -83,12 +83,14 @@ fn json_files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
+/// Where tests/reference/packages.py unpacks what it fetches.
 fn cache() -> PathBuf {
-    let base = std::env::var_os("WEIR_CACHE").map_or_else(
-        || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/weir"),
-        PathBuf::from,
-    );
-    base.join("reference")
+    let folder =
+        |variable, under: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(under));
+    folder("WEIR_CACHE", "reference")
+        .or_else(|| folder("XDG_CACHE_HOME", "weir/reference"))
+        .or_else(|| folder("HOME", ".cache/weir/reference"))
+        .unwrap_or_default()
 }
 
 fn sha256(text: &str) -> String {

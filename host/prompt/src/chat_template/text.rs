@@ -78,7 +78,10 @@ mod tests {
                 "{'b': {'x': 0.1}, 'a': [1]}",
             ),
         ] {
-            assert_eq!(text(&Value::from(minijinja::value::Serde(&value))), expected);
+            assert_eq!(
+                text(&Value::from(minijinja::value::Serde(&value))),
+                expected
+            );
         }
     }
 }
