@@ -9,6 +9,7 @@
 
 mod bounded;
 mod json;
+mod methods;
 mod probe;
 mod python;
 mod text;

@@ -9,7 +9,8 @@ use thiserror::Error;
 
 use super::{
     json::{DumpOptions, dumps},
-    text::{string, text},
+    methods,
+    text::{join, string, text},
 };
 
 /// Why a template refused a conversation.
@@ -26,10 +27,11 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
             .lstrip_blocks(true)
             .build()?,
     );
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(methods::call);
     environment.set_formatter(python_formatter);
     environment.add_filter("tojson", tojson);
     environment.add_filter("string", string);
+    environment.add_filter("join", join);
     environment.add_test("iterable", is_iterable);
     environment.add_test("sequence", is_sequence);
     environment.add_function("raise_exception", raise_exception);

@@ -112,6 +112,14 @@ const PYTHON_IDIOMS: &[(&str, &str)] = &[
         "{{ 1e-7 }} {{ 2.5e30 | string }} {{ [1e16, 'a', none, {'b': true}] }}",
         "1e-07 2.5e+30 [1e+16, 'a', None, {'b': True}]",
     ),
+    (
+        "{{ [1e-7, none, 'a'] | join(', ') }}{{ messages | join('+', attribute='role') }}{{ 'ab' | join('.') }}",
+        "1e-07, None, auser+assistanta.b",
+    ),
+    (
+        "{{ 'a-b-c'.rsplit('-', 1) }}{{ 'abc'.removesuffix('c').upper() }}",
+        "['a-b', 'c']AB",
+    ),
 ];
 
 #[test]

@@ -1,21 +1,40 @@
-//! Values as text, the way Python's `str` writes them: what `{{ value }}` and `value | string` give.
+//! Values as text, the way Python's `str` writes them: what `{{ value }}`, `value | string` and `values | join` give.
 //!
-//! minijinja's own spelling is Python's but for floats, so this only walks down to find those. What `~` and `join` make of
-//! a float is minijinja's business: no template of a real model puts one there.
+//! minijinja's own spelling is Python's but for floats that need an exponent, so this only walks down to find those. What
+//! `~` makes of such a float is out of reach: the operator is minijinja's own.
 
 use minijinja::{
-    State, Value,
-    value::{Tuple, ValueKind},
+    Error, Value,
+    value::{Kwargs, Tuple, ValueKind},
 };
 
 use super::json::float;
 
 /// The `string` filter.
-pub(super) fn string(_: &State, value: Value) -> Value {
+pub(super) fn string(value: Value) -> Value {
     match value.kind() {
         ValueKind::String => value,
         _ => Value::from(text(&value)),
     }
+}
+
+/// `join(d='', attribute=None)`.
+pub(super) fn join(
+    values: Value,
+    separator: Option<String>,
+    kwargs: Kwargs,
+) -> Result<String, Error> {
+    let separator = match separator {
+        Some(separator) => separator,
+        None => kwargs.get::<Option<String>>("d")?.unwrap_or_default(),
+    };
+    let attribute = kwargs.get::<Option<String>>("attribute")?;
+    kwargs.assert_all_used()?;
+    let texts = values.try_iter()?.map(|value| match &attribute {
+        Some(name) => value.get_attr(name).map(|value| text(&value)),
+        None => Ok(text(&value)),
+    });
+    Ok(texts.collect::<Result<Vec<_>, _>>()?.join(&separator))
 }
 
 /// Python's `str`.
