@@ -9,12 +9,15 @@
 
 mod bounded;
 mod json;
+mod methods;
 mod probe;
 mod python;
+mod text;
 
 use std::error::Error as _;
 
 use minijinja::{Environment, ErrorKind};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -30,24 +33,30 @@ const MAX_RENDERED_BYTES: usize = 256 << 20;
 /// The template's name in error messages.
 const NAME: &str = "chat_template";
 /// Put at the end of a message that is to be continued, to find that place in the rendered text. The code points are
-/// permanently unassigned and mean nothing in text.
-const CONTINUE_HERE: &str = "\u{fdd0}\u{fdd1}\u{fdd0}";
+/// permanently unassigned and mean nothing in text. The space behind them tells whether the template trims the message.
+const CONTINUE_HERE: &str = "\u{fdd0}\u{fdd1}\u{fdd0} ";
 
 /// The tokens a template may write by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct SpecialTokens {
     /// `bos_token`.
+    #[serde(rename = "bos_token")]
     pub bos: Option<String>,
     /// `eos_token`.
+    #[serde(rename = "eos_token")]
     pub eos: Option<String>,
     /// `unk_token`.
+    #[serde(rename = "unk_token")]
     pub unk: Option<String>,
     /// `pad_token`.
+    #[serde(rename = "pad_token")]
     pub pad: Option<String>,
 }
 
 /// What is rendered.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Conversation {
     /// The messages as OpenAI's API has them.
     pub messages: Vec<Value>,
@@ -86,14 +95,18 @@ impl ChatTemplate {
         let mut template = Self {
             environment,
             special,
-            style: MessageStyle {
-                knows_developer: source.contains("developer"),
-                ..MessageStyle::default()
-            },
+            style: MessageStyle::default(),
             takes_tools: variables.contains("tools"),
         };
         template.style = probe::message_style(&template);
         Ok(template)
+    }
+
+    /// With a clock that stands still, so that a template which writes the date always writes this one.
+    #[must_use]
+    pub fn with_fixed_time(mut self, unix_seconds: i64) -> Self {
+        python::set_clock(&mut self.environment, move || unix_seconds.into());
+        self
     }
 
     /// The text of a conversation.
@@ -113,13 +126,17 @@ impl ChatTemplate {
         }
         messages::mark_end(&mut messages, CONTINUE_HERE)?;
         let mut text = self.render_normalised(messages, conversation)?;
-        let Some(end) = text.rfind(CONTINUE_HERE) else {
+        let Some(end) = text.rfind(CONTINUE_HERE.trim_end()) else {
             return Err(PromptError::Conversation(
                 "the chat template does not write the last message, so it cannot be continued"
                     .to_owned(),
             ));
         };
+        let trimmed = !text[end..].starts_with(CONTINUE_HERE);
         text.truncate(end);
+        if trimmed {
+            text.truncate(text.trim_end().len());
+        }
         Ok(text)
     }
 

@@ -55,6 +55,7 @@ pub(crate) fn normalise(
         if role == "developer" && !style.knows_developer {
             message.insert("role".to_owned(), Value::from("system"));
         }
+        name_reasoning(&mut message);
         let calls = normalise_calls(&mut message, style);
         let text = content_text(message.get("content"), index)?;
         message.insert("content".to_owned(), content(text, calls, style));
@@ -175,6 +176,21 @@ fn arguments(given: &Value, style: &MessageStyle) -> Value {
         None if style.bad_arguments_in_object => json!({"arguments": given}),
         None => given.clone(),
     }
+}
+
+/// Families read past reasoning under two names, and clients send it under three: the first that is given goes in under
+/// both, as transformers does since version 5.
+fn name_reasoning(message: &mut Map<String, Value>) {
+    let given = ["reasoning_content", "thinking", "reasoning"]
+        .iter()
+        .find_map(|name| message.get(*name).filter(|value| !value.is_null()));
+    let Some(reasoning) = given.cloned() else {
+        return;
+    };
+    message
+        .entry("thinking")
+        .or_insert_with(|| reasoning.clone());
+    message.insert("reasoning_content".to_owned(), reasoning);
 }
 
 /// Some families write the tool's name next to its result, which OpenAI's API names by the call's id alone.

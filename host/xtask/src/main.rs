@@ -4,6 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod chat_templates;
 mod check_plugins;
 mod deps;
 mod example;
@@ -31,6 +32,8 @@ enum Command {
     Plugins(plugins::Arguments),
     /// Run `weir plugin check` on every first-party plugin with its corpus
     CheckPlugins,
+    /// Render conversations with real chat templates, by transformers and by weir
+    ChatTemplates,
     /// Check the house rules that neither rustfmt nor clippy knows
     Tidy,
     /// Run seeded random inputs through the parsers, natively and as wasm
@@ -66,6 +69,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Plugins(arguments) => plugins::run(&root, &arguments),
         Command::CheckPlugins => check_plugins::run(&root),
+        Command::ChatTemplates => chat_templates::run(&root),
         Command::Tidy => tidy::run(&root),
         Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
         Command::PushCost => push_cost::run(&root),

@@ -146,7 +146,7 @@ impl Formatter for PythonFormatter {
 }
 
 /// Python's `repr` of a float: the shortest digits that round-trip, an exponent from 1e16 up and below 1e-4.
-fn float(value: f64) -> String {
+pub(super) fn float(value: f64) -> String {
     let scientific = format!("{value:e}");
     let parts = scientific
         .split_once('e')

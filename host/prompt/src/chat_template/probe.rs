@@ -10,6 +10,8 @@ use super::{ChatTemplate, Conversation};
 use crate::messages::MessageStyle;
 
 const TEXT: &str = "weirprobetext";
+const INSTRUCTION: &str = "weirprobeinstruction";
+const NO_ROLE: &str = "weirproberole";
 const TOOL: &str = "weirprobetool";
 const ARGUMENT: &str = "weirprobeargument";
 
@@ -18,6 +20,7 @@ pub(super) fn message_style(template: &ChatTemplate) -> MessageStyle {
     let mut style = template.style.clone();
     style.content_as_parts =
         !shows_text(template, json!(TEXT)) && shows_text(template, text_parts(TEXT));
+    style.knows_developer = knows_developer(template, &style);
 
     // The first of equals wins: objects and none are what Hugging Face's own server hands over.
     let mut best = 0;
@@ -47,7 +50,20 @@ fn shows_text(template: &ChatTemplate, content: Value) -> bool {
     render(template, messages).is_some_and(|text| text.contains(TEXT))
 }
 
-/// 0: fails; 1: prints a `None` that nobody wrote; 2: renders, 3: shows the call as well.
+/// Whether the role `developer` means something to the template: it shows the message, and otherwise than it shows one of
+/// a role that nobody ever heard of.
+fn knows_developer(template: &ChatTemplate, style: &MessageStyle) -> bool {
+    let shown = |role: &str| {
+        let message = json!({"role": role, "content": content(style, INSTRUCTION)});
+        render(template, vec![message, user(style)]).filter(|text| text.contains(INSTRUCTION))
+    };
+    match (shown("developer"), shown(NO_ROLE)) {
+        (Some(known), Some(unknown)) => known != unknown.replace(NO_ROLE, "developer"),
+        (known, _) => known.is_some(),
+    }
+}
+
+/// 0: fails; 1: takes a call but no result; 2: prints a `None` that nobody wrote; 3: renders, 4: shows the call as well.
 fn rank(template: &ChatTemplate, style: &MessageStyle) -> u8 {
     let arguments = json!({ARGUMENT: 1});
     let arguments = if style.arguments_as_text {
@@ -55,17 +71,18 @@ fn rank(template: &ChatTemplate, style: &MessageStyle) -> u8 {
     } else {
         arguments
     };
-    let Some(text) = call_text(template, style, call_with(style, arguments)) else {
-        return 0;
+    let call = call_with(style, arguments);
+    let Some(text) = call_text(template, style, call.clone()) else {
+        return u8::from(render(template, vec![user(style), call]).is_some());
     };
     // What the template prints where nothing is blank: its own words may well hold "none".
     let plain = render(template, vec![user(style)]).unwrap_or_default();
     if nones(&text) > nones(&plain) {
-        1
-    } else if text.contains(TOOL) && text.contains(ARGUMENT) {
-        3
-    } else {
         2
+    } else if text.contains(TOOL) && text.contains(ARGUMENT) {
+        4
+    } else {
+        3
     }
 }
 

@@ -7,7 +7,11 @@ use minijinja::{
 };
 use thiserror::Error;
 
-use super::json::{DumpOptions, dumps};
+use super::{
+    json::{DumpOptions, dumps},
+    methods,
+    text::{join, string, text},
+};
 
 /// Why a template refused a conversation.
 #[derive(Debug, Error)]
@@ -23,12 +27,28 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
             .lstrip_blocks(true)
             .build()?,
     );
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(methods::call);
     environment.set_formatter(python_formatter);
     environment.add_filter("tojson", tojson);
+    environment.add_filter("string", string);
+    environment.add_filter("join", join);
+    environment.add_test("iterable", is_iterable);
+    environment.add_test("sequence", is_sequence);
     environment.add_function("raise_exception", raise_exception);
-    environment.add_function("strftime_now", strftime_now);
+    set_clock(&mut environment, minijinja_contrib::globals::now);
     Ok(environment)
+}
+
+/// What `strftime_now` takes for now, in seconds since 1970. It tells UTC: a server's answer does not depend on where it
+/// stands.
+pub(super) fn set_clock(
+    environment: &mut Environment<'static>,
+    clock: impl Fn() -> Value + Send + Sync + 'static,
+) {
+    environment.add_function("strftime_now", move |state: &State, format: String| {
+        let format = Kwargs::from_iter([("format", Value::from(format))]);
+        minijinja_contrib::filters::datetimeformat(state, clock(), format)
+    });
 }
 
 /// `{% generation %}` marks what training learns from; for inference it is a block like any other, so it becomes one that
@@ -63,15 +83,27 @@ fn bare_tag<'s>(tag: &'s str, name: &str) -> Option<(&'s str, &'s str, &'s str)>
     Some((open, close, after))
 }
 
-/// Prints constants as Python does; the rest as it is, for no chat template wants HTML escapes.
+/// Prints values as Python does; the rest as it is, for no chat template wants HTML escapes.
 fn python_formatter(output: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     match value.kind() {
-        ValueKind::None => output.write_str("None").map_err(Error::from),
-        ValueKind::Bool => output
-            .write_str(if value.is_true() { "True" } else { "False" })
-            .map_err(Error::from),
+        ValueKind::Number | ValueKind::Seq | ValueKind::Map => {
+            output.write_str(&text(value)).map_err(Error::from)
+        }
         _ => minijinja::escape_formatter(output, state, value),
     }
+}
+
+/// Whether Python can loop over a value: templates look whether there are tools in this way.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
+}
+
+/// Whether a value has a length and items in Python: text and mappings do.
+fn is_sequence(value: &Value) -> bool {
+    matches!(
+        value.kind(),
+        ValueKind::Undefined | ValueKind::String | ValueKind::Seq | ValueKind::Map
+    )
 }
 
 /// `tojson(indent=None, separators=None, ensure_ascii=False, sort_keys=False)`.
@@ -103,10 +135,4 @@ fn raise_exception(message: String) -> Result<Value, Error> {
         Error::new(ErrorKind::InvalidOperation, "the template refused")
             .with_source(Refusal(message)),
     )
-}
-
-/// The time now, in UTC: a server's answer does not depend on where it stands.
-fn strftime_now(state: &State, format: String) -> Result<String, Error> {
-    let format = Kwargs::from_iter([("format", Value::from(format))]);
-    minijinja_contrib::filters::datetimeformat(state, minijinja_contrib::globals::now(), format)
 }

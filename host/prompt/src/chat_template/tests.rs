@@ -100,6 +100,26 @@ const PYTHON_IDIOMS: &[(&str, &str)] = &[
         "{{ messages | map(attribute='role') | join(',') }}",
         "user,assistant",
     ),
+    (
+        "{{ tools is iterable }}{{ 'x' is iterable }}{{ {} is iterable }}{{ 1 is iterable }}{{ missing is iterable }}",
+        "FalseTrueTrueFalseTrue",
+    ),
+    (
+        "{{ tools is sequence }}{{ 'x' is sequence }}{{ {} is sequence }}{{ [] is sequence }}{{ 1 is sequence }}",
+        "FalseTrueTrueTrueFalse",
+    ),
+    (
+        "{{ 1e-7 }} {{ 2.5e30 | string }} {{ [1e16, 'a', none, {'b': true}] }}",
+        "1e-07 2.5e+30 [1e+16, 'a', None, {'b': True}]",
+    ),
+    (
+        "{{ [1e-7, none, 'a'] | join(', ') }}{{ messages | join('+', attribute='role') }}{{ 'ab' | join('.') }}",
+        "1e-07, None, auser+assistanta.b",
+    ),
+    (
+        "{{ 'a-b-c'.rsplit('-', 1) }}{{ 'abc'.removesuffix('c').upper() }}",
+        "['a-b', 'c']AB",
+    ),
 ];
 
 #[test]
@@ -240,16 +260,65 @@ fn blank_content_of_a_call_is_what_the_template_looks_for() {
 }
 
 #[test]
+fn the_developer_role_is_kept_where_it_means_something() {
+    let messages = json!([{"role": "developer", "content": "D"}, {"role": "user", "content": "U"}]);
+    for (source, expected) in [
+        // It has a place of its own, or stands beside `system`.
+        (
+            "{% for m in messages %}{% if m.role == 'developer' %}!{% endif %}{{ m.content }}{% endfor %}",
+            "!DU",
+        ),
+        // It is refused, dropped, or written like any other word.
+        (
+            "{# developer #}{% for m in messages %}{% if m.role not in ['system', 'user'] %}{{ raise_exception('no') }}{% endif %}{{ m.role + m.content }}{% endfor %}",
+            "systemDuserU",
+        ),
+        (
+            "developer:{% for m in messages %}{% if m.role in ['system', 'user'] %}{{ m.content }}{% endif %}{% endfor %}",
+            "developer:DU",
+        ),
+        (
+            "{% for m in messages %}{{ m.role + m.content }}{% endfor %}",
+            "systemDuserU",
+        ),
+    ] {
+        assert_eq!(render(source, messages.clone()).unwrap(), expected);
+    }
+}
+
+#[test]
+fn blank_content_is_found_out_without_results_too() {
+    let source = "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}{{ m.content + ';' }}{% endfor %}";
+    let Value::Array(mut messages) = call(json!("{}")) else {
+        panic!("messages are a list")
+    };
+    messages.pop();
+    assert_eq!(render(source, Value::from(messages)).unwrap(), "Q;;");
+}
+
+#[test]
+fn a_fixed_time_stands_still() {
+    let template = template("{{ strftime_now('%Y-%m-%d %d %b %Y, %B %-d %H:%M') }}");
+    let text = template
+        .with_fixed_time(1_767_344_700)
+        .render(&conversation(json!([])));
+    assert_eq!(text.unwrap(), "2026-01-02 02 Jan 2026, January 2 09:05");
+}
+
+#[test]
 fn the_final_message_is_continued() {
     let source = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</s>{% endfor %}";
     let mut request = conversation(
         json!([{"role": "user", "content": "x"}, {"role": "assistant", "content": "x, "}]),
     );
     request.continue_final_message = true;
-    assert_eq!(
-        template(source).render(&request).unwrap(),
-        "<user>x</s><assistant>x, "
-    );
+    // A template that trims the message trims what is to be continued as well, as in transformers.
+    for (source, expected) in [
+        (source, "<user>x</s><assistant>x,"),
+        (&source.replace(" | trim", ""), "<user>x</s><assistant>x, "),
+    ] {
+        assert_eq!(template(source).render(&request).unwrap(), expected);
+    }
     assert!(matches!(
         template("static").render(&request),
         Err(PromptError::Conversation(_))

@@ -8,8 +8,25 @@ fn one(message: Value, style: &MessageStyle) -> Result<Value, PromptError> {
 
 #[test]
 fn keeps_what_it_does_not_know() {
-    let message =
-        json!({"role": "assistant", "content": "a", "reasoning_content": "r", "name": "n"});
+    let message = json!({"role": "assistant", "content": "a", "audio": {"id": "r"}, "name": "n"});
+    assert_eq!(
+        one(message.clone(), &MessageStyle::default()).unwrap(),
+        message
+    );
+}
+
+#[test]
+fn reasoning_goes_by_every_name_that_templates_read() {
+    for given in [
+        json!({"role": "assistant", "content": "a", "reasoning_content": "r"}),
+        json!({"role": "assistant", "content": "a", "thinking": "r"}),
+        json!({"role": "assistant", "content": "a", "reasoning": "r", "reasoning_content": null}),
+    ] {
+        let message = one(given, &MessageStyle::default()).unwrap();
+        assert_eq!(message["reasoning_content"], "r");
+        assert_eq!(message["thinking"], "r");
+    }
+    let message = json!({"role": "assistant", "content": "a"});
     assert_eq!(
         one(message.clone(), &MessageStyle::default()).unwrap(),
         message
