@@ -105,7 +105,13 @@ impl Hub {
             Ok(listing) => self.fetch_listed(model, revision, &listing, &cache),
             Err(error) => match cached() {
                 Some(local) => {
-                    tracing::warn!("using the cache, because: {error}");
+                    let reason = match &error {
+                        PullError::Offline { reason, .. }
+                        | PullError::Access { reason, .. }
+                        | PullError::Unusable { reason, .. } => reason,
+                        _ => &error.to_string(),
+                    };
+                    tracing::warn!("{model}: using the cache, because {reason}");
                     Ok(local)
                 }
                 None => Err(error),

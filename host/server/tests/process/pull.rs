@@ -108,7 +108,9 @@ fn a_model_is_fetched_once_and_used_offline() {
     );
     assert_eq!(pulled(&unreachable), snapshot);
     assert!(
-        unreachable.stderr.contains("using the cache"),
+        unreachable
+            .stderr
+            .contains("using the cache, because cannot reach http://127.0.0.1:1 ("),
         "{}",
         unreachable.stderr
     );
