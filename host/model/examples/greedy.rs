@@ -23,6 +23,7 @@ fn main() -> Result<(), Failure> {
         kv_capacity: KvCapacity::Blocks(512),
         block_size: BLOCK_SIZE,
         max_model_len: None,
+        end_token_ids: Vec::new(),
     };
     let mut runner =
         CandleRunner::load(&Checkpoint::open(Path::new(&model))?, options, &mut |_| {})?;

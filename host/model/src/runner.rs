@@ -25,7 +25,7 @@ pub enum KvCapacity {
 }
 
 /// Sizes a caller chooses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunnerOptions {
     /// KV storage.
     pub kv_capacity: KvCapacity,
@@ -33,6 +33,8 @@ pub struct RunnerOptions {
     pub block_size: usize,
     /// Longest context in tokens; None takes the model's own.
     pub max_model_len: Option<usize>,
+    /// Tokens that end a sequence beside those the checkpoint names: its tokenizer may know more.
+    pub end_token_ids: Vec<u32>,
 }
 
 /// The reference runner: candle on the CPU.
@@ -109,6 +111,7 @@ fn runner_info(
         kv_capacity,
         block_size,
         max_model_len,
+        mut end_token_ids,
     } = options;
     let context = description.context_length;
     let max_model_len = max_model_len.unwrap_or(context);
@@ -135,12 +138,15 @@ fn runner_info(
         let reason = format!("{num_blocks} KV blocks of {block_bytes} bytes are not possible");
         return Err(ModelError::InvalidOptions(reason));
     }
+    end_token_ids.extend_from_slice(&description.eos_token_ids);
+    end_token_ids.sort_unstable();
+    end_token_ids.dedup();
     Ok(RunnerInfo {
         vocab_size: description.vocab,
         max_model_len,
         block_size,
         num_blocks,
-        eos_token_ids: description.eos_token_ids.clone(),
+        eos_token_ids: end_token_ids,
     })
 }
 

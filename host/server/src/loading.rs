@@ -89,6 +89,7 @@ pub(crate) async fn load_all(
 ) -> Result<(), NoModel> {
     let several = models.len() > 1;
     let mut failures = Vec::new();
+    let mut served = 0;
     for (index, planned) in models.into_iter().enumerate() {
         let id = planned.names.id().to_owned();
         tracing::info!(model = planned.config.model, "loading the model");
@@ -103,7 +104,8 @@ pub(crate) async fn load_all(
         };
         match outcome {
             Ok(LoadedModel { model, engine }) => {
-                engines.push(engine);
+                engines.extend(engine);
+                served += 1;
                 // Whoever waits for this line may send a request at once.
                 state.models.serve(index, model);
                 tracing::info!("weir serves {id} on http://{address}/v1");
@@ -117,7 +119,7 @@ pub(crate) async fn load_all(
             }
         }
     }
-    match engines.is_empty() {
+    match served == 0 {
         true => Err(NoModel(failures)),
         false => Ok(()),
     }

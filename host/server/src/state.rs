@@ -94,6 +94,8 @@ pub struct ServedModel {
     pub tokenizer: Arc<Tokenizer>,
     /// The model's own chat template or the one given instead; without one there is no chat.
     pub chat_template: Option<Arc<ChatTemplate>>,
+    /// The model's own for requests with tools, if it has two.
+    pub tool_chat_template: Option<Arc<ChatTemplate>>,
     /// What reads its answers. Exchanged by a reload.
     pub plugins: Arc<PluginSlot>,
     /// Longest context in tokens, prompt and answer together.
@@ -112,20 +114,20 @@ impl ServedModel {
     ) -> Self {
         Self {
             generator: Some(generator),
-            ..Self::without_engine(name, tokenizer, max_model_len)
+            ..Self::without_engine(id, tokenizer, max_model_len)
         }
     }
 
     /// An embedding model.
-    pub fn embedding(name: String, embedder: EmbeddingHandle, tokenizer: Arc<Tokenizer>) -> Self {
+    pub fn embedding(id: String, embedder: EmbeddingHandle, tokenizer: Arc<Tokenizer>) -> Self {
         let max_model_len = embedder.info().max_tokens;
         Self {
             embedder: Some(embedder),
-            ..Self::without_engine(name, tokenizer, max_model_len)
+            ..Self::without_engine(id, tokenizer, max_model_len)
         }
     }
 
-    fn without_engine(name: String, tokenizer: Arc<Tokenizer>, max_model_len: usize) -> Self {
+    fn without_engine(id: String, tokenizer: Arc<Tokenizer>, max_model_len: usize) -> Self {
         let created = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -138,6 +140,7 @@ impl ServedModel {
             embedder: None,
             tokenizer,
             chat_template: None,
+            tool_chat_template: None,
             plugins: Arc::default(),
             max_model_len,
             defaults: SamplingDefaults::default(),

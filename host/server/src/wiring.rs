@@ -11,9 +11,9 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 use weir_engine::{Engine, EngineConfig, ModelRunner};
-use weir_model::{CandleRunner, Checkpoint, GgufFile, KvCapacity, ModelError, RunnerOptions};
+use weir_model::{CandleRunner, KvCapacity, ModelError, RunnerOptions};
 use weir_plugin_host::PluginHostError;
-use weir_prompt::{ChatTemplate, GgufVocabulary, PromptError, Tokenizer};
+use weir_prompt::{ChatTemplate, PromptError, Tokenizer};
 
 use crate::{
     config::Config,
@@ -24,10 +24,13 @@ use crate::{
 };
 
 pub mod embedding;
+mod model_files;
 mod plugins;
 
 pub use plugins::{Chain, ModelFacts, PluginSources, PluginWiring, Selection, registry};
 pub(crate) use plugins::{plugin_host, registry_builder};
+
+use model_files::ModelFiles;
 
 /// Tokens per KV block. The paged flash-attention kernels want a multiple of 32.
 const BLOCK_SIZE: usize = 32;
@@ -87,28 +90,41 @@ pub fn load_model(
     source: &Source,
     plugins: &PluginWiring,
 ) -> Result<LoadedModel, WiringError> {
+    let name = source.default_name();
+    let id = config.served_model_name.first().unwrap_or(&name).clone();
     let parts = match pull::fetch(source)? {
-        Local::Gguf(path) => from_gguf(config, &path)?,
-        Local::Folder(path) => {
-            let reason = "this version does not load folders of safetensors".to_owned();
-            return Err(WiringError::File { path, reason });
-        }
         Local::Replay(path) => from_replay(config, &path)?,
+        Local::Gguf(path) | Local::Folder(path) => {
+            let files = ModelFiles::open(&path)?;
+            if let Some(embedder) = embedding::embedder(&files.checkpoint)? {
+                let model = embedding::serve(id, embedder, files.tokenizer, config.max_queue)?;
+                return Ok(LoadedModel {
+                    model,
+                    engine: None,
+                });
+            }
+            from_files(config, files)?
+        }
     };
     let template = match &config.chat_template {
         Some(path) => Some(read_text(path)?),
         None => parts.chat_template,
     };
     let facts = ModelFacts {
-        name: source.default_name(),
+        name,
         template,
         special_tokens: parts.tokenizer.special_tokens(),
     };
-    let own_template = facts.template.as_deref();
-    let chat_template = own_template
-        .map(|source| ChatTemplate::new(source, facts.special_tokens.clone()))
-        .transpose()?
-        .map(Arc::new);
+    let compile = |source: Option<&str>| -> Result<_, PromptError> {
+        let template = source.map(|source| ChatTemplate::new(source, facts.special_tokens.clone()));
+        Ok(template.transpose()?.map(Arc::new))
+    };
+    let chat_template = compile(facts.template.as_deref())?;
+    // A template that was given stands for both.
+    let tool_chat_template = match config.chat_template {
+        Some(_) => None,
+        None => compile(parts.tool_chat_template.as_deref())?,
+    };
     let engine = Engine::new(
         parts.runner,
         EngineConfig {
@@ -119,9 +135,8 @@ pub fn load_model(
     );
     let max_model_len = engine.info().max_model_len;
     let handle = EngineThread::spawn(engine).map_err(WiringError::Thread)?;
-    let id = config.served_model_name.first().unwrap_or(&facts.name);
     let mut model = ServedModel::new(
-        id.clone(),
+        id,
         Arc::new(handle.clone()),
         Arc::new(parts.tokenizer),
         max_model_len,
@@ -132,15 +147,16 @@ pub fn load_model(
         tracing::info!("the model has no chat template: the tool-call parser's is used");
     }
     model.chat_template = chat_template;
+    model.tool_chat_template = tool_chat_template;
     model.defaults = SamplingDefaults {
-        temperature: config.default_temperature,
-        top_p: config.default_top_p,
-        max_tokens: config.default_max_tokens,
-        ..SamplingDefaults::default()
+        temperature: config.default_temperature.or(parts.defaults.temperature),
+        top_p: config.default_top_p.or(parts.defaults.top_p),
+        max_tokens: config.default_max_tokens.or(parts.defaults.max_tokens),
+        ..parts.defaults
     };
     Ok(LoadedModel {
         model,
-        engine: handle,
+        engine: Some(handle),
     })
 }
 
@@ -148,8 +164,8 @@ pub fn load_model(
 pub struct LoadedModel {
     /// What requests see of it.
     pub model: ServedModel,
-    /// The thread it is computed on.
-    pub engine: EngineHandle,
+    /// The thread it is generated on; none for an embedding model.
+    pub engine: Option<EngineHandle>,
 }
 
 /// What a source gives, whatever kind it is.
@@ -157,25 +173,24 @@ struct ModelParts {
     runner: Box<dyn ModelRunner>,
     tokenizer: Tokenizer,
     chat_template: Option<String>,
+    tool_chat_template: Option<String>,
+    defaults: SamplingDefaults,
 }
 
-fn from_gguf(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {
-    let checkpoint = Checkpoint::open(path)?;
-    let Checkpoint::Gguf(gguf) = &checkpoint else {
-        unreachable!()
-    };
-    let tokenizer = Tokenizer::from_gguf(gguf_vocabulary(gguf)?)?;
+/// The decoder of a model's files, and what else is in them.
+fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringError> {
     let options = RunnerOptions {
         kv_capacity: KvCapacity::Bytes(config.kv_cache_memory.0),
         block_size: BLOCK_SIZE,
         max_model_len: config.max_model_len,
+        end_token_ids: files.tokenizer.end_ids().to_vec(),
     };
     let bar = std::io::stderr().is_terminal().then(|| {
         let style =
             ProgressStyle::with_template("loading the model {bar:30} {bytes}/{total_bytes}");
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
-    let runner = CandleRunner::load(&checkpoint, options, &mut |progress| {
+    let runner = CandleRunner::load(&files.checkpoint, options, &mut |progress| {
         if let Some(bar) = &bar {
             bar.set_length(progress.total_bytes);
             bar.set_position(progress.loaded_bytes);
@@ -186,8 +201,10 @@ fn from_gguf(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {
     }
     Ok(ModelParts {
         runner: Box::new(runner),
-        tokenizer,
-        chat_template: gguf.string("tokenizer.chat_template")?.map(str::to_owned),
+        tokenizer: files.tokenizer,
+        chat_template: files.chat_template,
+        tool_chat_template: files.tool_chat_template,
+        defaults: files.defaults,
     })
 }
 
@@ -199,51 +216,8 @@ fn from_replay(config: &Config, path: &Path) -> Result<ModelParts, WiringError> 
         runner: Box::new(replay.runner(max_model_len, config.max_num_seqs)),
         tokenizer,
         chat_template: Some(REPLAY_TEMPLATE.to_owned()),
-    })
-}
-
-/// The `tokenizer.ggml.*` keys; their names are llama.cpp's (gguf-py/gguf/constants.py).
-fn gguf_vocabulary(gguf: &GgufFile) -> Result<GgufVocabulary, WiringError> {
-    let key = |name: &str| format!("tokenizer.ggml.{name}");
-    let id = |name: &str| -> Result<Option<u32>, ModelError> {
-        Ok(gguf
-            .unsigned(&key(name))?
-            .and_then(|id| u32::try_from(id).ok()))
-    };
-    let strings = |name: &str| -> Result<Vec<String>, ModelError> {
-        let list = gguf.strings(&key(name))?.unwrap_or_default();
-        Ok(list.into_iter().map(str::to_owned).collect())
-    };
-    let flag = |name: &str| gguf.boolean(&key(name));
-    let types = gguf.integers(&key("token_type"))?.unwrap_or_default();
-    Ok(GgufVocabulary {
-        model: gguf.string(&key("model"))?.unwrap_or_default().to_owned(),
-        pre: gguf.string(&key("pre"))?.map(str::to_owned),
-        tokens: strings("tokens")?,
-        token_types: types
-            .into_iter()
-            .map(|kind| i32::try_from(kind).unwrap_or(0))
-            .collect(),
-        model_name: gguf.string("general.name")?.unwrap_or_default().to_owned(),
-        scores: gguf.floats(&key("scores"))?.unwrap_or_default(),
-        merges: strings("merges")?,
-        bos: id("bos_token_id")?,
-        eos: id("eos_token_id")?,
-        eot: id("eot_token_id")?,
-        unk: id("unknown_token_id")?,
-        pad: id("padding_token_id")?,
-        eom: id("eom_token_id")?,
-        // The key is spelled so.
-        sep: id("seperator_token_id")?,
-        cls: id("cls_token_id")?,
-        mask: id("mask_token_id")?,
-        add_bos: flag("add_bos_token")?,
-        add_eos: flag("add_eos_token")?.unwrap_or(false),
-        add_sep: flag("add_sep_token")?,
-        add_space_prefix: flag("add_space_prefix")?,
-        remove_extra_whitespaces: flag("remove_extra_whitespaces")?.unwrap_or(false),
-        lowercase: flag("normalizer.lowercase")?,
-        strip_accents: flag("normalizer.strip_accents")?,
+        tool_chat_template: None,
+        defaults: SamplingDefaults::default(),
     })
 }
 

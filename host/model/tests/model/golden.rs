@@ -138,6 +138,7 @@ fn load(path: &Path) -> Result<CandleRunner, ModelError> {
         kv_capacity: KvCapacity::Blocks(NUM_BLOCKS),
         block_size: BLOCK_SIZE,
         max_model_len: Some(MAX_MODEL_LEN),
+        end_token_ids: Vec::new(),
     };
     CandleRunner::load(&Checkpoint::open(path)?, options, &mut |_| {})
 }

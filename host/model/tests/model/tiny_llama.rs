@@ -134,6 +134,7 @@ pub fn options() -> RunnerOptions {
         kv_capacity: KvCapacity::Blocks(NUM_BLOCKS),
         block_size: BLOCK_SIZE,
         max_model_len: None,
+        end_token_ids: Vec::new(),
     }
 }
 

@@ -125,7 +125,11 @@ fn choose_template<'a>(
     plugins: &'a ActivePlugins,
     with_tools: bool,
 ) -> Result<&'a ChatTemplate, ApiError> {
-    match (&model.chat_template, &plugins.tool_template) {
+    let own = match &model.tool_chat_template {
+        Some(with_tools_only) if with_tools => Some(with_tools_only),
+        _ => model.chat_template.as_ref(),
+    };
+    match (own, &plugins.tool_template) {
         (Some(own), _) if !with_tools || own.takes_tools() => Ok(own),
         (_, Some(recommended)) => Ok(recommended),
         (Some(_), _) => {

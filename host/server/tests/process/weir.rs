@@ -90,10 +90,6 @@ impl Files {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-
     /// Writes a file and answers its path.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.path().join(name);
