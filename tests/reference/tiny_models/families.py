@@ -2,7 +2,8 @@
 
 The configs are spelled as the hub's files are (rope_theta, rope_scaling, torch_dtype), which transformers 5 still
 reads; SPELLED_ANEW names those that also get the file transformers 5 would write. Sizes are tiny, and every number
-that a decoder could ignore differs from the value at which ignoring it changes nothing.
+that a decoder could ignore differs from the value at which ignoring it changes nothing: hence an epsilon of 1e-3.
+DeepSeek's alone is 1e-6 as in the real models, because the norms of its latents have that, whatever the config says.
 """
 
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ def common(architecture, model_type, *changes):
         "num_attention_heads": 4,
         "num_hidden_layers": 2,
         "num_key_value_heads": 2,
-        "rms_norm_eps": 1e-05,
+        "rms_norm_eps": 1e-03,
         "rope_theta": 10000.0,
         "tie_word_embeddings": False,
         "torch_dtype": "float32",
@@ -82,7 +83,6 @@ def mistral(**changes):
 def qwen2(**changes):
     own = {
         "max_window_layers": 2,
-        "rms_norm_eps": 1e-06,
         "rope_theta": 1000000.0,
         "sliding_window": 64,
         "use_sliding_window": False,
@@ -94,7 +94,6 @@ QWEN3 = {
     "attention_bias": False,
     "head_dim": 16,
     "max_window_layers": 2,
-    "rms_norm_eps": 1e-06,
     "rope_scaling": None,
     "rope_theta": 1000000,
     "sliding_window": None,
@@ -131,7 +130,6 @@ def gemma2(**changes):
         "hidden_activation": "gelu_pytorch_tanh",
         "num_hidden_layers": 3,
         "query_pre_attn_scalar": 16,
-        "rms_norm_eps": 1e-06,
         "sliding_window": 24,
         "tie_word_embeddings": True,
     }
@@ -139,7 +137,10 @@ def gemma2(**changes):
 
 
 def gemma3(**changes):
-    """gemma-3-1b-it: five local layers to one global, which has a base of its own."""
+    """gemma-3-1b-it: five local layers to one global, which has a base of its own.
+
+    transformers ignores attn_logit_softcapping in this family; every real model has null.
+    """
     own = {
         "attention_bias": False,
         "attn_logit_softcapping": None,
@@ -149,7 +150,6 @@ def gemma3(**changes):
         "hidden_activation": "gelu_pytorch_tanh",
         "num_hidden_layers": 7,
         "query_pre_attn_scalar": 16,
-        "rms_norm_eps": 1e-06,
         "rope_local_base_freq": 10000,
         "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
         "rope_theta": 1000000,
@@ -205,7 +205,7 @@ def deepseek_v3(**changes):
         "norm_topk_prob": True,
         "num_nextn_predict_layers": 0,
         "q_lora_rank": 20,
-        "rope_scaling": {**DEEPSEEK_YARN, "mscale": 1.0, "mscale_all_dim": 1.0},
+        "rope_scaling": {**DEEPSEEK_YARN, "beta_fast": 0.4, "beta_slow": 0.02, "mscale": 1.0, "mscale_all_dim": 1.0},
         "routed_scaling_factor": 2.5,
         "scoring_func": "sigmoid",
         "topk_group": 2,
@@ -298,9 +298,8 @@ MODELS = {
     "gemma2": TinyModel(gemma2()),
     "gemma2-scalar": TinyModel(gemma2(query_pre_attn_scalar=9), gguf=NO_GGUF),
     "gemma3": TinyModel(gemma3()),
-    "gemma3-caps": TinyModel(
+    "gemma3-cap": TinyModel(
         gemma3(
-            attn_logit_softcapping=3.0,
             final_logit_softcapping=6.0,
             num_hidden_layers=4,
             query_pre_attn_scalar=9,
