@@ -33,12 +33,16 @@ class TinyModel:
     """One checkpoint: its config.json, how the weights are stored, and the GGUF files made of it.
 
     `gguf` maps a file name to the options of gguf_file.write. `dtype` is the safetensors' type; `shards` above 1
-    splits them.
+    splits them. `unused` are names and shapes of tensors that real files hold beside what the text needs. `wrapper` is
+    the config of a model that sees too: the text's own is its text_config, and its tensors' names get `prefix`.
     """
 
     config: dict
     dtype: str = "float32"
     shards: int = 1
+    unused: dict = field(default_factory=dict)
+    wrapper: dict | None = None
+    prefix: str = ""
     gguf: dict = field(default_factory=lambda: {"model.gguf": {}})
 
 
@@ -271,17 +275,62 @@ def smollm3(**changes):
     return common("SmolLM3ForCausalLM", "smollm3", own, changes)
 
 
+# Frequencies that Llama 2's files hold.
+INVERSE_FREQUENCIES = {f"model.layers.{layer}.self_attn.rotary_emb.inv_freq": [4] for layer in range(2)}
+# Some of the layer behind the last, which predicts a second token.
+NEXT_TOKEN_LAYER = {
+    "model.layers.2.eh_proj.weight": [144, 288],
+    "model.layers.2.embed_tokens.weight": [96, 144],
+    "model.layers.2.enorm.weight": [144],
+    "model.layers.2.input_layernorm.weight": [144],
+    "model.layers.2.mlp.gate.e_score_correction_bias": [8],
+    "model.layers.2.self_attn.o_proj.weight": [144, 40],
+    "model.layers.2.shared_head.head.weight": [96, 144],
+}
+VISION_TOWER = {
+    "multi_modal_projector.mm_input_projection_weight": [16, 32],
+    "multi_modal_projector.mm_soft_emb_norm.weight": [16],
+    "vision_tower.vision_model.embeddings.patch_embedding.bias": [16],
+    "vision_tower.vision_model.embeddings.patch_embedding.weight": [16, 3, 2, 2],
+}
+# gemma-3-4b-it's config around the text's.
+GEMMA3_WRAPPER = {
+    "architectures": ["Gemma3ForConditionalGeneration"],
+    "boi_token_index": 90,
+    "eoi_token_index": 91,
+    "eos_token_id": [1, 92],
+    "image_token_index": 93,
+    "initializer_range": 0.02,
+    "mm_tokens_per_image": 4,
+    "model_type": "gemma3",
+    "torch_dtype": "bfloat16",
+    "vision_config": {
+        "hidden_size": 16,
+        "image_size": 4,
+        "intermediate_size": 24,
+        "model_type": "siglip_vision_model",
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "patch_size": 2,
+        "vision_use_head": False,
+    },
+}
+
 NO_GGUF = {}
 WHOLE_AND_SPLIT = {"model.gguf": {"split_kv_b": True}, "whole_kv_b.gguf": {"split_kv_b": False}}
 
 MODELS = {
     "llama": TinyModel(llama()),
-    "llama-llama3-rope": TinyModel(llama(hidden_size=64, rope_scaling=LLAMA3_ROPE)),
+    "llama-llama3-rope": TinyModel(llama(eos_token_id=[2, 95], hidden_size=64, rope_scaling=LLAMA3_ROPE)),
     "llama-yarn": TinyModel(llama(hidden_size=64, rope_scaling=YARN_ROPE)),
     "llama-linear-tied": TinyModel(llama(rope_scaling={"factor": 4.0, "type": "linear"}, tie_word_embeddings=True)),
     "llama-bias": TinyModel(llama(attention_bias=True, mlp_bias=True)),
     "llama-bf16-sharded": TinyModel(
-        llama(torch_dtype="bfloat16"), dtype="bfloat16", shards=3, gguf={"model.gguf": {"dtype": "bfloat16"}}
+        llama(torch_dtype="bfloat16"),
+        dtype="bfloat16",
+        shards=3,
+        unused=INVERSE_FREQUENCIES,
+        gguf={"model.gguf": {"dtype": "bfloat16"}},
     ),
     "mistral": TinyModel(mistral(sliding_window=None)),
     "mistral-window": TinyModel(mistral(sliding_window=20), gguf=NO_GGUF),
@@ -308,6 +357,14 @@ MODELS = {
         ),
         gguf=NO_GGUF,
     ),
+    "gemma3-vision": TinyModel(
+        gemma3(num_hidden_layers=3, sliding_window_pattern=2),
+        dtype="bfloat16",
+        unused=VISION_TOWER,
+        wrapper=GEMMA3_WRAPPER,
+        prefix="language_model.",
+        gguf=NO_GGUF,
+    ),
     "deepseek-v2-lite": TinyModel(deepseek_v2(), gguf=WHOLE_AND_SPLIT),
     "deepseek-v2": TinyModel(
         deepseek_v2(
@@ -324,11 +381,13 @@ MODELS = {
             hidden_size=144,
             intermediate_size=136,
             num_hidden_layers=2,
+            num_nextn_predict_layers=1,
             quantization_config=FP8,
             rope_scaling={**DEEPSEEK_YARN, "mscale": 0.5, "mscale_all_dim": 1.5},
             torch_dtype="bfloat16",
         ),
         dtype="bfloat16",
+        unused=NEXT_TOKEN_LAYER,
         gguf=NO_GGUF,
     ),
     "phi3": TinyModel(phi3()),
