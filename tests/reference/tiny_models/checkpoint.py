@@ -24,9 +24,12 @@ FP8_LARGEST = 448.0
 
 def make(name, model, folder, spell_anew):
     """Writes config.json, the safetensors and golden.json; returns the stored weights in f32 by their hub names."""
-    write_json(folder / "config.json", model.config)
+    config = model.config if model.wrapper is None else {**model.wrapper, "text_config": model.config}
+    write_json(folder / "config.json", config)
     weights = stored(random_weights(name, model.config), model)
-    save_shards(weights, folder, model.shards)
+    unused = {tensor: random_tensor(name, tensor, shape, model.config) for tensor, shape in model.unused.items()}
+    prefixed = {model.prefix + tensor: value for tensor, value in weights.items()}
+    save_shards(prefixed | stored(unused, model), folder, model.shards)
     values = {tensor: value.float() for tensor, value in dequantized(weights).items()}
     write_json(folder / "golden.json", golden(name, model.config, values))
     if spell_anew:
@@ -85,7 +88,8 @@ def stored(weights, model):
 
 
 def is_fp8(tensor, value):
-    return value.ndim == 2 and tensor.startswith("model.layers.") and not tensor.endswith("mlp.gate.weight")
+    left = ("mlp.gate.weight", "eh_proj.weight", "embed_tokens.weight", "head.weight")
+    return value.ndim == 2 and tensor.startswith("model.layers.") and not tensor.endswith(left)
 
 
 def to_fp8(value):

@@ -2,7 +2,8 @@
 
 The configs are spelled as the hub's files are (rope_theta, rope_scaling, torch_dtype), which transformers 5 still
 reads; SPELLED_ANEW names those that also get the file transformers 5 would write. Sizes are tiny, and every number
-that a decoder could ignore differs from the value at which ignoring it changes nothing.
+that a decoder could ignore differs from the value at which ignoring it changes nothing: hence an epsilon of 1e-3.
+DeepSeek's alone is 1e-6 as in the real models, because the norms of its latents have that, whatever the config says.
 """
 
 from dataclasses import dataclass, field
@@ -32,12 +33,16 @@ class TinyModel:
     """One checkpoint: its config.json, how the weights are stored, and the GGUF files made of it.
 
     `gguf` maps a file name to the options of gguf_file.write. `dtype` is the safetensors' type; `shards` above 1
-    splits them.
+    splits them. `unused` are names and shapes of tensors that real files hold beside what the text needs. `wrapper` is
+    the config of a model that sees too: the text's own is its text_config, and its tensors' names get `prefix`.
     """
 
     config: dict
     dtype: str = "float32"
     shards: int = 1
+    unused: dict = field(default_factory=dict)
+    wrapper: dict | None = None
+    prefix: str = ""
     gguf: dict = field(default_factory=lambda: {"model.gguf": {}})
 
 
@@ -58,7 +63,7 @@ def common(architecture, model_type, *changes):
         "num_attention_heads": 4,
         "num_hidden_layers": 2,
         "num_key_value_heads": 2,
-        "rms_norm_eps": 1e-05,
+        "rms_norm_eps": 1e-03,
         "rope_theta": 10000.0,
         "tie_word_embeddings": False,
         "torch_dtype": "float32",
@@ -82,7 +87,6 @@ def mistral(**changes):
 def qwen2(**changes):
     own = {
         "max_window_layers": 2,
-        "rms_norm_eps": 1e-06,
         "rope_theta": 1000000.0,
         "sliding_window": 64,
         "use_sliding_window": False,
@@ -94,7 +98,6 @@ QWEN3 = {
     "attention_bias": False,
     "head_dim": 16,
     "max_window_layers": 2,
-    "rms_norm_eps": 1e-06,
     "rope_scaling": None,
     "rope_theta": 1000000,
     "sliding_window": None,
@@ -131,7 +134,6 @@ def gemma2(**changes):
         "hidden_activation": "gelu_pytorch_tanh",
         "num_hidden_layers": 3,
         "query_pre_attn_scalar": 16,
-        "rms_norm_eps": 1e-06,
         "sliding_window": 24,
         "tie_word_embeddings": True,
     }
@@ -139,7 +141,10 @@ def gemma2(**changes):
 
 
 def gemma3(**changes):
-    """gemma-3-1b-it: five local layers to one global, which has a base of its own."""
+    """gemma-3-1b-it: five local layers to one global, which has a base of its own.
+
+    transformers ignores attn_logit_softcapping in this family; every real model has null.
+    """
     own = {
         "attention_bias": False,
         "attn_logit_softcapping": None,
@@ -149,7 +154,6 @@ def gemma3(**changes):
         "hidden_activation": "gelu_pytorch_tanh",
         "num_hidden_layers": 7,
         "query_pre_attn_scalar": 16,
-        "rms_norm_eps": 1e-06,
         "rope_local_base_freq": 10000,
         "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
         "rope_theta": 1000000,
@@ -205,7 +209,7 @@ def deepseek_v3(**changes):
         "norm_topk_prob": True,
         "num_nextn_predict_layers": 0,
         "q_lora_rank": 20,
-        "rope_scaling": {**DEEPSEEK_YARN, "mscale": 1.0, "mscale_all_dim": 1.0},
+        "rope_scaling": {**DEEPSEEK_YARN, "beta_fast": 0.4, "beta_slow": 0.02, "mscale": 1.0, "mscale_all_dim": 1.0},
         "routed_scaling_factor": 2.5,
         "scoring_func": "sigmoid",
         "topk_group": 2,
@@ -271,17 +275,62 @@ def smollm3(**changes):
     return common("SmolLM3ForCausalLM", "smollm3", own, changes)
 
 
+# Frequencies that Llama 2's files hold.
+INVERSE_FREQUENCIES = {f"model.layers.{layer}.self_attn.rotary_emb.inv_freq": [4] for layer in range(2)}
+# Some of the layer behind the last, which predicts a second token.
+NEXT_TOKEN_LAYER = {
+    "model.layers.2.eh_proj.weight": [144, 288],
+    "model.layers.2.embed_tokens.weight": [96, 144],
+    "model.layers.2.enorm.weight": [144],
+    "model.layers.2.input_layernorm.weight": [144],
+    "model.layers.2.mlp.gate.e_score_correction_bias": [8],
+    "model.layers.2.self_attn.o_proj.weight": [144, 40],
+    "model.layers.2.shared_head.head.weight": [96, 144],
+}
+VISION_TOWER = {
+    "multi_modal_projector.mm_input_projection_weight": [16, 32],
+    "multi_modal_projector.mm_soft_emb_norm.weight": [16],
+    "vision_tower.vision_model.embeddings.patch_embedding.bias": [16],
+    "vision_tower.vision_model.embeddings.patch_embedding.weight": [16, 3, 2, 2],
+}
+# gemma-3-4b-it's config around the text's.
+GEMMA3_WRAPPER = {
+    "architectures": ["Gemma3ForConditionalGeneration"],
+    "boi_token_index": 90,
+    "eoi_token_index": 91,
+    "eos_token_id": [1, 92],
+    "image_token_index": 93,
+    "initializer_range": 0.02,
+    "mm_tokens_per_image": 4,
+    "model_type": "gemma3",
+    "torch_dtype": "bfloat16",
+    "vision_config": {
+        "hidden_size": 16,
+        "image_size": 4,
+        "intermediate_size": 24,
+        "model_type": "siglip_vision_model",
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "patch_size": 2,
+        "vision_use_head": False,
+    },
+}
+
 NO_GGUF = {}
 WHOLE_AND_SPLIT = {"model.gguf": {"split_kv_b": True}, "whole_kv_b.gguf": {"split_kv_b": False}}
 
 MODELS = {
     "llama": TinyModel(llama()),
-    "llama-llama3-rope": TinyModel(llama(hidden_size=64, rope_scaling=LLAMA3_ROPE)),
+    "llama-llama3-rope": TinyModel(llama(eos_token_id=[2, 95], hidden_size=64, rope_scaling=LLAMA3_ROPE)),
     "llama-yarn": TinyModel(llama(hidden_size=64, rope_scaling=YARN_ROPE)),
     "llama-linear-tied": TinyModel(llama(rope_scaling={"factor": 4.0, "type": "linear"}, tie_word_embeddings=True)),
     "llama-bias": TinyModel(llama(attention_bias=True, mlp_bias=True)),
     "llama-bf16-sharded": TinyModel(
-        llama(torch_dtype="bfloat16"), dtype="bfloat16", shards=3, gguf={"model.gguf": {"dtype": "bfloat16"}}
+        llama(torch_dtype="bfloat16"),
+        dtype="bfloat16",
+        shards=3,
+        unused=INVERSE_FREQUENCIES,
+        gguf={"model.gguf": {"dtype": "bfloat16"}},
     ),
     "mistral": TinyModel(mistral(sliding_window=None)),
     "mistral-window": TinyModel(mistral(sliding_window=20), gguf=NO_GGUF),
@@ -298,7 +347,7 @@ MODELS = {
     "gemma2": TinyModel(gemma2()),
     "gemma2-scalar": TinyModel(gemma2(query_pre_attn_scalar=9), gguf=NO_GGUF),
     "gemma3": TinyModel(gemma3()),
-    "gemma3-caps": TinyModel(
+    "gemma3-cap": TinyModel(
         gemma3(
             final_logit_softcapping=6.0,
             num_hidden_layers=4,
@@ -306,6 +355,14 @@ MODELS = {
             rope_scaling=None,
             sliding_window_pattern=2,
         ),
+        gguf=NO_GGUF,
+    ),
+    "gemma3-vision": TinyModel(
+        gemma3(num_hidden_layers=3, sliding_window_pattern=2),
+        dtype="bfloat16",
+        unused=VISION_TOWER,
+        wrapper=GEMMA3_WRAPPER,
+        prefix="language_model.",
         gguf=NO_GGUF,
     ),
     "deepseek-v2-lite": TinyModel(deepseek_v2(), gguf=WHOLE_AND_SPLIT),
@@ -324,11 +381,13 @@ MODELS = {
             hidden_size=144,
             intermediate_size=136,
             num_hidden_layers=2,
+            num_nextn_predict_layers=1,
             quantization_config=FP8,
             rope_scaling={**DEEPSEEK_YARN, "mscale": 0.5, "mscale_all_dim": 1.5},
             torch_dtype="bfloat16",
         ),
         dtype="bfloat16",
+        unused=NEXT_TOKEN_LAYER,
         gguf=NO_GGUF,
     ),
     "phi3": TinyModel(phi3()),

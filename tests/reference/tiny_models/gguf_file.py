@@ -181,7 +181,8 @@ def add_tokenizer(writer, config):
     writer.add_token_types(kinds + [gguf.TokenType.NORMAL] * (len(tokens) - len(kinds)))
     writer.add_token_merges(["h e", "e r"])
     writer.add_bos_token_id(config["bos_token_id"])
-    writer.add_eos_token_id(config["eos_token_id"])
+    ends = config["eos_token_id"]
+    writer.add_eos_token_id(ends[0] if isinstance(ends, list) else ends)
     writer.add_pad_token_id(config["pad_token_id"])
     writer.add_add_bos_token(False)
 

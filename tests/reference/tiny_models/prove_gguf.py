@@ -66,8 +66,9 @@ def report(file):
     return passes
 
 
-def scalar(reader, key):
-    return reader.get_field(key).contents()
+def scalar(reader, key, absent=None):
+    field = reader.get_field(key)
+    return absent if field is None else field.contents()
 
 
 def differences(file):
@@ -87,7 +88,7 @@ def with_q_lora_rank(file, copy):
     """
     reader = gguf.GGUFReader(file)
     key = gguf.Keys.Attention.Q_LORA_RANK.format(arch="deepseek2")
-    if scalar(reader, gguf.Keys.General.ARCHITECTURE) != "deepseek2" or reader.get_field(key) is not None:
+    if scalar(reader, gguf.Keys.General.ARCHITECTURE) != "deepseek2" or scalar(reader, key) is not None:
         return file
     writer = gguf.GGUFWriter(copy, "deepseek2")
     copy_with_new_metadata(reader, writer, {key: MetadataDetails(gguf.GGUFValueType.UINT32, 0)}, [])
@@ -115,6 +116,11 @@ def start(file):
     params.n_parallel = 1
     params.n_gpu_layers = 0
     params.warmup = False
+    reader = gguf.GGUFReader(file)
+    architecture = scalar(reader, gguf.Keys.General.ARCHITECTURE)
+    # llama.cpp reads these two for few architectures, deepseek2 is none of them.
+    params.yarn_beta_fast = scalar(reader, gguf.Keys.Rope.SCALING_YARN_BETA_FAST.format(arch=architecture), -1.0)
+    params.yarn_beta_slow = scalar(reader, gguf.Keys.Rope.SCALING_YARN_BETA_SLOW.format(arch=architecture), -1.0)
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED

@@ -16,8 +16,8 @@ use weir_model::{CandleRunner, Checkpoint, KvCapacity, ModelError, RunnerOptions
 
 use crate::tiny_llama::{BLOCK_SIZE, Chunk, NUM_BLOCKS, batch, distance};
 
-/// Of a row's largest golden logit.
-const TOLERANCE: f32 = 1e-4;
+/// Of a row's largest golden logit. What is promised is 1e-4; but gelu in place of its tanh approximation shows as 1.6e-4.
+const TOLERANCE: f32 = 2e-5;
 /// Longer than the prompts; phi3-longrope-short turns by its short factors up to 512 tokens.
 const MAX_MODEL_LEN: usize = 128;
 
