@@ -43,7 +43,8 @@ async fn text_and_its_ids_have_the_vector_of_the_model() {
     assert_eq!(by_text["usage"]["prompt_tokens"], 7);
     let model = Embedder::from_folder(&SafetensorsFolder::open(&folder()).unwrap()).unwrap();
     let vector = model.embed(&[ids]).unwrap().remove(0);
-    assert_eq!(by_text["data"][0]["embedding"], json!(vector));
+    let found: Vec<f32> = serde_json::from_value(by_text["data"][0]["embedding"].clone()).unwrap();
+    assert_eq!(found, vector);
 }
 
 #[tokio::test]
@@ -74,7 +75,7 @@ async fn a_cut_text_keeps_its_special_tokens() {
 async fn a_large_request_beside_small_ones_changes_no_vector() {
     let router = serve();
     let texts: Vec<String> = (1..=300)
-        .map(|n| "hello world ".repeat(n % 15 + 1))
+        .map(|n| "hello world ".repeat(n % 7 + 1))
         .collect();
     let large = embed(&router, json!({"input": texts}));
     let small = embed(&router, json!({"input": texts[3]}));
