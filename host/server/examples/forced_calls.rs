@@ -79,7 +79,9 @@ async fn main() -> Result<()> {
             QUESTIONS.len() as u64 * SEEDS_PER_QUESTION
         );
     }
-    engine.shutdown();
+    if let Some(engine) = engine {
+        engine.shutdown();
+    }
     report(&answers)
 }
 

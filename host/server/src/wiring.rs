@@ -23,7 +23,7 @@ use crate::{
     state::{SamplingDefaults, ServedModel},
 };
 
-pub mod embedding;
+mod embedding;
 mod model_files;
 mod plugins;
 

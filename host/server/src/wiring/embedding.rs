@@ -10,7 +10,7 @@ use crate::{embedding_thread::EmbeddingHandle, state::ServedModel};
 ///
 /// # Errors
 /// Names what is missing or not supported.
-pub fn embedder(checkpoint: &Checkpoint) -> Result<Option<Embedder>, ModelError> {
+pub(super) fn embedder(checkpoint: &Checkpoint) -> Result<Option<Embedder>, ModelError> {
     match checkpoint {
         Checkpoint::Gguf(file) if Embedder::is_gguf(file)? => Embedder::from_gguf(file).map(Some),
         Checkpoint::Folder(folder) if Embedder::is_folder(folder) => {
@@ -24,7 +24,7 @@ pub fn embedder(checkpoint: &Checkpoint) -> Result<Option<Embedder>, ModelError>
 ///
 /// # Errors
 /// When there is no thread to be had.
-pub fn serve(
+pub(super) fn serve(
     id: String,
     embedder: Embedder,
     tokenizer: Tokenizer,

@@ -8,16 +8,27 @@ use std::{
 use axum::{Router, body::Body, http::Request};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use weir_model::{Embedder, GgufFile, SafetensorsFolder};
-use weir_server::{AppState, ServerSettings, router, wiring::embedding};
+use weir_model::{Embedder, SafetensorsFolder};
+use weir_server::{
+    AppState, ServedModel, ServerSettings,
+    config::Config,
+    pull::Source,
+    router,
+    wiring::{self, PluginWiring, WiringError},
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tiny_models/bert-mean")
 }
 
+fn load(source: &Source) -> Result<ServedModel, WiringError> {
+    let config = Config::default();
+    let plugins = PluginWiring::new(&config)?;
+    Ok(wiring::load_model(&config, source, &plugins)?.model)
+}
+
 fn serve() -> Router {
-    let folder = SafetensorsFolder::open(&folder()).unwrap();
-    let model = embedding::from_folder("tiny", &folder, 8).unwrap().unwrap();
+    let model = load(&Source::Folder(folder())).unwrap();
     router(Arc::new(AppState::ready(model, ServerSettings::default())))
 }
 
@@ -85,17 +96,8 @@ async fn a_large_request_beside_small_ones_changes_no_vector() {
 }
 
 #[test]
-fn other_models_are_left_to_others() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
-    std::fs::copy(
-        folder().join("model.safetensors"),
-        dir.path().join("model.safetensors"),
-    )
-    .unwrap();
-    let llama = SafetensorsFolder::open(dir.path()).unwrap();
-    assert!(embedding::from_folder("x", &llama, 1).unwrap().is_none());
-    // Its vocabulary is not in the file.
-    let gguf = GgufFile::open(&folder().join("model.gguf")).unwrap();
-    assert!(embedding::from_gguf("x", &gguf, 1).is_err());
+fn a_file_without_a_vocabulary_is_refused() {
+    let file = Source::Gguf(folder().join("model.gguf"));
+    let error = load(&file).err().unwrap().to_string();
+    assert!(error.contains("tokenizer"), "{error}");
 }

@@ -51,7 +51,7 @@ pub fn load(config: &Config) -> (ServedModel, EngineHandle) {
     let plugins = PluginWiring::new(config).unwrap();
     let source = Source::Gguf(MODEL.path().join("tiny.gguf"));
     let loaded = wiring::load_model(config, &source, &plugins).unwrap();
-    (loaded.model, loaded.engine)
+    (loaded.model, loaded.engine.unwrap())
 }
 
 fn write(path: &Path) {
