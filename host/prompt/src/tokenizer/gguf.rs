@@ -176,7 +176,11 @@ impl GgufVocabulary {
     }
 
     fn bpe_encoder(self, pre: &PreTokenizer) -> Result<Box<dyn TextEncoder>, PromptError> {
-        if self.merges.is_empty() {
+        // Without merges only single characters are ever made of a text: right where there are no longer tokens.
+        let longer = |(id, token): (usize, &String)| {
+            self.kind(id) == PieceKind::Normal && token.chars().nth(1).is_some()
+        };
+        if self.merges.is_empty() && self.tokens.iter().enumerate().any(longer) {
             return Err(PromptError::Vocabulary("no merges".to_owned()));
         }
         let merges = self.merges.iter().map(|merge| pair(merge));
