@@ -109,7 +109,10 @@ fn family(config: &Json) -> Result<&'static Family, ModelError> {
     let family = FAMILIES
         .iter()
         .find(|family| Some(family.model_type) == model_type)
-        .ok_or_else(|| unsupported(model_type.unwrap_or("(no model_type)").to_owned()))?;
+        .ok_or_else(|| {
+            let found = model_type.unwrap_or("(no model_type)");
+            unsupported(found.escape_debug().to_string())
+        })?;
     // A class with a head on top (BertForMaskedLM) is trained for something else than vectors.
     match config.get("architectures") {
         Some(classes) if *classes != json!([family.class]) => Err(unsupported(classes.to_string())),
@@ -231,7 +234,9 @@ fn pooling(dir: PathBuf) -> Result<Pooling, ModelError> {
         (Some("max"), _) | (None, ["max_tokens"]) => Ok(Pooling::Max),
         (named, switched) => Err(config.refuse(format!(
             "pooling {} is not supported (supported: one of mean, cls, max)",
-            named.map_or_else(|| switched.join(" with "), str::to_owned)
+            named
+                .map_or_else(|| switched.join(" with "), str::to_owned)
+                .escape_debug()
         ))),
     }
 }

@@ -287,7 +287,8 @@ async fn a_full_queue_and_a_late_answer_have_their_statuses() {
     loop {
         open.send(()).unwrap();
         match request().await.0 {
-            StatusCode::TOO_MANY_REQUESTS => tokio::task::yield_now().await,
+            // A loaded machine may take longer than the limit.
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::GATEWAY_TIMEOUT => {}
             status => break assert_eq!(status, StatusCode::OK),
         }
     }
