@@ -258,14 +258,16 @@ def written(name, fields):
     return write
 
 
-def linked(path, name):
-    """A form: a file under the name that models give it."""
+def linked(path, name, config=None):
+    """A form: a file under the name that models give it, beside this config.json."""
 
     def link(folder):
         place = folder / f"{path.name}.folder" / name
         place.parent.mkdir(exist_ok=True)
         place.unlink(missing_ok=True)
         place.symlink_to(path)
+        if config:
+            place.with_name("config.json").write_text(json.dumps(config))
         return place
 
     return link
@@ -299,7 +301,7 @@ def llama3_models():
     """Llama 3.1's own file; its special tokens are named in code, in the order of their ids."""
     path = from_pypi(LLAMA) / "llama3" / "tokenizer.model"
     encoding = tiktoken.Encoding("llama3", pat_str=LLAMA3_WORDS, mergeable_ranks=tiktoken_ranks(path), special_tokens={})
-    forms = {"tokenizer.model": linked(path, "tokenizer.model")}
+    forms = {"tokenizer.model": linked(path, "tokenizer.model", {"model_type": "llama"})}
     reference = Tiktoken(encoding)
     reference.encode = None  # which texts are special is not in the file
     return Family("llama3_1", "PyPI llama-models 0.3.0", f"tiktoken {tiktoken.__version__}", reference, forms)
