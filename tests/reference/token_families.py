@@ -205,9 +205,9 @@ def gguf_gemma(description):
     """Of a tokenizer.json made from a SentencePiece model, whose scores were the order of its ordinary pieces."""
     tokens, types = gguf_kinds(description, tokens_by_id(description))
     scores = [0.0 if types[id] != TokenType.NORMAL else -float(id) for id in range(len(tokens))]
-    for id, token in enumerate(tokens):
-        if len(token) == 6 and token.startswith("<0x"):
-            types[id], scores[id] = int(TokenType.BYTE), 0.0
+    first = tokens.index("<0x00>")
+    for byte in range(256):  # tokenizer.json of Gemma 2 spells the ninth as a tab
+        tokens[first + byte], types[first + byte], scores[first + byte] = f"<0x{byte:02X}>", int(TokenType.BYTE), 0.0
     unk = description["model"]["vocab"][description["model"]["unk_token"]]
     types[unk] = int(TokenType.UNKNOWN)
     fields = {"model": "llama", "pre": "default", "tokens": tokens, "token_types": types, "scores": scores}
