@@ -191,6 +191,15 @@ impl GgufVocabulary {
         for (id, token) in (0..).zip(self.tokens).collect::<Vec<_>>().into_iter().rev() {
             spelled.insert(token, id);
         }
+        // The crate takes it on trust that a merge makes a token.
+        if let Some((left, right)) = merges
+            .iter()
+            .find(|(left, right)| !spelled.contains_key(&format!("{left}{right}")))
+        {
+            return Err(PromptError::unusable(format!(
+                "the merge of `{left}` and `{right}` makes no token"
+            )));
+        }
         let bpe = BPE::builder()
             .vocab_and_merges(spelled, merges)
             .ignore_merges(pre.ignore_merges)

@@ -3,9 +3,9 @@
 //! The file says how to encode; which tokens have a role, tokenizer_config.json says. Ids are checked before anything is sized
 //! by them.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     Parts, SpecialIds, Tokenizer, TokenizerConfig,
@@ -34,7 +34,7 @@ impl Tokenizer {
 impl Parts {
     /// From the file's bytes.
     pub(super) fn from_json(bytes: &[u8], config: &TokenizerConfig) -> Result<Self, PromptError> {
-        check_added_ids(bytes)?;
+        check_trusted(bytes)?;
         let mut tokenizer =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(PromptError::unusable)?;
         tokenizer.with_padding(None);
@@ -73,21 +73,63 @@ impl Parts {
     }
 }
 
-/// Refuses added tokens with ids that no vocabulary has, before the crate counts on from them.
-fn check_added_ids(bytes: &[u8]) -> Result<(), PromptError> {
-    #[derive(Deserialize)]
-    struct File {
-        #[serde(default)]
-        added_tokens: Vec<Added>,
-    }
-    #[derive(Deserialize)]
-    struct Added {
-        id: u32,
-    }
+/// Refuses what the crate takes on trust: added tokens with ids that no vocabulary has, merges that make no token.
+fn check_trusted(bytes: &[u8]) -> Result<(), PromptError> {
     let file: File = serde_json::from_slice(bytes).map_err(PromptError::unusable)?;
-    file.added_tokens
-        .iter()
-        .try_for_each(|token| check_id(token.id))
+    for token in &file.added_tokens {
+        check_id(token.id)?;
+    }
+    let Vocab::ByToken(tokens) = &file.model.vocab else {
+        return Ok(());
+    };
+    let longest = tokens.keys().map(String::len).max().unwrap_or(0);
+    for (place, merge) in file.model.merges.iter().enumerate() {
+        let made = match merge {
+            Merge::Pair(left, right) => left.len() + right.len(),
+            Merge::Line(line) => line.len().saturating_sub(1),
+        };
+        if made > longest {
+            return Err(PromptError::Vocabulary(format!(
+                "merge {place} makes no token"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The parts of the file that are looked at before the crate reads it.
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+    model: Model,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    vocab: Vocab,
+    #[serde(default)]
+    merges: Vec<Merge>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Vocab {
+    ByToken(HashMap<String, IgnoredAny>),
+    /// A unigram model's list.
+    Other(IgnoredAny),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Pair(String, String),
+    Line(String),
 }
 
 fn check_id(id: u32) -> Result<(), PromptError> {

@@ -6,12 +6,13 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeSet, BinaryHeap, HashMap},
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use daachorse::{DoubleArrayAhoCorasick, DoubleArrayAhoCorasickBuilder, MatchKind};
 use tokenizers::{Model, Token, models::bpe::BpeTrainer};
 
 use crate::error::PromptError;
@@ -40,14 +41,13 @@ pub(crate) enum Unknown {
 #[derive(Debug, Clone)]
 pub(crate) struct PieceMerges(Arc<Pieces>);
 
-#[derive(Debug)]
 struct Pieces {
     tokens: HashMap<String, (u32, Role)>,
     unknown: Unknown,
     /// A word that is a piece is taken as it is, reachable by merging or not.
     whole_words: bool,
     /// Pieces found before anything is merged, and never merged.
-    whole: Option<AhoCorasick>,
+    whole: Option<DoubleArrayAhoCorasick<u32>>,
     /// No piece has more bytes.
     longest: usize,
 }
@@ -80,9 +80,10 @@ impl PieceMerges {
         whole_words: bool,
         whole: &[String],
     ) -> Result<Self, PromptError> {
+        let whole: BTreeSet<&String> = whole.iter().collect();
         let whole = (!whole.is_empty())
             .then(|| {
-                AhoCorasick::builder()
+                DoubleArrayAhoCorasickBuilder::new()
                     .match_kind(MatchKind::LeftmostLongest)
                     .build(whole)
             })
@@ -96,6 +97,12 @@ impl PieceMerges {
             whole,
             longest,
         })))
+    }
+}
+
+impl fmt::Debug for Pieces {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Pieces").finish_non_exhaustive()
     }
 }
 
@@ -137,12 +144,15 @@ impl Pieces {
             });
         };
         let mut done = 0;
-        let whole = self.whole.as_ref().map(|whole| whole.find_iter(text));
+        let whole = self
+            .whole
+            .as_ref()
+            .map(|whole| whole.leftmost_find_iter(text));
         for found in whole.into_iter().flatten() {
             for (at, character) in text[done..found.start()].char_indices() {
                 push(done + at, character.len_utf8(), false);
             }
-            push(found.start(), found.len(), true);
+            push(found.start(), found.end() - found.start(), true);
             done = found.end();
         }
         for (at, character) in text[done..].char_indices() {

@@ -25,7 +25,7 @@ const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const KIMI_K2: &str = r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Cased letters as DeepSeek LLM (and V2) lists them: not quite Unicode's, and not all of them.
-const DEEPSEEK_LETTERS: &str = r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
+const DEEPSEEK_LETTERS: &str = r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\u{1F7D}ᾀ-ᾴᾶ-ᾼ\u{1FBE}ῂ-ῄῆ-ῌῐ-\u{1FD3}ῖ-\u{1FDB}ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u{2126}ℨ\u{212A}-\u{212D}ℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
 const DEEPSEEK_CJK: &str = "[一-龥ࠀ-一가-퟿]+";
 
 /// One way to cut a text.
@@ -48,104 +48,157 @@ const PLAIN: PreTokenizer = PreTokenizer {
     adds_bos: false,
 };
 
-/// The names as GGUF files spell them (`tokenizer.ggml.pre`), for the error message.
-const KNOWN: &str = "default, gpt-2, smollm, starcoder, refact, llama-bpe, llama3, llama-v3, smaug-bpe, dbrx, tekken, \
-    qwen2, qwen35, gpt-4o, llama4, kimi-k2, deepseek-llm, deepseek-coder, deepseek-v3, deepseek-r1-qwen";
+/// By the names that GGUF files give them (`tokenizer.ggml.pre`).
+const KNOWN: [(&[&str], PreTokenizer); 15] = [
+    // What a file without a name means.
+    (
+        &["default"],
+        PreTokenizer {
+            patterns: &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"],
+            ..PLAIN
+        },
+    ),
+    (&["gpt-2"], PLAIN),
+    // Granite 3 has starcoder's, which its files call refact.
+    (
+        &["smollm", "starcoder", "refact"],
+        PreTokenizer {
+            patterns: &[r"\p{N}", GPT2],
+            ..PLAIN
+        },
+    ),
+    (
+        &["llama-bpe", "llama3", "llama-v3"],
+        PreTokenizer {
+            patterns: &[LLAMA3],
+            ignore_merges: true,
+            adds_bos: true,
+            ..PLAIN
+        },
+    ),
+    // SmolLM3 has llama 3's words without its begin token.
+    (
+        &["smaug-bpe"],
+        PreTokenizer {
+            patterns: &[LLAMA3],
+            ignore_merges: true,
+            ..PLAIN
+        },
+    ),
+    // Phi-4 and granite 4: OpenAI's cl100k.
+    (
+        &["dbrx"],
+        PreTokenizer {
+            patterns: &[LLAMA3],
+            ..PLAIN
+        },
+    ),
+    (
+        &["tekken"],
+        PreTokenizer {
+            patterns: &[TEKKEN],
+            ignore_merges: true,
+            adds_bos: true,
+            ..PLAIN
+        },
+    ),
+    (
+        &["qwen2"],
+        PreTokenizer {
+            patterns: &[QWEN2],
+            nfc: true,
+            ..PLAIN
+        },
+    ),
+    (
+        &["qwen35"],
+        PreTokenizer {
+            patterns: &[QWEN35],
+            nfc: true,
+            ..PLAIN
+        },
+    ),
+    // Qwen's words under DeepSeek's tokenizer, which does not normalise.
+    (
+        &["deepseek-r1-qwen"],
+        PreTokenizer {
+            patterns: &[QWEN2],
+            ..PLAIN
+        },
+    ),
+    (
+        &["gpt-4o", "llama4"],
+        PreTokenizer {
+            patterns: &[O200K],
+            ignore_merges: true,
+            ..PLAIN
+        },
+    ),
+    (
+        &["kimi-k2"],
+        PreTokenizer {
+            patterns: &[KIMI_K2],
+            ignore_merges: true,
+            ..PLAIN
+        },
+    ),
+    // DeepSeek V2 has DeepSeek LLM's.
+    (
+        &["deepseek-llm"],
+        PreTokenizer {
+            patterns: &[
+                r"[\r\n]",
+                DEEPSEEK_LETTERS,
+                r"\s?[!-/:-~！-／：-～‘-‟\u{3000}-。]+",
+                r"\s+$",
+                DEEPSEEK_CJK,
+                r"\p{N}",
+            ],
+            ..PLAIN
+        },
+    ),
+    (
+        &["deepseek-coder"],
+        PreTokenizer {
+            patterns: &[
+                r"[\r\n]",
+                r"\s?\p{L}+",
+                r"\s?\p{P}+",
+                DEEPSEEK_CJK,
+                r"\p{N}",
+            ],
+            ..PLAIN
+        },
+    ),
+    (
+        &["deepseek-v3"],
+        PreTokenizer {
+            patterns: &[r"\p{N}{1,3}", "[一-龥\u{3040}-ゟ゠-ヿ]+", DEEPSEEK_V3],
+            ..PLAIN
+        },
+    ),
+];
+
+/// All names.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    KNOWN.into_iter().flat_map(|(names, _)| names).copied()
+}
 
 impl PreTokenizer {
-    /// By GGUF name; a file without one means `default`.
+    /// By GGUF name.
+    ///
+    /// # Errors
+    /// When the name is not known; the error names those that are.
     pub(crate) fn named(name: Option<&str>) -> Result<Self, PromptError> {
-        let found = match name.unwrap_or("default") {
-            // Granite 3 has starcoder's, which its files call refact.
-            "smollm" | "starcoder" | "refact" => Self {
-                patterns: &[r"\p{N}", GPT2],
-                ..PLAIN
-            },
-            "gpt-2" => PLAIN,
-            "default" => Self {
-                patterns: &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"],
-                ..PLAIN
-            },
-            "llama-bpe" | "llama3" | "llama-v3" => Self {
-                patterns: &[LLAMA3],
-                ignore_merges: true,
-                adds_bos: true,
-                ..PLAIN
-            },
-            // SmolLM3 has llama 3's words without its begin token.
-            "smaug-bpe" => Self {
-                patterns: &[LLAMA3],
-                ignore_merges: true,
-                ..PLAIN
-            },
-            // Phi-4 and granite 4: OpenAI's cl100k.
-            "dbrx" => Self {
-                patterns: &[LLAMA3],
-                ..PLAIN
-            },
-            "tekken" => Self {
-                patterns: &[TEKKEN],
-                ignore_merges: true,
-                adds_bos: true,
-                ..PLAIN
-            },
-            "qwen2" => Self {
-                patterns: &[QWEN2],
-                nfc: true,
-                ..PLAIN
-            },
-            "qwen35" => Self {
-                patterns: &[QWEN35],
-                nfc: true,
-                ..PLAIN
-            },
-            // Qwen's words under DeepSeek's tokenizer, which does not normalise.
-            "deepseek-r1-qwen" => Self {
-                patterns: &[QWEN2],
-                ..PLAIN
-            },
-            "gpt-4o" | "llama4" => Self {
-                patterns: &[O200K],
-                ignore_merges: true,
-                ..PLAIN
-            },
-            "kimi-k2" => Self {
-                patterns: &[KIMI_K2],
-                ignore_merges: true,
-                ..PLAIN
-            },
-            "deepseek-llm" => Self {
-                patterns: &[
-                    r"[\r\n]",
-                    DEEPSEEK_LETTERS,
-                    r"\s?[!-/:-~！-／：-～‘-‟\u{3000}-。]+",
-                    r"\s+$",
-                    DEEPSEEK_CJK,
-                    r"\p{N}",
-                ],
-                ..PLAIN
-            },
-            "deepseek-coder" => Self {
-                patterns: &[
-                    r"[\r\n]",
-                    r"\s?\p{L}+",
-                    r"\s?\p{P}+",
-                    DEEPSEEK_CJK,
-                    r"\p{N}",
-                ],
-                ..PLAIN
-            },
-            "deepseek-v3" => Self {
-                patterns: &[r"\p{N}{1,3}", "[一-龥\u{3040}-ゟ゠-ヿ]+", DEEPSEEK_V3],
-                ..PLAIN
-            },
-            other => {
-                return Err(PromptError::UnsupportedTokenizer(format!(
-                    "the GGUF file names the pre-tokenizer `{other}`; known are {KNOWN}"
-                )));
-            }
-        };
-        Ok(found)
+        let name = name.unwrap_or("default");
+        let found = KNOWN.into_iter().find(|(names, _)| names.contains(&name));
+        found.map(|(_, found)| found).ok_or_else(|| {
+            let known: Vec<&str> = names().collect();
+            PromptError::UnsupportedTokenizer(format!(
+                "the GGUF file names the pre-tokenizer `{name}`; known are {}",
+                known.join(", ")
+            ))
+        })
     }
 
     /// What stands before the cut.

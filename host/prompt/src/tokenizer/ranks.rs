@@ -335,7 +335,7 @@ fn tiktoken_lines(text: &str) -> Result<Vec<Vec<u8>>, PromptError> {
 /// The bytes of base64 with padding (RFC 4648).
 fn base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
-    if digits.is_empty() || text.len() % 4 != 0 || text.len() - digits.len() > 2 {
+    if digits.is_empty() || !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
         return None;
     }
     let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);

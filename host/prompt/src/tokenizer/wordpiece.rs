@@ -92,7 +92,8 @@ impl WordPieces {
 
     /// As BERT's own vocabulary spells the piece.
     fn spelled(&self, id: u32, text: &str, kind: PieceKind) -> String {
-        match text.strip_prefix(SPACE) {
+        // The mark alone is the character itself: no word is empty.
+        match text.strip_prefix(SPACE).filter(|word| !word.is_empty()) {
             Some(word) => word.to_owned(),
             None if self.is_special(id, kind) => text.to_owned(),
             // Older files leave `[unused7]` and its like unmarked.
