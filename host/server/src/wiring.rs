@@ -160,6 +160,14 @@ pub fn load_model(
     })
 }
 
+/// The tokenizer in a model's files, a GGUF file or a folder.
+///
+/// # Errors
+/// As [`load_model`].
+pub fn tokenizer(path: &Path) -> Result<Tokenizer, WiringError> {
+    Ok(ModelFiles::open(path)?.tokenizer)
+}
+
 /// A model that can be served.
 pub struct LoadedModel {
     /// What requests see of it.

