@@ -42,7 +42,7 @@ where
     fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>, PromptError> {
         if longest_space(text) > MAX_SPACE {
             return Err(PromptError::Encode(format!(
-                "it has more than {MAX_SPACE} white-space characters in a row"
+                "it has more than {MAX_SPACE} bytes of white space in a row"
             )));
         }
         let encoding = self
