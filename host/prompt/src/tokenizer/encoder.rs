@@ -11,6 +11,15 @@ use tokenizers::{
 
 use crate::error::PromptError;
 
+/// Behind a longer run of white space (a million) the crate's regular expressions give up and leave the rest of a text
+/// uncut, without a word: other ids than the model knows.
+const MAX_SPACE: usize = 1 << 19;
+
+fn longest_space(text: &str) -> usize {
+    let runs = text.split(|character: char| !character.is_whitespace());
+    runs.map(str::len).max().unwrap_or(0)
+}
+
 /// Text to ids.
 pub(crate) trait TextEncoder: Debug + Send + Sync {
     /// The ids of `text`; `add_special` runs the file's own post-processor.
@@ -31,6 +40,11 @@ where
     N: Normalizer + Clone + Debug + Send + Sync + 'static,
 {
     fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>, PromptError> {
+        if longest_space(text) > MAX_SPACE {
+            return Err(PromptError::Encode(format!(
+                "it has more than {MAX_SPACE} bytes of white space in a row"
+            )));
+        }
         let encoding = self
             .encode_fast(text, add_special)
             .map_err(|error| PromptError::Encode(error.to_string()))?;

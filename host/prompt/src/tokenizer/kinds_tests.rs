@@ -301,15 +301,15 @@ fn tekken_puts_special_tokens_first() {
             serde_json::json!({"rank": rank, "token_bytes": base64(token), "token_str": null})
         })
         .collect();
-    let file = |size: u32| {
+    let file = |size: u32, special: u32| {
         serde_json::json!({
-            "config": {"pattern": r" ?\w+|\s+", "default_vocab_size": size, "default_num_special_tokens": 30},
+            "config": {"pattern": r" ?\w+|\s+", "default_vocab_size": size, "default_num_special_tokens": special},
             "vocab": vocab,
         })
         .to_string()
     };
     // The last word is cut off, as the size says.
-    let (_dir, tokenizer) = folder(&[("tekken.json", file(290).as_bytes())]);
+    let (_dir, tokenizer) = folder(&[("tekken.json", file(290, 30).as_bytes())]);
     let tokenizer = tokenizer.unwrap();
     assert_eq!(tokenizer.encode("hi", true).unwrap(), [1, 288]);
     assert_eq!(
@@ -317,8 +317,8 @@ fn tekken_puts_special_tokens_first() {
         [3, 29]
     );
     assert_eq!(tokenizer.vocabulary().len(), 290);
-    for size in [29, 300] {
-        let (_dir, tokenizer) = folder(&[("tekken.json", file(size).as_bytes())]);
+    for (size, special) in [(29, 30), (300, 30), (u32::MAX, u32::MAX - 256)] {
+        let (_dir, tokenizer) = folder(&[("tekken.json", file(size, special).as_bytes())]);
         assert!(tokenizer.unwrap_err().to_string().contains("tekken.json"));
     }
 }

@@ -25,6 +25,9 @@ use crate::{
 /// How many ids stand behind the ranks of a tiktoken file, whether they have names or not (llama 3, kimi).
 const RESERVED: u32 = 256;
 
+/// Real tekken files keep a thousand ids for special tokens; each costs memory, named or not.
+const MAX_SPECIAL: u32 = 1 << 16;
+
 /// Tokens by rank, and special tokens around them.
 #[derive(Debug)]
 pub(crate) struct RankedTokens {
@@ -160,6 +163,11 @@ impl RankedTokens {
             default_vocab_size: size,
             default_num_special_tokens: offset,
         } = file.config;
+        if offset > MAX_SPECIAL {
+            return Err(PromptError::Vocabulary(format!(
+                "{offset} special tokens; the most that can be are {MAX_SPECIAL}"
+            )));
+        }
         let wanted = size.checked_sub(offset).map(|count| count as usize);
         let count = wanted
             .filter(|count| *count <= file.vocab.len())
@@ -216,8 +224,7 @@ fn tekken_special(
         )));
     }
     let ids: HashSet<u32> = special.iter().map(|token| token.id).collect();
-    // Ids are below a count that the list of tokens may not bear out: no more fillers than a real file has.
-    let fillers = (0..count.min(1 << 16)).filter(|id| !ids.contains(id));
+    let fillers = (0..count).filter(|id| !ids.contains(id));
     special.extend(fillers.map(|id| AddedTokenEntry::special(id, format!("<SPECIAL_{id}>"))));
     Ok(special)
 }

@@ -74,6 +74,12 @@ fn merges_words_and_cuts_as_the_family_does() {
 }
 
 #[test]
+fn endless_white_space_is_refused_rather_than_cut_wrong() {
+    let error = SMOLLM.encode(&" ".repeat(600_000), false).unwrap_err();
+    assert!(matches!(error, PromptError::Encode(_)), "{error}");
+}
+
+#[test]
 fn qwen2_composes_characters_first() {
     let qwen2 = Tokenizer::from_gguf(gguf("qwen2")).unwrap();
     assert_eq!(
