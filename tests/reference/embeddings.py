@@ -180,7 +180,7 @@ model's window of {window}, where both cut. The reference is sentence-transforme
 {chr(10).join(lines)}
 
 The five ways give {"the same vectors bit for bit" if same else "vectors that differ among each other"}. The bound is {LIMIT:.0e}.
-Debug build on 2 shared cores: {seconds_alone:.1f} s for 50 requests, {seconds_together:.1f} s for one of 50 texts.
+On 2 shared cores: {seconds_alone:.1f} s for 50 requests, {seconds_together:.1f} s for one of 50 texts.
 """
     print(report)
     if options.report:
