@@ -6,6 +6,7 @@
 
 mod batching;
 mod embeddings;
+mod folder;
 mod http;
 mod tiny_model;
 mod token_ids;
