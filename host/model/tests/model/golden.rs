@@ -207,7 +207,11 @@ fn scattered_tables(prompts: &[Prompt]) -> Vec<Vec<u32>> {
 fn goldens() -> Vec<Golden> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tiny_models");
     let mut found = Vec::new();
-    for folder in entries(&root) {
+    // Encoders have texts in the place of prompts; another test holds them to their vectors.
+    let decoders = entries(&root)
+        .into_iter()
+        .filter(|folder| golden(folder).get("prompts").is_some());
+    for folder in decoders {
         let mut add = |original: &Path, path: PathBuf, copy| {
             let name = original.strip_prefix(&root).unwrap().display().to_string();
             found.push(Golden {
@@ -250,9 +254,13 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn golden_prompts(folder: &Path) -> Vec<Prompt> {
+fn golden(folder: &Path) -> Value {
     let text = std::fs::read_to_string(folder.join("golden.json")).unwrap();
-    let golden: Value = serde_json::from_str(&text).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn golden_prompts(folder: &Path) -> Vec<Prompt> {
+    let golden = golden(folder);
     let prompts = golden["prompts"].as_array().unwrap().iter();
     prompts.map(golden_prompt).collect()
 }
