@@ -15,4 +15,5 @@ mod loading;
 mod safetensors;
 mod safetensors_fixture;
 mod safetensors_hostile;
+mod tampered;
 mod tiny_llama;
