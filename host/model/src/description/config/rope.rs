@@ -58,23 +58,25 @@ pub(super) fn scaled(
     defaults: RopeDefaults,
     partial: f64,
 ) -> Result<RopeDescription, ModelError> {
-    let Some(parameters) = parameters else {
-        let dims = turning_dims(keys, defaults.head_dim, partial)?;
-        return Ok(RopeDescription {
-            style: defaults.style,
-            frequencies: rope_scaling::plain(defaults.theta, dims),
-            magnitude: 1.0,
-            long: None,
-        });
+    let (theta, partial) = match parameters {
+        Some(parameters) => (
+            parameters.factor_or("rope_theta", defaults.theta)?,
+            parameters.factor_or("partial_rotary_factor", partial)?,
+        ),
+        None => (defaults.theta, partial),
     };
-    let theta = parameters.factor_or("rope_theta", defaults.theta)?;
-    let partial = parameters.factor_or("partial_rotary_factor", partial)?;
+    if theta <= 1.0 {
+        return Err(keys.unsupported("rope_theta", format!("{theta} is no base")));
+    }
     let dims = turning_dims(keys, defaults.head_dim, partial)?;
     let mut rope = RopeDescription {
         style: defaults.style,
         frequencies: rope_scaling::plain(theta, dims),
         magnitude: 1.0,
         long: None,
+    };
+    let Some(parameters) = parameters else {
+        return Ok(rope);
     };
     let older_name = parameters.string("type")?;
     let kind = parameters.string("rope_type")?.or(older_name);

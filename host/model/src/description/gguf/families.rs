@@ -136,6 +136,10 @@ pub(super) fn gemma3(keys: &Keys<'_>) -> Described {
     let local_theta = keys
         .optional_factor("rope.freq_base_swa")?
         .unwrap_or(10_000.0);
+    if local_theta <= 1.0 {
+        let reason = format!("{local_theta} is no base");
+        return Err(keys.unsupported("rope.freq_base_swa", reason));
+    }
     let global = &description.ropes[0];
     let local = rope::plain(global.style, local_theta, 2 * global.frequencies.len());
     description.ropes.push(local);

@@ -33,6 +33,9 @@ pub(super) fn rope(
     let theta = keys
         .optional_factor("rope.freq_base")?
         .unwrap_or(DEFAULT_THETA);
+    if theta <= 1.0 {
+        return Err(keys.unsupported("rope.freq_base", format!("{theta} is no base")));
+    }
     let mut rope = RopeDescription {
         style,
         frequencies: rope_scaling::plain(f64::from(theta), dims),
