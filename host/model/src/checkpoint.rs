@@ -136,17 +136,25 @@ impl Checkpoint {
             "model.vision_tower.",
             "model.multi_modal_projector.",
         ];
-        let of_a_later_layer = || {
+        // Layers that guess tokens ahead stand behind the decoder's own, and join the guess to its embedding.
+        let of_a_guessing_layer = || {
             let rest = name.strip_prefix(prefix(folder))?.strip_prefix("layers.")?;
             let layer: usize = rest.split('.').next()?.parse().ok()?;
-            Some(layer >= description.layers.len())
+            let joined = format!("{}layers.{layer}.eh_proj.weight", prefix(folder));
+            Some(layer >= description.layers.len() && folder.tensor_shape(&joined).is_some())
         };
         name.ends_with("rotary_emb.inv_freq")
-            || (description.tied_embeddings && HEADS.contains(&name))
             || (sees && of_the_eye.iter().any(|prefix| name.starts_with(prefix)))
-            // Layers that guess tokens ahead stand behind the decoder's own.
-            || (folder.config().contains_key("num_nextn_predict_layers")
-                && of_a_later_layer().unwrap_or(false))
+            || of_a_guessing_layer().unwrap_or(false)
+    }
+
+    /// The head of a folder that says it is the embedding and holds it nevertheless.
+    pub(crate) fn second_head(&self) -> Option<&'static str> {
+        let Self::Folder(folder) = self else {
+            return None;
+        };
+        let mut heads = HEADS.into_iter();
+        heads.find(|name| folder.tensor_shape(name).is_some())
     }
 }
 

@@ -78,6 +78,7 @@ impl Decoder {
         let (eps, offset) = (description.norm_eps, description.norm_offset);
         let output_norm = weights.norm(Place::Model, names::OUTPUT_NORM, hidden, eps, offset)?;
         let output = if description.tied_embeddings {
+            weights.check_second_head(&embedding)?;
             weights.multiplier(&embedding)?
         } else {
             weights.linear(Place::Model, names::OUTPUT, (vocab, hidden), false)?

@@ -4,6 +4,7 @@
 //! data here, never a second decoder. Invariant: every key that a reader meets is one it honours or one that is known to
 //! change nothing; any other is an error, because ignoring it could give wrong answers. Weights are elsewhere.
 
+mod check;
 mod config;
 mod gguf;
 mod rope_scaling;
@@ -287,49 +288,4 @@ impl Attention {
             },
         }
     }
-}
-
-/// Refuses numbers that cannot all be true, before anything is sized by them.
-fn check(description: &ModelDescription) -> Result<(), String> {
-    if description.layers.is_empty() {
-        return Err("it has no layers".to_owned());
-    }
-    for (index, layer) in description.layers.iter().enumerate() {
-        let wrong = |what: String| Err(format!("layer {index} has {what}"));
-        if let Attention::Grouped(GroupedAttention {
-            heads, kv_heads, ..
-        }) = layer.attention
-            && !heads.is_multiple_of(kv_heads)
-        {
-            return wrong(format!("{heads} heads of queries over {kv_heads} of keys"));
-        }
-        let FeedForward::Experts(Experts {
-            count,
-            used,
-            router,
-            ..
-        }) = &layer.feed_forward
-        else {
-            continue;
-        };
-        let Router {
-            groups,
-            groups_used,
-            ..
-        } = *router;
-        if used > count {
-            return wrong(format!("{count} experts, of which a token visits {used}"));
-        }
-        if groups_used > groups || !count.is_multiple_of(groups) {
-            return wrong(format!(
-                "{count} experts in {groups} groups, of which {groups_used} are looked at"
-            ));
-        }
-        if count / groups * groups_used < *used {
-            return wrong(format!(
-                "too few experts in {groups_used} groups for {used}"
-            ));
-        }
-    }
-    Ok(())
 }

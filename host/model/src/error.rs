@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::data_file::one_line;
+
 /// A model could not be opened, described or loaded.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -132,11 +134,27 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// A key of config.json with a value that is not supported; both may be quoted from the file, whatever they hold.
+    pub(crate) fn unsupported_config(key: &str, reason: &str) -> Self {
+        Self::UnsupportedConfig {
+            key: one_line(key),
+            reason: one_line(reason),
+        }
+    }
+
+    /// The same of a metadata key.
+    pub(crate) fn unsupported_metadata(key: &str, reason: &str) -> Self {
+        Self::UnsupportedMetadata {
+            key: one_line(key),
+            reason: one_line(reason),
+        }
+    }
+
     /// An architecture that is none of a table's.
     pub(crate) fn unsupported_architecture<T>(found: &str, supported: &[(&str, T)]) -> Self {
         let names: Vec<&str> = supported.iter().map(|(name, _)| *name).collect();
         Self::UnsupportedArchitecture {
-            found: found.to_owned(),
+            found: one_line(found),
             supported: names.join(", "),
         }
     }

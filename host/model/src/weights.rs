@@ -105,6 +105,24 @@ impl<'a> Weights<'a> {
         self.take(&name, &[vocab, hidden]).map(Arc::new)
     }
 
+    /// Some checkpoints say that the head is the embedding, and hold a head beside it. If it is another one, either may
+    /// be meant.
+    pub(crate) fn check_second_head(&mut self, embedding: &QTensor) -> Result<(), ModelError> {
+        let Some(name) = self.checkpoint.second_head() else {
+            return Ok(());
+        };
+        let (rows, columns) = embedding.shape().dims2()?;
+        let head = self.take(name, &[rows, columns])?;
+        if head.data()? == embedding.data()? {
+            Ok(())
+        } else {
+            Err(ModelError::unsupported_config(
+                "tie_word_embeddings",
+                &format!("is true, but tensor {name} is not the embedding"),
+            ))
+        }
+    }
+
     /// A matrix of `rows` outputs by `columns` inputs, with a bias or without.
     pub(crate) fn linear(
         &mut self,

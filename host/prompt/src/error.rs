@@ -42,19 +42,7 @@ pub enum PromptError {
 impl PromptError {
     /// A vocabulary that something else refused; what came from the file stays on one line and is not quoted at length.
     pub(crate) fn unusable(reason: impl std::fmt::Display) -> Self {
-        let line: String = reason
-            .to_string()
-            .chars()
-            .map(|character| {
-                if character.is_control() {
-                    ' '
-                } else {
-                    character
-                }
-            })
-            .take(300)
-            .collect();
-        Self::Vocabulary(line)
+        Self::Vocabulary(quoted(reason))
     }
 
     /// Whether the request is at fault, rather than the model's files or the configuration.
@@ -64,4 +52,13 @@ impl PromptError {
             Self::Template(_) | Self::Render(_) | Self::Conversation(_) | Self::Encode(_)
         )
     }
+}
+
+/// Text from a file as part of a message: on one line, and not at length.
+pub(crate) fn quoted(text: impl std::fmt::Display) -> String {
+    let visible = |character: char| match character.is_control() {
+        true => ' ',
+        false => character,
+    };
+    text.to_string().chars().map(visible).take(300).collect()
 }

@@ -9,6 +9,8 @@ mod families;
 mod keys;
 mod rope;
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::ModelDescription;
@@ -47,32 +49,36 @@ impl ModelDescription {
         let model_type = |config: &serde_json::Map<String, Value>| -> Result<String, ModelError> {
             match config.get("model_type") {
                 Some(Value::String(name)) => Ok(name.clone()),
-                Some(other) => Err(ModelError::UnsupportedConfig {
-                    key: "model_type".to_owned(),
-                    reason: format!("{other} is no name"),
-                }),
+                Some(other) => Err(ModelError::unsupported_config(
+                    "model_type",
+                    &format!("{other} is no name"),
+                )),
                 None => Err(ModelError::MissingConfig {
                     key: "model_type".to_owned(),
                 }),
             }
         };
         let mut found = model_type(whole)?;
-        let mut config = whole;
+        let mut config = Cow::Borrowed(whole);
         if WITH_A_TEXT_MODEL.contains(&found.as_str())
             && let Some(Value::Object(text)) = whole.get("text_config")
         {
             found = model_type(text)?;
-            config = text;
+            config = Cow::Borrowed(text);
+            let key = "tie_word_embeddings";
+            if let (None, Some(tied)) = (text.get(key), whole.get(key)) {
+                config.to_mut().insert(key.to_owned(), tied.clone());
+            }
         }
         let (architecture, describe) = FAMILIES
             .iter()
             .find(|(name, _)| *name == found)
             .ok_or_else(|| ModelError::unsupported_architecture(&found, FAMILIES))?;
-        let keys = Keys::new(folder, config, architecture);
+        let keys = Keys::new(folder, &config, architecture);
         let mut description = describe(&keys)?;
         keys.refuse_unread()?;
-        description.eos_token_ids = end_tokens(folder, config)?;
-        super::check(&description).map_err(ModelError::Contradiction)?;
+        description.eos_token_ids = end_tokens(folder, &config)?;
+        super::check::check(&description).map_err(ModelError::Contradiction)?;
         Ok(description)
     }
 }
@@ -90,7 +96,9 @@ fn end_tokens(
         config.get(key),
         folder.config().get(key),
     ];
-    let Some(given) = given.into_iter().flatten().find(|value| !value.is_null()) else {
+    let says =
+        |value: &&Value| !value.is_null() && value.as_array().is_none_or(|ids| !ids.is_empty());
+    let Some(given) = given.into_iter().flatten().find(says) else {
         return Ok(Vec::new());
     };
     let listed = match given {
@@ -99,10 +107,7 @@ fn end_tokens(
     };
     let id = |value: &Value| {
         let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
-        id.ok_or_else(|| ModelError::UnsupportedConfig {
-            key: key.to_owned(),
-            reason: format!("{value} is no token id"),
-        })
+        id.ok_or_else(|| ModelError::unsupported_config(key, &format!("{value} is no token id")))
     };
     let mut ids = listed.iter().map(id).collect::<Result<Vec<_>, _>>()?;
     ids.sort_unstable();

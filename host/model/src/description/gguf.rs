@@ -47,7 +47,7 @@ impl ModelDescription {
         let keys = Keys::new(file, architecture);
         let description = describe(&keys)?;
         keys.refuse_unread()?;
-        super::check(&description).map_err(ModelError::Contradiction)?;
+        super::check::check(&description).map_err(ModelError::Contradiction)?;
         Ok(description)
     }
 }

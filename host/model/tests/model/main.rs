@@ -5,6 +5,7 @@
     reason = "a test may fail by panicking, its fixtures too"
 )]
 
+mod edited_checkpoints;
 mod encoder;
 mod execution;
 mod gguf;
@@ -12,7 +13,10 @@ mod gguf_fixture;
 mod gguf_hostile;
 mod golden;
 mod loading;
+mod meaning;
+mod refused;
 mod safetensors;
 mod safetensors_fixture;
 mod safetensors_hostile;
+mod tampered;
 mod tiny_llama;

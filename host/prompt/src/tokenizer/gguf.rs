@@ -19,7 +19,7 @@ use super::{
     wordpiece::WordPieces,
 };
 use crate::{
-    error::PromptError,
+    error::{PromptError, quoted},
     vocabulary::{TokenKind, Vocabulary},
 };
 
@@ -86,8 +86,9 @@ impl GgufVocabulary {
             "llama" => self.build_sentencepiece(),
             "bert" => self.build_wordpiece(),
             other => Err(PromptError::UnsupportedTokenizer(format!(
-                "the GGUF file names the tokenizer model `{other}`; known are gpt2 (byte-level BPE), llama (SentencePiece) and \
-                 bert (WordPiece)"
+                "the GGUF file names the tokenizer model `{}`; known are gpt2 (byte-level BPE), llama (SentencePiece) and \
+                 bert (WordPiece)",
+                quoted(other)
             ))),
         }
     }

@@ -13,7 +13,7 @@ use tokenizers::{
     },
 };
 
-use crate::error::PromptError;
+use crate::error::{PromptError, quoted};
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -195,7 +195,8 @@ impl PreTokenizer {
         found.map(|(_, found)| found).ok_or_else(|| {
             let known: Vec<&str> = names().collect();
             PromptError::UnsupportedTokenizer(format!(
-                "the GGUF file names the pre-tokenizer `{name}`; known are {}",
+                "the GGUF file names the pre-tokenizer `{}`; known are {}",
+                quoted(name),
                 known.join(", ")
             ))
         })

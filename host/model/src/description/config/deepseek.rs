@@ -140,8 +140,7 @@ fn latent(keys: &Keys<'_>) -> Result<LatentAttention, ModelError> {
 
 /// YaRN's factor on queries and keys goes into the scale, squared.
 fn mscale(keys: &Keys<'_>) -> Result<f64, ModelError> {
-    let old = keys.object("rope_scaling")?;
-    let Some(parameters) = keys.object("rope_parameters")?.or(old) else {
+    let Some(parameters) = rope::parameters(keys)? else {
         return Ok(1.0);
     };
     let weight = parameters.optional_number("mscale_all_dim")?.unwrap_or(0.0);

@@ -17,6 +17,9 @@ pub(super) type Described = Result<ModelDescription, ModelError>;
 /// The base of families that do not have one of their own.
 const THETA: f64 = 10_000.0;
 
+/// The window of models that have one and do not tell.
+const WINDOW: usize = 4096;
+
 /// Llama 1 to 3, SmolLM 1 and 2.
 pub(super) fn llama(keys: &Keys<'_>) -> Described {
     // Written by one trainer; the interleaved kind never left it.
@@ -34,8 +37,8 @@ pub(super) fn llama(keys: &Keys<'_>) -> Described {
 pub(super) fn mistral(keys: &Keys<'_>) -> Described {
     let attention = grouped(keys, None)?;
     let mut description = uniform(keys, attention, gated(keys)?, THETA)?;
-    let window = keys.optional_size("sliding_window")?;
-    set_windows(keys, &mut description, window, |_| true)?;
+    let window = keys.size_unless_null("sliding_window", Some(WINDOW))?;
+    set_one_window(keys, &mut description, window)?;
     Ok(description)
 }
 
@@ -98,53 +101,69 @@ pub(super) fn qwen3_moe(keys: &Keys<'_>) -> Described {
             layer.feed_forward = FeedForward::Experts(experts.clone());
         }
     }
-    let slides = keys.boolean_or("use_sliding_window", false)?;
-    let window = keys.optional_size("sliding_window")?.filter(|_| slides);
+    let window = switched_window(keys, Some(WINDOW))?;
     // Written by the family's class, but not read.
     keys.value("max_window_layers");
-    set_windows(keys, &mut description, window, |_| true)?;
+    set_one_window(keys, &mut description, window)?;
     Ok(description)
 }
 
 /// Gemma 2: every other layer looks back only so far, the first one among them.
 pub(super) fn gemma2(keys: &Keys<'_>) -> Described {
-    let mut description = gemma(keys)?;
-    let softcap = keys.optional_factor("attn_logit_softcapping")?;
+    let defaults = GemmaDefaults {
+        vocab: 256_000,
+        context_length: 8192,
+        logit_softcap: Some(30.0),
+    };
+    let mut description = gemma(keys, defaults)?;
+    let softcap = keys.factor_unless_null("attn_logit_softcapping", Some(50.0))?;
     for layer in &mut description.layers {
         if let Attention::Grouped(attention) = &mut layer.attention {
             attention.softcap = softcap.map(|cap| cap as f32);
         }
     }
     description.ropes = vec![rope::rope(keys, halves(256, keys, THETA)?)?];
-    let window = keys.size_or("sliding_window", 4096)?;
-    set_windows(keys, &mut description, Some(window), |index| {
-        index.is_multiple_of(2)
-    })?;
+    let window = keys.size_unless_null("sliding_window", Some(WINDOW))?;
+    let slides = sliding_layers(keys, &description, |index| index.is_multiple_of(2))?;
+    set_windows(&mut description, window, &slides);
     Ok(description)
 }
 
 /// Gemma 3: layers that look back only so far, with a rope of their own, and after five of them one that sees all. Its
 /// class knows a cap on scores and does not apply it, so a model that asks for one is refused with the unread keys.
 pub(super) fn gemma3(keys: &Keys<'_>) -> Described {
-    let mut description = gemma(keys)?;
+    let defaults = GemmaDefaults {
+        vocab: 262_208,
+        context_length: 131_072,
+        logit_softcap: None,
+    };
+    let mut description = gemma(keys, defaults)?;
     description.ropes = rope::global_and_local(keys, halves(256, keys, 1_000_000.0)?, THETA)?;
-    let window = keys.size_or("sliding_window", 4096)?;
+    let window = keys.size_unless_null("sliding_window", Some(WINDOW))?;
     let older = keys.optional_size("_sliding_window_pattern")?;
     let period = keys.optional_size("sliding_window_pattern")?;
     let period = period.or(older).unwrap_or(6);
-    set_windows(keys, &mut description, Some(window), |index| {
+    let slides = sliding_layers(keys, &description, |index| {
         !(index + 1).is_multiple_of(period)
     })?;
-    for layer in &mut description.layers {
+    set_windows(&mut description, window, &slides);
+    for (layer, slides) in description.layers.iter_mut().zip(slides) {
         if let Attention::Grouped(attention) = &mut layer.attention {
             attention.qk_norm = true;
-            attention.rope = Some(usize::from(attention.window.is_some()));
+            attention.rope = Some(usize::from(slides));
         }
     }
     Ok(description)
 }
 
-fn gemma(keys: &Keys<'_>) -> Described {
+/// What the two generations leave out where they agree with their class.
+struct GemmaDefaults {
+    vocab: usize,
+    context_length: usize,
+    logit_softcap: Option<f64>,
+}
+
+fn gemma(keys: &Keys<'_>, defaults: GemmaDefaults) -> Described {
     let heads = keys.size_or("num_attention_heads", 8)?;
     let scale = keys.factor_or("query_pre_attn_scalar", 256.0)?;
     let attention = biased(
@@ -173,12 +192,12 @@ fn gemma(keys: &Keys<'_>) -> Described {
     };
     let hidden = keys.size("hidden_size")?;
     Ok(ModelDescription {
-        vocab: keys.size_or("vocab_size", 262_208)?,
-        context_length: keys.size_or("max_position_embeddings", 131_072)?,
+        vocab: keys.size_or("vocab_size", defaults.vocab)?,
+        context_length: keys.size_or("max_position_embeddings", defaults.context_length)?,
         norm_offset: 1.0,
         embedding_scale: (hidden as f32).sqrt(),
         logit_softcap: keys
-            .optional_factor("final_logit_softcapping")?
+            .factor_unless_null("final_logit_softcapping", defaults.logit_softcap)?
             .map(|cap| cap as f32),
         tied_embeddings: keys.boolean_or("tie_word_embeddings", true)?,
         ..model(keys, vec![layer; layer_count(keys)?])?
@@ -200,7 +219,7 @@ pub(super) fn phi3(keys: &Keys<'_>) -> Described {
     // Set beside the scaling too, whether or not there is one.
     keys.value("original_max_position_embeddings");
     let window = keys.optional_size("sliding_window")?;
-    set_windows(keys, &mut description, window, |_| true)?;
+    set_one_window(keys, &mut description, window)?;
     Ok(description)
 }
 
@@ -224,6 +243,12 @@ pub(super) fn smollm3(keys: &Keys<'_>) -> Described {
     description.tied_embeddings = keys.boolean_or("tie_word_embeddings", true)?;
     let period = keys.size_or("no_rope_layer_interval", 4)?;
     let listed = keys.list("no_rope_layers", serde_json::Value::as_u64)?;
+    if let Some(listed) = &listed
+        && listed.len() < description.layers.len()
+    {
+        let reason = format!("names {} layers only", listed.len());
+        return Err(keys.unsupported("no_rope_layers", reason));
+    }
     for (index, layer) in description.layers.iter_mut().enumerate() {
         // The list says 1 where there is a rope.
         let turns = match &listed {
@@ -236,8 +261,7 @@ pub(super) fn smollm3(keys: &Keys<'_>) -> Described {
             attention.rope = None;
         }
     }
-    let slides = keys.boolean_or("use_sliding_window", false)?;
-    let window = keys.optional_size("sliding_window")?.filter(|_| slides);
+    let window = switched_window(keys, None)?;
     // Written by the family's class, but not read.
     keys.value("max_window_layers");
     let turns: Vec<bool> = description
@@ -245,7 +269,8 @@ pub(super) fn smollm3(keys: &Keys<'_>) -> Described {
         .iter()
         .map(|layer| matches!(&layer.attention, Attention::Grouped(a) if a.rope.is_some()))
         .collect();
-    set_windows(keys, &mut description, window, |index| !turns[index])?;
+    let slides = sliding_layers(keys, &description, |index| !turns[index])?;
+    set_windows(&mut description, window, &slides);
     Ok(description)
 }
 
@@ -399,42 +424,66 @@ pub(super) fn model(keys: &Keys<'_>, layers: Vec<LayerDescription>) -> Described
     })
 }
 
-/// Windows for the layers that `layer_types` names, or else for those of the family's own pattern.
-fn set_windows(
+/// Which layers look back only so far: those that `layer_types` names, or else those of the family's own pattern.
+fn sliding_layers(
+    keys: &Keys<'_>,
+    description: &ModelDescription,
+    pattern: impl Fn(usize) -> bool,
+) -> Result<Vec<bool>, ModelError> {
+    let layers = description.layers.len();
+    let Some(types) = keys.list("layer_types", serde_json::Value::as_str)? else {
+        return Ok((0..layers).map(pattern).collect());
+    };
+    if types.len() != layers {
+        let reason = format!("names {} layers, the model has {layers}", types.len());
+        return Err(keys.unsupported("layer_types", reason));
+    }
+    let slides = |kind: &&str| match *kind {
+        "sliding_attention" => Ok(true),
+        "full_attention" => Ok(false),
+        other => {
+            let reason = format!("layers of type {other} are not supported");
+            Err(keys.unsupported("layer_types", reason))
+        }
+    };
+    types.iter().map(slides).collect()
+}
+
+/// One window for all layers. These families' classes do not look at `layer_types`, though newer models of other
+/// families were published under their names with it: layers of two kinds are refused, as there are two answers.
+fn set_one_window(
     keys: &Keys<'_>,
     description: &mut ModelDescription,
     window: Option<usize>,
-    slides: impl Fn(usize) -> bool,
 ) -> Result<(), ModelError> {
-    let types = keys.list("layer_types", serde_json::Value::as_str)?;
-    for (index, layer) in description.layers.iter_mut().enumerate() {
-        let slides = match &types {
-            None => slides(index),
-            Some(types) => match types.get(index) {
-                Some(&"sliding_attention") => true,
-                Some(&"full_attention") => false,
-                Some(other) => {
-                    let reason = format!("layers of type {other} are not supported");
-                    return Err(keys.unsupported("layer_types", reason));
-                }
-                None => {
-                    let reason = format!("names {} layers only", types.len());
-                    return Err(keys.unsupported("layer_types", reason));
-                }
-            },
-        };
-        if let Attention::Grouped(attention) = &mut layer.attention
-            && slides
-        {
-            attention.window = window;
-        }
+    let slides = sliding_layers(keys, description, |_| true)?;
+    if window.is_some() && slides.contains(&false) {
+        let reason = "sliding_window is for all layers of this architecture";
+        return Err(keys.unsupported("layer_types", reason));
     }
+    set_windows(description, window, &slides);
     Ok(())
 }
 
-fn set_qwen_windows(keys: &Keys<'_>, description: &mut ModelDescription) -> Result<(), ModelError> {
+fn set_windows(description: &mut ModelDescription, window: Option<usize>, slides: &[bool]) {
+    for (layer, slides) in description.layers.iter_mut().zip(slides) {
+        if let Attention::Grouped(attention) = &mut layer.attention {
+            attention.window = window.filter(|_| *slides);
+        }
+    }
+}
+
+/// A window that `use_sliding_window` switches on.
+fn switched_window(keys: &Keys<'_>, default: Option<usize>) -> Result<Option<usize>, ModelError> {
     let slides = keys.boolean_or("use_sliding_window", false)?;
-    let window = keys.optional_size("sliding_window")?.filter(|_| slides);
+    let window = keys.size_unless_null("sliding_window", default)?;
+    Ok(window.filter(|_| slides))
+}
+
+fn set_qwen_windows(keys: &Keys<'_>, description: &mut ModelDescription) -> Result<(), ModelError> {
+    let window = switched_window(keys, Some(WINDOW))?;
     let first = keys.optional_count("max_window_layers")?.unwrap_or(28);
-    set_windows(keys, description, window, |index| index >= first)
+    let slides = sliding_layers(keys, description, |index| index >= first)?;
+    set_windows(description, window, &slides);
+    Ok(())
 }

@@ -10,10 +10,12 @@ use crate::{error::ModelError, safetensors::SafetensorsFolder};
 const HARMLESS: &[&str] = &[
     "architectures",
     "attention_dropout",
+    "attn_implementation",
     "auto_map",
     "aux_loss_alpha",
     "bos_token_id",
     "cache_implementation",
+    "chunk_size_feed_forward",
     "dtype",
     "embd_pdrop",
     "eos_token_id",
@@ -21,8 +23,10 @@ const HARMLESS: &[&str] = &[
     "id2label",
     "initializer_factor",
     "initializer_range",
+    "is_llama_config",
     "label2id",
     "model_type",
+    "neftune_noise_alpha",
     "num_mtp_layers",
     "num_nextn_predict_layers",
     "output_router_logits",
@@ -36,6 +40,7 @@ const HARMLESS: &[&str] = &[
     "seq_aux",
     "tokenizer_class",
     "torch_dtype",
+    "transformers.js_config",
     "transformers_version",
     "unk_token_id",
     "use_cache",
@@ -99,11 +104,19 @@ impl<'a> Keys<'a> {
     }
 
     /// An error about a key's value.
-    pub(super) fn unsupported(&self, name: &str, reason: impl Into<String>) -> ModelError {
-        ModelError::UnsupportedConfig {
-            key: format!("{}{name}", self.path),
-            reason: reason.into(),
-        }
+    pub(super) fn unsupported(&self, name: &str, reason: impl AsRef<str>) -> ModelError {
+        ModelError::unsupported_config(&format!("{}{name}", self.path), reason.as_ref())
+    }
+
+    /// Whether both objects hold the same, as far as this one goes.
+    pub(super) fn is_part_of(&self, other: &Self) -> bool {
+        let same = |(name, value): (&String, &Value)| other.config.get(name) == Some(value);
+        self.config.iter().all(same)
+    }
+
+    /// Whether nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.config.is_empty()
     }
 
     pub(super) fn missing(&self, name: &str) -> ModelError {
@@ -137,6 +150,30 @@ impl<'a> Keys<'a> {
 
     pub(super) fn size_or(&self, name: &str, default: usize) -> Result<usize, ModelError> {
         Ok(self.optional_size(name)?.unwrap_or(default))
+    }
+
+    /// A size whose absence means the family's default, while `null` means that there is none.
+    pub(super) fn size_unless_null(
+        &self,
+        name: &str,
+        default: Option<usize>,
+    ) -> Result<Option<usize>, ModelError> {
+        match self.config.contains_key(name) {
+            true => self.optional_size(name),
+            false => Ok(default),
+        }
+    }
+
+    /// A positive number whose absence means the family's default, while `null` means that there is none.
+    pub(super) fn factor_unless_null(
+        &self,
+        name: &str,
+        default: Option<f64>,
+    ) -> Result<Option<f64>, ModelError> {
+        match self.config.contains_key(name) {
+            true => self.optional_factor(name),
+            false => Ok(default),
+        }
     }
 
     pub(super) fn optional_number(&self, name: &str) -> Result<Option<f64>, ModelError> {
@@ -221,6 +258,8 @@ impl<'a> Keys<'a> {
 
     /// Refuses what nobody asked for.
     pub(super) fn refuse_unread(&self) -> Result<(), ModelError> {
+        // What no model has is switched off with false; this is what all have.
+        self.only("is_causal", self.boolean_or("is_causal", true)?, true)?;
         let read = self.read.borrow();
         let harmless = |name: &str| {
             HARMLESS.contains(&name)

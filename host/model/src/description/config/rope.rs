@@ -29,17 +29,26 @@ pub(super) struct RopeDefaults {
 pub(super) fn rope(keys: &Keys<'_>, defaults: RopeDefaults) -> Result<RopeDescription, ModelError> {
     let theta = keys.factor_or("rope_theta", defaults.theta)?;
     let partial = keys.factor_or("partial_rotary_factor", 1.0)?;
-    let old = keys.object("rope_scaling")?;
-    let parameters = match keys.object("rope_parameters")? {
-        Some(new) => Some(new),
-        None => old,
-    };
     scaled(
         keys,
-        parameters.as_ref(),
+        parameters(keys)?.as_ref(),
         RopeDefaults { theta, ..defaults },
         partial,
     )
+}
+
+/// The object of the rope's parameters, by its newer or its older name. What is given twice must be given alike.
+pub(super) fn parameters<'a>(keys: &Keys<'a>) -> Result<Option<Keys<'a>>, ModelError> {
+    let filled = |name| -> Result<_, ModelError> {
+        Ok(keys.object(name)?.filter(|object| !object.is_empty()))
+    };
+    match (filled("rope_parameters")?, filled("rope_scaling")?) {
+        (Some(new), Some(old)) if !old.is_part_of(&new) => {
+            Err(keys.unsupported("rope_scaling", "is not what rope_parameters says"))
+        }
+        (Some(one), _) | (None, Some(one)) => Ok(Some(one)),
+        (None, None) => Ok(None),
+    }
 }
 
 /// A rope of the parameters in one object; without one it is not scaled.
@@ -49,23 +58,25 @@ pub(super) fn scaled(
     defaults: RopeDefaults,
     partial: f64,
 ) -> Result<RopeDescription, ModelError> {
-    let Some(parameters) = parameters else {
-        let dims = turning_dims(keys, defaults.head_dim, partial)?;
-        return Ok(RopeDescription {
-            style: defaults.style,
-            frequencies: rope_scaling::plain(defaults.theta, dims),
-            magnitude: 1.0,
-            long: None,
-        });
+    let (theta, partial) = match parameters {
+        Some(parameters) => (
+            parameters.factor_or("rope_theta", defaults.theta)?,
+            parameters.factor_or("partial_rotary_factor", partial)?,
+        ),
+        None => (defaults.theta, partial),
     };
-    let theta = parameters.factor_or("rope_theta", defaults.theta)?;
-    let partial = parameters.factor_or("partial_rotary_factor", partial)?;
+    if theta <= 1.0 {
+        return Err(keys.unsupported("rope_theta", format!("{theta} is no base")));
+    }
     let dims = turning_dims(keys, defaults.head_dim, partial)?;
     let mut rope = RopeDescription {
         style: defaults.style,
         frequencies: rope_scaling::plain(theta, dims),
         magnitude: 1.0,
         long: None,
+    };
+    let Some(parameters) = parameters else {
+        return Ok(rope);
     };
     let older_name = parameters.string("type")?;
     let kind = parameters.string("rope_type")?.or(older_name);
@@ -87,6 +98,14 @@ pub(super) fn scaled(
 
 fn turning_dims(keys: &Keys<'_>, head_dim: usize, partial: f64) -> Result<usize, ModelError> {
     let dims = (head_dim as f64 * partial) as usize;
+    // The other families' classes turn whole heads, whatever this says.
+    if partial != 1.0 && keys.architecture() != "phi3" {
+        let reason = format!(
+            "{partial} is not supported in architecture {}",
+            keys.architecture()
+        );
+        return Err(keys.unsupported("partial_rotary_factor", reason));
+    }
     if head_dim > LARGEST_HEAD || dims > head_dim || dims == 0 || !dims.is_multiple_of(2) {
         let reason = format!("turning {dims} of {head_dim} elements of a head is not supported");
         return Err(keys.unsupported("partial_rotary_factor", reason));
@@ -111,10 +130,16 @@ fn llama3(parameters: &Keys<'_>) -> Result<Llama3, ModelError> {
 /// The context that the scaling starts from; models name it in either place.
 fn original_context(keys: &Keys<'_>, parameters: &Keys<'_>) -> Result<f64, ModelError> {
     let name = "original_max_position_embeddings";
-    let own = keys.optional_factor(name)?;
-    match parameters.optional_factor(name)?.or(own) {
-        Some(context) => Ok(context),
-        None => keys.factor("max_position_embeddings"),
+    // Phi-3's class has a default for its own place, which comes before the other.
+    let default = (keys.architecture() == "phi3").then_some(4096.0);
+    let own = keys.optional_factor(name)?.or(default);
+    match (own, parameters.optional_factor(name)?) {
+        (Some(own), Some(inner)) if own != inner => {
+            let reason = format!("is {inner}, but {own} for the model");
+            Err(parameters.unsupported(name, reason))
+        }
+        (Some(context), _) | (None, Some(context)) => Ok(context),
+        (None, None) => keys.factor("max_position_embeddings"),
     }
 }
 
@@ -152,15 +177,19 @@ fn longrope(
     rope: &mut RopeDescription,
 ) -> Result<(), ModelError> {
     let pairs = rope.frequencies.len();
+    let factor = |value: &Value| {
+        let factor = value.as_f64()? as f32;
+        (factor.is_normal() && factor > 0.0).then_some(factor)
+    };
     let factors = |name: &str| -> Result<Vec<f32>, ModelError> {
         let factors = parameters
-            .list(name, |value| value.as_f64().filter(|factor| *factor > 0.0))?
+            .list(name, factor)?
             .ok_or_else(|| parameters.missing(name))?;
         if factors.len() != pairs {
             let reason = format!("has {} factors for {pairs} pairs", factors.len());
             return Err(parameters.unsupported(name, reason));
         }
-        Ok(factors.into_iter().map(|factor| factor as f32).collect())
+        Ok(factors)
     };
     let (short, long) = (factors("short_factor")?, factors("long_factor")?);
     let original = original_context(keys, parameters)?;
@@ -193,6 +222,13 @@ pub(super) fn global_and_local(
         .and_then(|parameters| parameters.get("full_attention"))
         .is_some_and(Value::is_object);
     if !nested {
+        // The family's class looks for it by the kind of layer only.
+        if keys
+            .object("rope_parameters")?
+            .is_some_and(|all| !all.is_empty())
+        {
+            return Err(keys.unsupported("rope_parameters", "has no full_attention"));
+        }
         return Ok(vec![rope(keys, defaults)?, scaled(keys, None, local, 1.0)?]);
     }
     let parameters = keys.object("rope_parameters")?;

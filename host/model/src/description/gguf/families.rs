@@ -113,7 +113,10 @@ pub(super) fn gemma2(keys: &Keys<'_>) -> Described {
     // Of the sizes there are, the largest scales by the width that a head would have without key_length.
     let mut description = gemma(keys, 46)?;
     let window = keys.size("attention.sliding_window")?;
+    // llama.cpp's defaults, for files from before the keys.
     let softcap = keys.optional_factor("attn_logit_softcapping")?;
+    let softcap = Some(softcap.unwrap_or(50.0));
+    description.logit_softcap = description.logit_softcap.or(Some(30.0));
     for (index, layer) in description.layers.iter_mut().enumerate() {
         if let Attention::Grouped(attention) = &mut layer.attention {
             attention.softcap = softcap;
@@ -133,6 +136,10 @@ pub(super) fn gemma3(keys: &Keys<'_>) -> Described {
     let local_theta = keys
         .optional_factor("rope.freq_base_swa")?
         .unwrap_or(10_000.0);
+    if local_theta <= 1.0 {
+        let reason = format!("{local_theta} is no base");
+        return Err(keys.unsupported("rope.freq_base_swa", reason));
+    }
     let global = &description.ropes[0];
     let local = rope::plain(global.style, local_theta, 2 * global.frequencies.len());
     description.ropes.push(local);
@@ -358,9 +365,8 @@ fn end_tokens(keys: &Keys<'_>) -> Result<Vec<u32>, ModelError> {
     let mut ids = Vec::new();
     for key in END_TOKEN_KEYS {
         if let Some(value) = keys.file().unsigned(key)? {
-            let id = u32::try_from(value).map_err(|_| ModelError::UnsupportedMetadata {
-                key: (*key).to_owned(),
-                reason: format!("{value} is no token id"),
+            let id = u32::try_from(value).map_err(|_| {
+                ModelError::unsupported_metadata(key, &format!("{value} is no token id"))
             })?;
             ids.push(id);
         }

@@ -47,11 +47,8 @@ impl<'a> Keys<'a> {
     }
 
     /// An error about a key's value.
-    pub(super) fn unsupported(&self, name: &str, reason: impl Into<String>) -> ModelError {
-        ModelError::UnsupportedMetadata {
-            key: self.full(name),
-            reason: reason.into(),
-        }
+    pub(super) fn unsupported(&self, name: &str, reason: impl AsRef<str>) -> ModelError {
+        ModelError::unsupported_metadata(&self.full(name), reason.as_ref())
     }
 
     fn missing(&self, name: &str) -> ModelError {
@@ -64,7 +61,8 @@ impl<'a> Keys<'a> {
     pub(super) fn optional_count(&self, name: &'static str) -> Result<Option<usize>, ModelError> {
         let value = self.file.unsigned(&self.key(name))?;
         let count = value.map(|value| {
-            usize::try_from(value)
+            u32::try_from(value)
+                .map(|count| count as usize)
                 .map_err(|_| self.unsupported(name, format!("{value} is no size")))
         });
         count.transpose()

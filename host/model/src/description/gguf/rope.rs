@@ -33,6 +33,9 @@ pub(super) fn rope(
     let theta = keys
         .optional_factor("rope.freq_base")?
         .unwrap_or(DEFAULT_THETA);
+    if theta <= 1.0 {
+        return Err(keys.unsupported("rope.freq_base", format!("{theta} is no base")));
+    }
     let mut rope = RopeDescription {
         style,
         frequencies: rope_scaling::plain(f64::from(theta), dims),
@@ -87,8 +90,13 @@ fn scale(keys: &Keys<'_>, rope: &mut RopeDescription, theta: f64) -> Result<(), 
             yarn.apply(&mut rope.frequencies, theta);
             magnitude *= yarn_magnitude(factor, 1.0) as f32;
         }
-        // Its factors are tensors, see below.
-        Some("longrope") => {}
+        // Its factors are tensors, see below; with a number beside them the formats' readers disagree.
+        Some("longrope") => {
+            if factor.is_some_and(|factor| factor != 1.0) {
+                let reason = "not supported beside longrope's tensors";
+                return Err(keys.unsupported("rope.scaling.factor", reason));
+            }
+        }
         Some(kind) => {
             let reason = format!("rope scaling {kind} is not supported");
             return Err(keys.unsupported("rope.scaling.type", reason));
@@ -124,7 +132,13 @@ fn scale_by_tensors(keys: &Keys<'_>, rope: &mut RopeDescription) -> Result<(), M
         factors("rope_factors_short.weight")?,
         factors("rope_factors_long.weight")?,
     );
-    if let (Some(short), Some(long)) = (short, long) {
+    let missing = |name: &str| ModelError::MissingTensor {
+        name: name.to_owned(),
+    };
+    let asked = keys.string("rope.scaling.type")? == Some("longrope");
+    if asked || short.is_some() || long.is_some() {
+        let short = short.ok_or_else(|| missing("rope_factors_short.weight"))?;
+        let long = long.ok_or_else(|| missing("rope_factors_long.weight"))?;
         let name = "rope.scaling.original_context_length";
         let original_context = keys.size(name)?;
         rope.long = Some(LongRope {
