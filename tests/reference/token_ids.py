@@ -54,12 +54,14 @@ def id_lists(reference, texts):
         yield ids
 
 
-def differences(label, given, expected, got, counts):
-    """Counts what is equal and shows the first that is not."""
-    wrong = [index for index in range(len(expected)) if expected[index] != got[index]]
+def differences(label, given, expected, got, counts, excuse=None):
+    """Counts what is equal and shows the first that is not; `excuse` gives other ids that are right, or None."""
+    different = [index for index in range(len(expected)) if expected[index] != got[index]]
+    wrong = [index for index in different if not excuse or excuse(given[index]) != got[index]]
     for index in wrong[:SHOWN]:
         print(f"{label}: {given[index]!r}\n    expected {expected[index]!r}\n    got      {got[index]!r}", file=sys.stderr)
-    counts.append(f"{len(expected) - len(wrong)} of {len(expected)}")
+    excused = f", {len(different) - len(wrong)} excused" if len(wrong) < len(different) else ""
+    counts.append(f"{len(expected) - len(different)} of {len(expected)}{excused}")
     return len(wrong)
 
 
@@ -71,12 +73,13 @@ def streamed(answers):
 def compare(family, form, source, strings, tokenize):
     """The row of a form, and how many strings are not as the reference has them."""
     reference, label, counts = family.reference, f"{family.name}, {form}", []
+    excuse = family.excused.get(form)
     lines = [{"text": text} for text in strings]
     wrong = 0
     if reference.encode:
         expected = [reference.encode(text) for text in strings]
         got = [answer["ids"] for answer in weir(tokenize, source, lines)]
-        wrong += differences(label, strings, expected, got, counts)
+        wrong += differences(label, strings, expected, got, counts, excuse)
     else:
         counts.append("")
     if form == "GGUF, of a model":  # which says itself what is special
@@ -85,7 +88,7 @@ def compare(family, form, source, strings, tokenize):
         plain = reference.gguf_plain if form == "GGUF" else reference.plain
         expected_plain = [plain(text) for text in strings]
         got = [answer["ids"] for answer in weir(tokenize, source, lines, "--plain")]
-        wrong += differences(label + ", plain", strings, expected_plain, got, counts)
+        wrong += differences(label + ", plain", strings, expected_plain, got, counts, excuse)
     ids = expected if reference.encode else expected_plain
     if not family.decodes:
         return [*counts, "", "", "", ""], wrong
@@ -119,12 +122,12 @@ def main():
     failed = 0
     for name in names:
         family = FAMILIES[name]()
-        if "--write" in sys.argv:
+        if "--write" in sys.argv and not family.strings:
             write(family, strings)
         for form, source in family.forms.items():
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    counts, wrong = compare(family, form, source(pathlib.Path(folder)), strings, tokenize)
+                    counts, wrong = compare(family, form, source(pathlib.Path(folder)), family.strings or strings, tokenize)
                 except RuntimeError as error:
                     counts, wrong = [f"refused: {error}", *[""] * 5], 1
             failed += wrong

@@ -7,6 +7,7 @@
 //! `--special` puts the model's begin and end tokens around it. An error ends the program with one line.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     io::{BufRead, Write},
     path::Path,
@@ -70,12 +71,14 @@ fn load(source: &Path) -> Result<Tokenizer, Box<dyn Error>> {
 /// What a client sees token by token. `decode` drops the space at the start of some texts; so does this.
 fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
     let vocabulary = tokenizer.vocabulary();
-    let special = ids
+    // Each once, as every token of the stream is looked for among them.
+    let special: BTreeSet<String> = ids
         .iter()
         .filter(|id| vocabulary.kind(**id) == TokenKind::Special)
         .filter_map(|id| vocabulary.bytes(*id))
         .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
         .collect();
+    let special = special.into_iter().collect();
     let mut detokenizer = Detokenizer::new(Arc::clone(vocabulary), special);
     let mut fragments = Vec::new();
     for id in ids {

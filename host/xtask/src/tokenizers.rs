@@ -13,6 +13,17 @@ use anyhow::{Result, ensure};
 
 use crate::report;
 
+const EXPLAINED: &str = "\
+The strings are tests/corpora/tokenizers/strings.jsonl; those of a family called `listed` are the ones that llama.cpp is \
+tested with, and their ids what the model's own tokenizer gave its authors. `ids` are those of a text in which special tokens \
+may be written, where the reference reads them there; `plain` those where they are text. Decoded and streamed are the ids of \
+each string, and 500 lists of ids that no text has: random ones, bytes of characters apart, special tokens among them. Ids \
+that only an embedding model has are not decoded.
+
+Excused are strings with a literal low line `▁` beside spaces, which Gemma's tokenizer.json keeps apart and SentencePiece, whose \
+pieces a GGUF file holds, cannot: there weir's ids are those of the `sentencepiece` library on the same pieces, which is checked.
+";
+
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Only these families, as tests/reference/token_families.py names them. No report is written then
@@ -48,12 +59,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let table = String::from_utf8(output.stdout)?;
     print!("{table}");
     if arguments.names.is_empty() {
-        let body = format!(
-            "{table}\nThe strings are tests/corpora/tokenizers/strings.jsonl. `ids` are those of a text in which special tokens \
-             may be written, where the reference reads them there; `plain` those where they are text. Decoded and streamed \
-             are the ids of each string, and 500 lists of ids that no text has: random ones, bytes of characters apart, \
-             special tokens among them.\n"
-        );
+        let body = format!("{table}\n{EXPLAINED}");
         let title = "Token ids against the reference tokenizers";
         report::write(root, "tokenizers", title, "cargo xtask tokenizers", &body)?;
     }

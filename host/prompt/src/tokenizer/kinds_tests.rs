@@ -79,6 +79,18 @@ fn each_stretch_between_special_tokens_begins_a_word() {
 }
 
 #[test]
+fn byte_tokens_are_all_there_or_none() {
+    let mut vocabulary = spm(&[]);
+    vocabulary.token_types[3 + 0x41] = 1;
+    let error = Tokenizer::from_gguf(vocabulary.clone()).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("255 byte tokens"), "{error}");
+    vocabulary.token_types[3..259].fill(1);
+    let tokenizer = Tokenizer::from_gguf(vocabulary).unwrap();
+    assert_eq!(tokenizer.encode("é", false).unwrap()[1..], [0]);
+}
+
+#[test]
 fn phi3_takes_white_space_after_its_own_special_tokens() {
     let mut vocabulary = spm(&[]);
     vocabulary.tokens.push("<|user|>".to_owned());

@@ -49,7 +49,7 @@ const PLAIN: PreTokenizer = PreTokenizer {
 };
 
 /// By the names that GGUF files give them (`tokenizer.ggml.pre`).
-const KNOWN: [(&[&str], PreTokenizer); 15] = [
+const KNOWN: [(&[&str], PreTokenizer); 16] = [
     // What a file without a name means.
     (
         &["default"],
@@ -64,6 +64,14 @@ const KNOWN: [(&[&str], PreTokenizer); 15] = [
         &["smollm", "starcoder", "refact"],
         PreTokenizer {
             patterns: &[r"\p{N}", GPT2],
+            ..PLAIN
+        },
+    ),
+    (
+        &["command-r"],
+        PreTokenizer {
+            patterns: &[r"\p{N}", GPT2],
+            nfc: true,
             ..PLAIN
         },
     ),

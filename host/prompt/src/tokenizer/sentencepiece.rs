@@ -173,13 +173,19 @@ impl SentencePieces {
                 _ => {}
             }
         }
-        let all: Option<Vec<u32>> = bytes.into_iter().collect();
-        if let Some(all) = all.and_then(|all| <[u32; 256]>::try_from(all).ok()) {
-            return Ok(Unknown::Bytes(Box::new(all)));
+        match bytes.iter().flatten().count() {
+            // Every place is taken, so the default is never used.
+            256 => Ok(Unknown::Bytes(Box::new(
+                bytes.map(Option::unwrap_or_default),
+            ))),
+            0 => unknown.map(Unknown::Token).ok_or_else(|| {
+                PromptError::Vocabulary("neither byte tokens nor an unknown token".to_owned())
+            }),
+            // The `sentencepiece` library refuses such a list too.
+            found => Err(PromptError::Vocabulary(format!(
+                "{found} byte tokens; there must be all 256 or none"
+            ))),
         }
-        unknown.map(Unknown::Token).ok_or_else(|| {
-            PromptError::Vocabulary("neither 256 byte tokens nor an unknown token".to_owned())
-        })
     }
 }
 

