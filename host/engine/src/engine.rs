@@ -300,6 +300,7 @@ fn advance(sequence: &mut Sequence, sampled: SampledToken, outputs: &mut Vec<Ste
         say(Generated::Token {
             id: sampled.id,
             logprobs: sampled.logprobs,
+            cached_tokens: sequence.cached_tokens(),
         });
     }
     if let Some(reason) = ended {

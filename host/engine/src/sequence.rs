@@ -36,7 +36,7 @@ pub struct Sequence {
     block_hashes: Vec<u64>,
     /// Blocks of its table, from the first, that others can find.
     published: usize,
-    /// Tokens it found in the cache when it first started; None before.
+    /// Set when it first starts: what it finds after a preemption is its own.
     cached_tokens: Option<usize>,
     prompt_len: usize,
     max_tokens: usize,
@@ -173,11 +173,16 @@ impl Sequence {
         }
     }
 
+    /// Prompt tokens that it found in the cache when it first started.
+    pub fn cached_tokens(&self) -> usize {
+        self.cached_tokens.unwrap_or(0)
+    }
+
     /// Token counts so far.
     pub fn usage(&self) -> SequenceUsage {
         SequenceUsage {
             prompt_tokens: self.prompt_len,
-            cached_tokens: self.cached_tokens.unwrap_or(0),
+            cached_tokens: self.cached_tokens(),
             completion_tokens: self.tokens.len() - self.prompt_len,
         }
     }

@@ -32,6 +32,11 @@ impl Transcript {
 
     /// The same, as if nothing had been cached: what was is the neighbours' doing.
     fn uncached(mut self) -> Self {
+        for token in &mut self.tokens {
+            if let Generated::Token { cached_tokens, .. } = token {
+                *cached_tokens = 0;
+            }
+        }
         if let Some(Ok(Generated::Finished { usage, .. })) = &mut self.end {
             usage.cached_tokens = 0;
         }

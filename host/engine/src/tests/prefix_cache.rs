@@ -7,7 +7,9 @@ use super::{
     arithmetic_runner::{ArithmeticRunner, Probe},
     greedy, run_dry,
 };
-use crate::{Engine, EngineConfig, RunnerInfo, SequenceId, SequenceRequest, StopConditions};
+use crate::{
+    Engine, EngineConfig, Generated, RunnerInfo, SequenceId, SequenceRequest, StopConditions,
+};
 
 const BLOCK: usize = 4;
 
@@ -57,6 +59,10 @@ fn full_blocks_are_found_again_but_never_the_last_token() {
         let before = engine.counters();
         let second = ask(&mut engine, prompt(1, len), 3);
         assert_eq!(second.cached_tokens(), cached, "of {len} tokens");
+        // Readers that leave before the end are told as well.
+        assert!(second.tokens.iter().all(
+            |token| matches!(token, Generated::Token { cached_tokens, .. } if *cached_tokens == cached)
+        ));
         assert_eq!(second.uncached(), first);
         let after = engine.counters();
         assert_eq!(

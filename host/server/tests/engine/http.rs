@@ -184,6 +184,21 @@ async fn stop_strings_cut_before_them() {
 }
 
 #[tokio::test]
+async fn an_answer_cut_by_its_text_tells_what_was_cached() {
+    let server = Server::new(&config());
+    let long = "Something that is longer than one block.";
+    let mut ask =
+        json!({"max_tokens": 60, "seed": 3, "messages": [{"role": "user", "content": long}]});
+    let (_, whole) = server.chat(ask.clone()).await;
+    let content = whole["choices"][0]["message"]["content"].as_str().unwrap();
+    ask["stop"] = content.chars().nth(20).unwrap().to_string().into();
+    let (_, cut) = server.chat(ask).await;
+    assert_eq!(cut["choices"][0]["finish_reason"], "stop");
+    let cached = &cut["usage"]["prompt_tokens_details"]["cached_tokens"];
+    assert_eq!(*cached, BLOCK);
+}
+
+#[tokio::test]
 async fn end_tokens_end_unless_they_are_ignored() {
     let server = Server::new(&config());
     let end = json!({(97).to_string(): 100});
