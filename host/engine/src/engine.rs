@@ -1,7 +1,8 @@
 //! The engine: takes sequences, and with every step computes one ragged batch and says what came of it.
 //!
 //! Invariants: a sequence's tokens depend on its request alone; each sequence ends with exactly one `Finished` or error,
-//! unless it is aborted, and then nothing more is said of it; its blocks are free when that is said, or when `abort` returns.
+//! unless it is aborted, and then nothing more is said of it; its blocks can be had again when that is said, or when `abort`
+//! returns. What they hold stays findable until they are taken, unless its logits were unusable.
 //! It never waits: whoever drives it steps while there is work, and pauses sequences whose readers are slow.
 
 use std::hash::{BuildHasher, RandomState};
@@ -17,7 +18,7 @@ use crate::{
     generator::Generated,
     request::{FinishReason, SequenceId, SequenceRequest},
     runner::{ModelRunner, RunnerInfo},
-    sampler::Sampler,
+    sampler::{SampledToken, Sampler},
     scheduler::Scheduler,
     sequence::Sequence,
 };
@@ -31,6 +32,9 @@ pub struct EngineConfig {
     pub max_num_seqs: usize,
     /// Sequences that may wait to be started.
     pub max_queue: usize,
+    /// Whether a sequence starts behind the KV blocks that hold its first tokens already. What it says is then the same as
+    /// far as the runner's rounding does not depend on where a prompt is cut into chunks.
+    pub prefix_cache: bool,
 }
 
 impl Default for EngineConfig {
@@ -39,6 +43,7 @@ impl Default for EngineConfig {
             max_num_batched_tokens: 512,
             max_num_seqs: 64,
             max_queue: 1024,
+            prefix_cache: true,
         }
     }
 }
@@ -63,6 +68,8 @@ pub struct EngineCounters {
     pub paused: usize,
     /// KV blocks in use.
     pub blocks_used: usize,
+    /// KV blocks that nobody uses and whose content can be found again.
+    pub blocks_cached: usize,
     /// KV blocks there are.
     pub blocks_total: usize,
     /// Steps that ran the model, since the start.
@@ -75,6 +82,12 @@ pub struct EngineCounters {
     pub preemptions: u64,
     /// Steps that failed in the runner, since the start.
     pub failed_steps: u64,
+    /// Tokens of all sequences started, each counted at its first start, since the start.
+    pub prefix_query_tokens: u64,
+    /// Those of them that were found in the prefix cache, since the start.
+    pub prefix_hit_tokens: u64,
+    /// Cached blocks that were taken for something else, since the start.
+    pub blocks_evicted: u64,
 }
 
 /// Continuous batching over one model runner.
@@ -104,7 +117,7 @@ impl Engine {
             runner,
             info,
             max_queue: config.max_queue.max(1),
-            scheduler: Scheduler::new(config.max_num_batched_tokens, config.max_num_seqs, blocks),
+            scheduler: Scheduler::new(&config, blocks),
             sampler: Sampler::default(),
             batch: Batch::default(),
             next_id: 0,
@@ -166,8 +179,7 @@ impl Engine {
 
     /// Whether a step would compute anything: some sequence lives and is not paused.
     pub fn has_work(&self) -> bool {
-        let (waiting, running, _) = self.scheduler.census();
-        waiting + running > 0
+        self.scheduler.has_work()
     }
 
     /// Computes one batch: schedule, run, postprocess. Outputs stand in batch order; none without work.
@@ -208,12 +220,29 @@ impl Engine {
             sequence.computed += row.len;
             self.totals.computed_tokens += row.len as u64;
             if !row.wants_logits {
+                self.scheduler.publish(id);
                 continue;
             }
             let Some(logits) = logits.next() else {
                 unreachable!("the number of logits rows was checked");
             };
-            if advance(sequence, &mut self.sampler, logits, &mut outputs) {
+            let ended = match sequence.sample(&mut self.sampler, logits) {
+                Ok(sampled) => {
+                    let ended = advance(sequence, sampled, &mut outputs);
+                    self.scheduler.publish(id);
+                    ended
+                }
+                Err(error) => {
+                    outputs.push(StepOutput {
+                        sequence: id,
+                        result: Err(error),
+                    });
+                    // Whatever it has read may be what spoiled it. Nobody else shall find that.
+                    self.scheduler.forget_prefixes();
+                    true
+                }
+            };
+            if ended {
                 self.scheduler.remove(id);
                 self.runner.release(id);
             }
@@ -239,17 +268,15 @@ impl Engine {
 
     /// What the engine is doing and has done.
     pub fn counters(&self) -> EngineCounters {
-        let (waiting, running, paused) = self.scheduler.census();
-        let blocks = self.scheduler.blocks();
-        EngineCounters {
-            waiting,
-            running,
-            paused,
-            blocks_used: blocks.used(),
-            blocks_total: blocks.total(),
-            preemptions: self.scheduler.preemptions(),
-            ..self.totals
-        }
+        let mut counters = self.totals;
+        self.scheduler.count(&mut counters);
+        counters
+    }
+
+    /// Leaves few bits of every block's hash, so that hashes collide.
+    #[cfg(test)]
+    pub fn weaken_hashes(&mut self, mask: u64) {
+        self.scheduler.weaken_hashes(mask);
     }
 
     /// Asserts what must hold between any two calls.
@@ -259,39 +286,28 @@ impl Engine {
     }
 }
 
-/// Samples a sequence's next token and says so; true if the sequence ended. An end token is counted but not said.
-fn advance(
-    sequence: &mut Sequence,
-    sampler: &mut Sampler,
-    logits: &mut [f32],
-    outputs: &mut Vec<StepOutput>,
-) -> bool {
+/// Takes a sequence's next token and says so; true if the sequence ended. An end token is counted but not said.
+fn advance(sequence: &mut Sequence, sampled: SampledToken, outputs: &mut Vec<StepOutput>) -> bool {
     let id = sequence.id;
-    let mut say = |result| {
+    let mut say = |generated| {
         outputs.push(StepOutput {
             sequence: id,
-            result,
+            result: Ok(generated),
         })
-    };
-    let sampled = match sequence.sample(sampler, logits) {
-        Ok(sampled) => sampled,
-        Err(error) => {
-            say(Err(error));
-            return true;
-        }
     };
     let ended = sequence.accept(sampled.id);
     if ended != Some(FinishReason::Stop) {
-        say(Ok(Generated::Token {
+        say(Generated::Token {
             id: sampled.id,
             logprobs: sampled.logprobs,
-        }));
+            cached_tokens: sequence.cached_tokens(),
+        });
     }
     if let Some(reason) = ended {
-        say(Ok(Generated::Finished {
+        say(Generated::Finished {
             reason,
             usage: sequence.usage(),
-        }));
+        });
     }
     ended.is_some()
 }

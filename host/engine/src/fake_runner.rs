@@ -1,8 +1,8 @@
 //! A runner without a model: replays scripts, the same way every time. Serves `weir serve --model replay:FILE` and tests.
 //!
 //! Invariants: a sequence keeps its script through preemption and however it is batched; the next token depends on the
-//! script and the position alone. It keeps no KV: it needs every token of a sequence from position 0, so it cannot serve
-//! sequences whose first tokens came from a prefix cache, and says so.
+//! script and the position alone. Its KV is the tokens themselves: it reads a prompt back from the blocks, so a prefix
+//! that another sequence computed serves it as well as one of its own.
 
 use std::{
     collections::HashMap,
@@ -34,20 +34,18 @@ pub struct FakeRunner {
     info: RunnerInfo,
     scripts: Vec<FakeScript>,
     replays: HashMap<SequenceId, Replay>,
+    /// Tokens of each block that was written, from its first position.
+    blocks: HashMap<u32, Vec<u32>>,
     /// Scripts without `matches` handed out so far.
     turns: usize,
     pace: Option<Pace>,
 }
 
-/// One sequence's state.
-enum Replay {
-    /// The prompt has not ended yet; its tokens so far.
-    Reading(Vec<u32>),
-    /// The prompt had `prompt_len` tokens; `script` is None if none fits.
-    Answering {
-        script: Option<usize>,
-        prompt_len: usize,
-    },
+/// One sequence's state once its prompt has ended: `script` is None if none fits.
+#[derive(Clone, Copy)]
+struct Replay {
+    script: Option<usize>,
+    prompt_len: usize,
 }
 
 /// Spaces steps evenly.
@@ -71,51 +69,74 @@ impl FakeRunner {
             info,
             scripts,
             replays: HashMap::new(),
+            blocks: HashMap::new(),
             turns: 0,
             pace,
         }
     }
 
-    /// The token behind this row, if the row ends its sequence's known tokens.
-    fn next_token(&mut self, row: &BatchRow, tokens: &[u32]) -> Result<Option<u32>, EngineError> {
-        let end = row.context_len + row.len;
-        let replay = self
-            .replays
-            .entry(row.sequence)
-            .or_insert_with(|| Replay::Reading(Vec::new()));
-        if let Replay::Reading(prompt) = replay {
-            if prompt.len() < row.context_len {
-                return Err(EngineError::Runner(
-                    "a replay must see the prompt from its first token".into(),
-                ));
+    /// Writes a row's new tokens into its blocks.
+    fn write(&mut self, row: &BatchRow, tokens: &[u32]) -> Result<(), EngineError> {
+        for (position, &token) in (row.context_len..).zip(tokens) {
+            let slot = position % self.info.block_size;
+            let id = block_at(row, position, self.info.block_size)?;
+            let block = self.blocks.entry(id).or_default();
+            if block.len() < slot {
+                return Err(missing(row, position - 1));
             }
-            // A preempted sequence begins anew.
-            prompt.truncate(row.context_len);
-            prompt.extend_from_slice(tokens);
-            if !row.wants_logits {
-                return Ok(None);
-            }
-            let script = choose(&self.scripts, prompt, &mut self.turns);
-            *replay = Replay::Answering {
-                script,
-                prompt_len: end,
-            };
+            block.truncate(slot);
+            block.push(token);
         }
-        match *replay {
-            Replay::Answering { script, prompt_len } if row.wants_logits => {
-                let answer = script.map_or(&[][..], |index| &self.scripts[index].tokens);
-                let position = end.checked_sub(prompt_len);
-                let scripted = position.and_then(|position| answer.get(position));
-                let Some(&token) = scripted.or(self.info.eos_token_ids.first()) else {
-                    return Err(EngineError::Runner(
-                        "the replay is over and there is no end token".into(),
-                    ));
-                };
-                Ok(Some(token))
-            }
-            _ => Ok(None),
-        }
+        Ok(())
     }
+
+    /// Reads a row's tokens back, from position 0 to its last new one.
+    fn read(&self, row: &BatchRow) -> Result<Vec<u32>, EngineError> {
+        let len = row.context_len + row.len;
+        let block_size = self.info.block_size;
+        let token = |position| {
+            let block = self.blocks.get(&block_at(row, position, block_size)?);
+            let token = block.and_then(|block| block.get(position % block_size));
+            token.copied().ok_or_else(|| missing(row, position))
+        };
+        (0..len).map(token).collect()
+    }
+
+    /// The token behind a row that wants logits. The first such row of a sequence ends its prompt.
+    fn next_token(&mut self, row: &BatchRow) -> Result<u32, EngineError> {
+        let replay = match self.replays.get(&row.sequence) {
+            Some(replay) => *replay,
+            None => {
+                let prompt = self.read(row)?;
+                let replay = Replay {
+                    script: choose(&self.scripts, &prompt, &mut self.turns),
+                    prompt_len: prompt.len(),
+                };
+                self.replays.insert(row.sequence, replay);
+                replay
+            }
+        };
+        let script = replay.script.map(|index| &self.scripts[index].tokens);
+        let position = (row.context_len + row.len).checked_sub(replay.prompt_len);
+        let scripted = script.zip(position).and_then(|(script, at)| script.get(at));
+        let token = scripted.or(self.info.eos_token_ids.first()).copied();
+        token.ok_or_else(|| {
+            EngineError::Runner("the replay is over and there is no end token".into())
+        })
+    }
+}
+
+/// The block that holds a row's position.
+fn block_at(row: &BatchRow, position: usize, block_size: usize) -> Result<u32, EngineError> {
+    let block = row.block_table.get(position / block_size);
+    block.copied().ok_or_else(|| missing(row, position))
+}
+
+fn missing(row: &BatchRow, position: usize) -> EngineError {
+    let sequence = row.sequence.0;
+    EngineError::Runner(format!(
+        "sequence {sequence} has no token at position {position} in its KV blocks"
+    ))
 }
 
 impl ModelRunner for FakeRunner {
@@ -128,9 +149,11 @@ impl ModelRunner for FakeRunner {
         let mut logits = vec![0.0; batch.logit_rows() * vocab];
         let mut rows = logits.chunks_exact_mut(vocab);
         for (row, tokens) in batch.rows_with_tokens() {
-            let Some(token) = self.next_token(row, tokens)? else {
+            self.write(row, tokens)?;
+            if !row.wants_logits {
                 continue;
-            };
+            }
+            let token = self.next_token(row)?;
             let logit = rows
                 .next()
                 .and_then(|logits| logits.get_mut(token as usize));

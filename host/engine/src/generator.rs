@@ -19,6 +19,9 @@ pub enum Generated {
         id: u32,
         /// Its natural log-probability and the top ones, where asked for.
         logprobs: Option<TokenLogprobs>,
+        /// Prompt tokens of its sequence that came from the prefix cache; here too, because a reader that has seen enough
+        /// leaves before the end is said.
+        cached_tokens: usize,
     },
     /// Text of a remote engine that gives no token ids.
     Text(String),

@@ -5,7 +5,6 @@
 //! It does not load models, does not know text, and starts no threads: `weir-server` drives it.
 
 pub mod batch;
-pub mod block_manager;
 pub mod embedding_runner;
 pub mod engine;
 pub mod fake_runner;
@@ -16,7 +15,9 @@ pub mod runner;
 pub mod sampler;
 
 mod admission;
+mod block_manager;
 mod error;
+mod prefix_index;
 mod scheduler;
 mod sequence;
 #[cfg(test)]

@@ -21,7 +21,8 @@ pub struct RunnerInfo {
     pub eos_token_ids: Vec<u32>,
 }
 
-/// Computes one step. Owns weights and KV storage; the block manager alone decides which block belongs to whom.
+/// Computes one step. Owns weights and KV storage; the block manager alone decides which block belongs to whom. A sequence's
+/// first row may stand behind blocks that others computed, and rows of a batch may share blocks that none of them writes to.
 pub trait ModelRunner: Send {
     /// Sizes and end tokens; constant for the runner's life.
     fn info(&self) -> &RunnerInfo;
@@ -29,7 +30,7 @@ pub trait ModelRunner: Send {
     /// Writes K and V of the batch's new tokens into their blocks and returns the wanted logits.
     ///
     /// # Errors
-    /// [`EngineError::Runner`] when the step could not be computed; the KV content of its rows is then undefined.
+    /// [`EngineError::Runner`] when the step could not be computed; what stands at its new tokens' positions is then undefined.
     fn execute(&mut self, batch: &Batch) -> Result<Logits, EngineError>;
 
     /// Called once when a sequence is gone, for runners that keep state per sequence.

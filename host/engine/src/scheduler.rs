@@ -1,11 +1,14 @@
 //! Which sequences compute how many tokens in the next step: continuous batching with chunked prefill.
 //!
 //! Decode rows come first, then chunks of prefill share what is left of the token budget, so a long prompt never stalls
-//! running streams. Waiting sequences are admitted first come, first served. When blocks run out the youngest sequence
-//! gives its blocks back and is recomputed later; sequences paused for a slow reader give theirs first.
+//! running streams. Waiting sequences are admitted first come, first served, each behind its longest cached prefix; one
+//! whose prefix another is computing right now waits for it instead of computing it too. When blocks run out the youngest
+//! sequence gives its blocks back and is recomputed later, as far as others took them meanwhile; sequences paused for a
+//! slow reader give theirs first.
 //!
 //! Invariants: `waiting` and `running` are sorted by id, which is by age; only running sequences hold blocks, enough
-//! for all their tokens but the last sampled one; while an unpaused sequence lives, every step computes at least one token.
+//! for all their tokens but the last sampled one; while an unpaused sequence lives, every step computes at least one token;
+//! a step costs time linear in the sequences, whatever their lengths, but for those it admits or tries to.
 //! It does not run the model and does not sample.
 
 use std::collections::VecDeque;
@@ -13,9 +16,19 @@ use std::collections::VecDeque;
 use crate::{
     batch::{Batch, BatchRow},
     block_manager::BlockManager,
+    engine::{EngineConfig, EngineCounters},
+    prefix_index::BlockHasher,
     request::SequenceId,
     sequence::Sequence,
 };
+
+/// What came of an attempt to start a sequence.
+enum Start {
+    Running,
+    /// It waits for another's prefill.
+    Led,
+    NoRoom,
+}
 
 /// The queues and the blocks.
 pub struct Scheduler {
@@ -24,23 +37,31 @@ pub struct Scheduler {
     waiting: VecDeque<Sequence>,
     running: Vec<Sequence>,
     blocks: BlockManager,
+    prefix_cache: bool,
+    hasher: BlockHasher,
     preemptions: u64,
+    prefix_query_tokens: u64,
+    prefix_hit_tokens: u64,
     /// Block tables of past batch rows, kept for their allocations.
     spare_tables: Vec<Vec<u32>>,
 }
 
 impl Scheduler {
-    /// A scheduler of batches of at most `max_num_batched_tokens` tokens in at most `max_num_seqs` rows. Zeros count as one.
-    pub fn new(max_num_batched_tokens: usize, max_num_seqs: usize, blocks: BlockManager) -> Self {
-        let max_num_batched_tokens = max_num_batched_tokens.max(1);
+    /// A scheduler of batches within the configuration's limits, over these blocks.
+    pub fn new(config: &EngineConfig, blocks: BlockManager) -> Self {
+        let max_num_batched_tokens = config.max_num_batched_tokens.max(1);
         Self {
             max_num_batched_tokens,
             // More decode rows than the budget has tokens would starve prefill for ever.
-            max_num_seqs: max_num_seqs.clamp(1, max_num_batched_tokens),
+            max_num_seqs: config.max_num_seqs.clamp(1, max_num_batched_tokens),
             waiting: VecDeque::new(),
             running: Vec::new(),
             blocks,
+            prefix_cache: config.prefix_cache,
+            hasher: BlockHasher::default(),
             preemptions: 0,
+            prefix_query_tokens: 0,
+            prefix_hit_tokens: 0,
             spare_tables: Vec::new(),
         }
     }
@@ -94,6 +115,24 @@ impl Scheduler {
             .binary_search_by_key(&id, |sequence| sequence.id)
             .ok()?;
         self.running.get_mut(index)
+    }
+
+    /// Lets others find the full blocks of a running sequence that are computed by now.
+    pub fn publish(&mut self, id: SequenceId) {
+        let index = self
+            .running
+            .binary_search_by_key(&id, |sequence| sequence.id);
+        if self.prefix_cache
+            && let Ok(index) = index
+        {
+            self.running[index].publish(&mut self.blocks, &self.hasher);
+        }
+    }
+
+    /// Lets nobody find any block that is computed by now, until a running sequence publishes its own again.
+    pub fn forget_prefixes(&mut self) {
+        self.blocks.forget_prefixes();
+        self.running.iter_mut().for_each(Sequence::unpublish);
     }
 
     /// Fills `batch` with the next step's rows; none if there is nothing to do.
@@ -151,47 +190,102 @@ impl Scheduler {
         }
     }
 
-    /// Moves waiting sequences into the batch while rows and blocks last, first come, first served.
+    /// Moves waiting sequences into the batch while rows and blocks last, first come, first served. Only those whose prefix
+    /// is being computed are passed over, until it can be shared.
     fn admit(&mut self) {
-        while self.unpaused_running() < self.max_num_seqs {
-            let Some(tokens) = self
-                .waiting
-                .iter()
-                .find(|sequence| !sequence.paused)
-                .map(Sequence::len)
-            else {
-                return;
-            };
-            if !self.make_room(tokens) {
-                return;
+        let mut rows = self.unpaused_running();
+        let mut index = 0;
+        while rows < self.max_num_seqs
+            && let Some(next) = self.waiting.get(index)
+        {
+            if next.paused || self.is_led(next) {
+                index += 1;
+                continue;
             }
-            // Looked up again: making room may have put paused sequences before it.
-            let next = self.waiting.iter().position(|sequence| !sequence.paused);
-            let Some(mut sequence) = next.and_then(|index| self.waiting.remove(index)) else {
+            let Some(mut sequence) = self.waiting.remove(index) else {
                 return;
             };
-            // All its blocks at once: so only decode rows ever need a block in mid-run.
-            let grown = self.blocks.grow(&mut sequence.block_table, tokens);
-            assert!(grown, "room was made for {tokens} tokens");
-            let place = self.running.partition_point(|other| other.id < sequence.id);
-            self.running.insert(place, sequence);
+            match self.start(&mut sequence) {
+                Start::Running => {
+                    let place = self.running.partition_point(|other| other.id < sequence.id);
+                    self.running.insert(place, sequence);
+                    rows += 1;
+                }
+                Start::Led => {
+                    self.enqueue(sequence);
+                    index += 1;
+                }
+                Start::NoRoom => return self.enqueue(sequence),
+            }
         }
     }
 
-    /// Whether `tokens` tokens can have blocks, taking them from paused sequences where that is enough.
-    fn make_room(&mut self, tokens: usize) -> bool {
-        // One spare block for each stream that runs: otherwise its next token would preempt the newcomer again.
-        let needed = self.blocks.blocks_for(tokens) + self.unpaused_running();
+    /// Gives a sequence its blocks, the first of them from the prefix cache.
+    fn start(&mut self, sequence: &mut Sequence) -> Start {
+        if self.prefix_cache {
+            sequence.find_prefix(&self.blocks, &self.hasher);
+            sequence.leader = self.leader_of(sequence);
+            if sequence.leader.is_some() {
+                sequence.block_table.clear();
+                return Start::Led;
+            }
+        }
+        let tokens = sequence.len();
+        if !self.make_room(tokens, &sequence.block_table) {
+            sequence.block_table.clear();
+            return Start::NoRoom;
+        }
+        let found = sequence.block_table.len();
+        self.blocks.share(&sequence.block_table);
+        // All its blocks at once: so only decode rows ever need a block in mid-run.
+        let grown = self.blocks.grow(&mut sequence.block_table, tokens);
+        assert!(grown, "room was made for {tokens} tokens");
+        if let Some(hit) = sequence.start_behind(found, self.blocks.block_size()) {
+            self.prefix_query_tokens += tokens as u64;
+            self.prefix_hit_tokens += hit as u64;
+        }
+        Start::Running
+    }
+
+    /// A running sequence that is to compute the block behind those a sequence found, and how many tokens they then share.
+    fn leader_of(&self, sequence: &Sequence) -> Option<(SequenceId, usize)> {
+        let block_size = self.blocks.block_size();
+        let found = sequence.block_table.len();
+        self.running.iter().find_map(|other| {
+            let ahead = other.paused || other.computed >= (found + 1) * block_size;
+            let common = if ahead {
+                0
+            } else {
+                sequence.common_blocks(other, found, block_size)
+            };
+            (common > 0).then_some((other.id, (found + common) * block_size))
+        })
+    }
+
+    /// Whether a sequence's leader is still at work on what they share.
+    fn is_led(&self, sequence: &Sequence) -> bool {
+        let leader = sequence.leader.and_then(|(id, tokens)| {
+            let index = self.running.binary_search_by_key(&id, |other| other.id);
+            Some((self.running.get(index.ok()?)?, tokens))
+        });
+        leader.is_some_and(|(leader, tokens)| !leader.paused && leader.computed < tokens)
+    }
+
+    /// Whether `tokens` tokens behind a cached prefix can have blocks, taking them from paused sequences where that is enough.
+    fn make_room(&mut self, tokens: usize, prefix: &[u32]) -> bool {
+        // One spare block for each stream that may need one yet: otherwise its next token would preempt the newcomer again.
+        let may_grow = |sequence: &&Sequence| {
+            let most = self.blocks.blocks_for(sequence.max_computed());
+            !sequence.paused && sequence.block_table.len() < most
+        };
+        let reserve = self.running.iter().filter(may_grow).count();
         let idle = self.running.iter().filter(|sequence| sequence.paused);
-        if needed
-            > self.blocks.free()
-                + idle
-                    .map(|sequence| sequence.block_table.len())
-                    .sum::<usize>()
-        {
+        let idle: usize = idle.map(|sequence| sequence.block_table.len()).sum();
+        if self.blocks.needed(tokens, prefix) + reserve > self.blocks.available() + idle {
             return false;
         }
-        while needed > self.blocks.free() {
+        // Counted anew each time: a victim's blocks may be part of the prefix.
+        while self.blocks.needed(tokens, prefix) + reserve > self.blocks.available() {
             let Some(victim) = self.youngest_paused() else {
                 return false;
             };
@@ -205,9 +299,14 @@ impl Scheduler {
         let mut sequence = self.running.remove(index);
         self.blocks.release(&mut sequence.block_table);
         sequence.computed = 0;
+        self.enqueue(sequence);
+        self.preemptions += 1;
+    }
+
+    /// Puts a sequence where its age belongs in the queue.
+    fn enqueue(&mut self, sequence: Sequence) {
         let place = self.waiting.partition_point(|other| other.id < sequence.id);
         self.waiting.insert(place, sequence);
-        self.preemptions += 1;
     }
 
     fn youngest_paused(&self) -> Option<usize> {
@@ -226,29 +325,32 @@ impl Scheduler {
         self.waiting.len()
     }
 
-    /// (waiting, running, paused) sequences; each sequence counts once.
-    pub fn census(&self) -> (usize, usize, usize) {
-        let waiting = self
-            .waiting
-            .iter()
-            .filter(|sequence| !sequence.paused)
-            .count();
+    /// Whether some sequence lives and is not paused.
+    pub fn has_work(&self) -> bool {
+        let mut sequences = self.waiting.iter().chain(&self.running);
+        sequences.any(|sequence| !sequence.paused)
+    }
+
+    /// Adds the gauges of queues and blocks, and the totals kept here.
+    pub fn count(&self, counters: &mut EngineCounters) {
+        let waiting = self.waiting.iter().filter(|s| !s.paused).count();
         let running = self.unpaused_running();
-        (
-            waiting,
-            running,
-            self.waiting.len() + self.running.len() - waiting - running,
-        )
+        counters.waiting = waiting;
+        counters.running = running;
+        counters.paused = self.waiting.len() + self.running.len() - waiting - running;
+        counters.blocks_used = self.blocks.used();
+        counters.blocks_cached = self.blocks.cached();
+        counters.blocks_total = self.blocks.total();
+        counters.blocks_evicted = self.blocks.evicted();
+        counters.preemptions = self.preemptions;
+        counters.prefix_query_tokens = self.prefix_query_tokens;
+        counters.prefix_hit_tokens = self.prefix_hit_tokens;
     }
 
-    /// Preemptions so far.
-    pub fn preemptions(&self) -> u64 {
-        self.preemptions
-    }
-
-    /// The KV blocks' owner.
-    pub fn blocks(&self) -> &BlockManager {
-        &self.blocks
+    /// Leaves few bits of every block's hash, so that hashes collide.
+    #[cfg(test)]
+    pub fn weaken_hashes(&mut self, mask: u64) {
+        self.hasher.mask = mask;
     }
 
     /// Asserts what must hold between any two calls.
@@ -261,17 +363,8 @@ impl Scheduler {
                 .iter()
                 .all(|s| s.block_table.is_empty() && s.computed == 0)
         );
-        let mut held: Vec<u32> = self
-            .running
-            .iter()
-            .flat_map(|s| s.block_table.iter().copied())
-            .collect();
-        held.sort_unstable();
-        assert!(
-            held.is_sorted_by(|a, b| a < b),
-            "a block has two owners: {held:?}"
-        );
-        assert_eq!(held.len(), self.blocks.used());
+        let tables = self.running.iter().map(|s| s.block_table.as_slice());
+        self.blocks.check_invariants(tables);
         for sequence in &self.running {
             assert!(sequence.block_table.len() >= self.blocks.blocks_for(sequence.computed));
             assert!(!sequence.uncomputed().is_empty());

@@ -2,15 +2,18 @@
 //!
 //! Invariants: `tokens` only ever grows; `computed <= tokens.len()`, and they are equal only between a forward pass and
 //! the acceptance of its token. Preemption resets `computed` and the blocks and nothing else, so the recomputed sequence
-//! goes on with the same random numbers. It does not decide when it runs (the scheduler does).
+//! goes on with the same random numbers. A full block's hash is made once, however often its sequence starts.
+//! It does not decide when it runs (the scheduler does).
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
+    block_manager::BlockManager,
     error::EngineError,
     generator::SequenceUsage,
     logits_processor::{LogitsProcessor, processors_for},
+    prefix_index::BlockHasher,
     request::{FinishReason, SamplingParams, SequenceId, SequenceRequest},
     sampler::{SampledToken, Sampler},
 };
@@ -25,8 +28,16 @@ pub struct Sequence {
     pub block_table: Vec<u32>,
     /// Its reader is slow: not scheduled until resumed.
     pub paused: bool,
+    /// The running sequence that computes a prefix of this one, and how many tokens of it: worth waiting for.
+    pub leader: Option<(SequenceId, usize)>,
     /// Prompt, then output.
     tokens: Vec<u32>,
+    /// Chained hashes of its first full blocks; empty without a prefix cache.
+    block_hashes: Vec<u64>,
+    /// Blocks of its table, from the first, that others can find.
+    published: usize,
+    /// Set when it first starts: what it finds after a preemption is its own.
+    cached_tokens: Option<usize>,
     prompt_len: usize,
     max_tokens: usize,
     end_tokens: Vec<u32>,
@@ -53,6 +64,10 @@ impl Sequence {
             computed: 0,
             block_table: Vec::new(),
             paused: false,
+            leader: None,
+            block_hashes: Vec::new(),
+            published: 0,
+            cached_tokens: None,
             processors: processors_for(&request, &end_tokens),
             rng: ChaCha8Rng::seed_from_u64(request.sampling.seed.unwrap_or(fresh_seed)),
             prompt_len: request.prompt.len(),
@@ -66,6 +81,59 @@ impl Sequence {
     /// Tokens there are, computed or not.
     pub fn len(&self) -> usize {
         self.tokens.len()
+    }
+
+    /// Fills its empty table with the longest cached prefix, without a reference yet.
+    pub fn find_prefix(&mut self, blocks: &BlockManager, hasher: &BlockHasher) {
+        hasher.extend(&mut self.block_hashes, &self.tokens, blocks.block_size());
+        blocks.find_prefix(&self.tokens, &self.block_hashes, &mut self.block_table);
+    }
+
+    /// How many of this one's full blocks behind the first `found` are the same as `other`'s. The block of the last token
+    /// is not counted: it is never shared.
+    pub fn common_blocks(&self, other: &Self, found: usize, block_size: usize) -> usize {
+        let shareable = (self.tokens.len() - 1) / block_size;
+        let own = self.block_hashes[..shareable].iter().skip(found);
+        let theirs = other.block_hashes.iter().skip(found);
+        own.zip(theirs)
+            .take_while(|(own, theirs)| own == theirs)
+            .count()
+    }
+
+    /// It starts behind the first `blocks` blocks of its table, which came from the cache. Returns the tokens in them if
+    /// this is its first start.
+    pub fn start_behind(&mut self, blocks: usize, block_size: usize) -> Option<usize> {
+        self.computed = blocks * block_size;
+        self.published = blocks;
+        self.leader = None;
+        let first = self.cached_tokens.is_none();
+        first.then(|| *self.cached_tokens.insert(self.computed))
+    }
+
+    /// None of its blocks can be found any more.
+    pub fn unpublish(&mut self) {
+        self.published = 0;
+    }
+
+    /// Lets others find the blocks that are full and computed.
+    pub fn publish(&mut self, blocks: &mut BlockManager, hasher: &BlockHasher) {
+        let block_size = blocks.block_size();
+        while (self.published + 1) * block_size <= self.computed {
+            let index = self.published;
+            hasher.extend(&mut self.block_hashes, &self.tokens, block_size);
+            let tokens = &self.tokens[index * block_size..][..block_size];
+            let hash = self.block_hashes[index];
+            if !blocks.publish(&mut self.block_table, index, hash, tokens) {
+                // Another prefix has the hash. What follows cannot be found without this block either.
+                return;
+            }
+            self.published += 1;
+        }
+    }
+
+    /// Tokens it may ever have in its blocks: the last one is never computed.
+    pub fn max_computed(&self) -> usize {
+        self.prompt_len + self.max_tokens - 1
     }
 
     /// The tokens still to be computed before the next one can be sampled.
@@ -105,11 +173,16 @@ impl Sequence {
         }
     }
 
+    /// Prompt tokens that it found in the cache when it first started.
+    pub fn cached_tokens(&self) -> usize {
+        self.cached_tokens.unwrap_or(0)
+    }
+
     /// Token counts so far.
     pub fn usage(&self) -> SequenceUsage {
         SequenceUsage {
             prompt_tokens: self.prompt_len,
-            cached_tokens: 0,
+            cached_tokens: self.cached_tokens(),
             completion_tokens: self.tokens.len() - self.prompt_len,
         }
     }

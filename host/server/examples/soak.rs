@@ -337,6 +337,7 @@ fn model(
             max_num_batched_tokens: arguments.sessions * 2,
             max_num_seqs: arguments.sessions,
             max_queue: arguments.sessions,
+            ..EngineConfig::default()
         },
     );
     let handle = EngineThread::spawn(engine)?;

@@ -285,6 +285,10 @@ pub struct EngineFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_queue: Option<usize>,
+    /// Reuse the KV of prompts and answers that were computed before [default: on]
+    #[arg(long, value_name = "on|off")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix_cache: Option<String>,
 }
 
 /// How the server listens and whom it serves.
@@ -396,6 +400,8 @@ mod tests {
             "--tool_call_parser=deepseek_v3",
             "--tp",
             "1",
+            "--prefix_cache",
+            "off",
             "--config_file",
             "a_b.yaml",
         ]);
@@ -404,6 +410,7 @@ mod tests {
             flags.parsers.tool_call_parser.as_deref(),
             Some("deepseek_v3")
         );
+        assert_eq!(flags.engine.prefix_cache.as_deref(), Some("off"));
         assert_eq!(flags.config, Some("a_b.yaml".into()));
     }
 

@@ -22,8 +22,10 @@ use weir_output::ToolCallStreaming;
 use crate::cli::ServeFlags;
 
 mod models;
+mod switch;
 
 pub use models::ModelEntry;
+pub use switch::Switch;
 
 /// A configuration that cannot be used.
 #[derive(Debug, Error)]
@@ -76,6 +78,7 @@ pub struct Config {
     pub max_num_batched_tokens: usize,
     pub kv_cache_memory: ByteSize,
     pub max_queue: usize,
+    pub prefix_cache: Switch,
     pub host: IpAddr,
     pub port: u16,
     #[serde(deserialize_with = "one_or_many")]
@@ -117,6 +120,7 @@ impl Default for Config {
             max_num_batched_tokens: 512,
             kv_cache_memory: ByteSize(1 << 30),
             max_queue: 256,
+            prefix_cache: Switch(true),
             host: IpAddr::from([127, 0, 0, 1]),
             port: 8000,
             api_key: Vec::new(),

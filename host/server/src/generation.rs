@@ -166,8 +166,11 @@ impl Choice {
     fn take(&mut self, generated: Generated) -> Result<Step, ApiError> {
         let mut events = Vec::new();
         match generated {
-            Generated::Token { id, .. } => {
+            Generated::Token {
+                id, cached_tokens, ..
+            } => {
                 self.counts.completion += 1;
+                self.counts.cached = cached_tokens;
                 self.pipeline.push_token(id, &mut events)?;
                 self.reasoning.token(&events);
             }

@@ -131,6 +131,7 @@ pub fn load_model(
             max_num_batched_tokens: config.max_num_batched_tokens,
             max_num_seqs: config.max_num_seqs,
             max_queue: config.max_queue,
+            prefix_cache: config.prefix_cache.0,
         },
     );
     let max_model_len = engine.info().max_model_len;

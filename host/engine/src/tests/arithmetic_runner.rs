@@ -1,5 +1,6 @@
-//! A runner whose logits are a hash of the tokens it reads back from its KV blocks: a wrong block table, a missed
-//! position, a stale block or a mixed-up row changes the output.
+//! A runner whose logits are a hash of what it reads back from its KV blocks, where every position holds a hash of all
+//! tokens up to it: a wrong block table, a missed position, a stale block, a mixed-up row, or a block with the right tokens
+//! behind other ones changes the output.
 
 use std::{
     collections::HashSet,
@@ -23,10 +24,10 @@ pub struct Probe {
     pub spoil_row: bool,
 }
 
-/// The runner; its "K and V" of a position are the token that stands there.
+/// The runner; its "K and V" of a position are a hash of the token that stands there and of the position before.
 pub struct ArithmeticRunner {
     info: RunnerInfo,
-    slots: Vec<Option<u32>>,
+    slots: Vec<Option<u64>>,
     probe: Arc<Mutex<Probe>>,
 }
 
@@ -49,20 +50,30 @@ impl ArithmeticRunner {
         block * self.info.block_size + position % self.info.block_size
     }
 
-    /// Logits in [-4, 4), hashed from all tokens up to the row's last (FNV-1a over the tokens, then a finaliser per id).
+    /// What stands at a position.
+    fn read(&self, row: &BatchRow, position: usize) -> u64 {
+        self.slots[self.slot(row, position)].expect("every position has been written")
+    }
+
+    /// Logits in [-4, 4), hashed from all positions up to the row's last, with a finaliser per id.
     fn logits(&self, row: &BatchRow) -> impl Iterator<Item = f32> {
-        let context =
-            (0..row.context_len + row.len).fold(0xcbf2_9ce4_8422_2325_u64, |hash, position| {
-                let token =
-                    self.slots[self.slot(row, position)].expect("every position has been written");
-                (hash ^ u64::from(token)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
+        let positions = 0..row.context_len + row.len;
+        let context = positions.fold(BASIS, |hash, position| {
+            fnv_1a(hash, self.read(row, position))
+        });
         (0..self.info.vocab_size as u64).map(move |id| {
             let mixed = (context ^ id.wrapping_mul(0x9e37_79b9_7f4a_7c15))
                 .wrapping_mul(0xbf58_476d_1ce4_e5b9);
             ((mixed ^ (mixed >> 31)) >> 40) as f32 / (1u64 << 21) as f32 - 4.0
         })
     }
+}
+
+const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// One step of FNV-1a, over a whole word.
+fn fnv_1a(hash: u64, word: u64) -> u64 {
+    (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3)
 }
 
 impl ModelRunner for ArithmeticRunner {
@@ -82,7 +93,11 @@ impl ModelRunner for ArithmeticRunner {
             for (position, &token) in (row.context_len..).zip(tokens) {
                 let slot = self.slot(row, position);
                 assert!(written.insert(slot), "two rows write slot {slot}");
-                self.slots[slot] = Some(token);
+                let before = match position.checked_sub(1) {
+                    Some(before) => self.read(row, before),
+                    None => BASIS,
+                };
+                self.slots[slot] = Some(fnv_1a(before, u64::from(token)));
             }
         }
         let wanting = batch.rows.iter().filter(|row| row.wants_logits);

@@ -1,5 +1,5 @@
-//! The engine's main promise, over random requests, limits, aborts and pauses: whatever runs beside it, a sequence's
-//! output is the one it gets alone, and no block is ever lost.
+//! The engine's main promise, over random requests, limits, aborts and pauses: whatever runs beside it and whatever is
+//! cached, a sequence's output is the one it gets alone, and no block is ever lost.
 
 use proptest::prelude::*;
 
@@ -74,14 +74,24 @@ fn request() -> impl Strategy<Value = SequenceRequest> {
                 ignore_eos,
             },
         );
-    (prop::collection::vec(0..VOCAB, 1..12), sampling(), stop).prop_map(
-        |(prompt, sampling, stop)| SequenceRequest {
-            prompt,
-            sampling,
-            stop,
-            constraint: None,
-        },
-    )
+    (prompt(), sampling(), stop).prop_map(|(prompt, sampling, stop)| SequenceRequest {
+        prompt,
+        sampling,
+        stop,
+        constraint: None,
+    })
+}
+
+/// Tokens of its own behind a beginning that others are likely to have: one of two, which differ only in the middle.
+fn prompt() -> impl Strategy<Value = Vec<u32>> {
+    let stem = (0u32..2, 0u32..14).prop_map(|(which, len)| {
+        let token = move |position| if position == 5 { which } else { position % 4 };
+        (0..len).map(token).collect::<Vec<_>>()
+    });
+    let tail = prop_oneof![Just(Vec::new()), prop::collection::vec(0..VOCAB, 1..6)];
+    (stem, tail)
+        .prop_map(|(stem, tail)| [stem, tail].concat())
+        .prop_filter("a prompt has a token", |prompt| !prompt.is_empty())
 }
 
 fn engine(num_blocks: usize, block_size: usize, config: EngineConfig) -> Engine {
@@ -112,12 +122,16 @@ proptest! {
         requests in prop::collection::vec(request(), 1..8),
         actions in prop::collection::vec(action(), 0..120),
         block_size in 1usize..6,
-        // 32 tokens are the most a request above can have; with so few blocks preemption is the rule.
+        // 39 tokens are the most a request above can have; with so few blocks preemption is the rule.
         spare_blocks in 0usize..5,
         (max_num_batched_tokens, max_num_seqs) in (1usize..24, 1usize..6),
+        // No cache, one whose hashes collide all the time, seldom, never.
+        hash_bits in prop_oneof![Just(None), Just(Some(0)), Just(Some(1)), Just(Some(3)), Just(Some(64))],
     ) {
-        let num_blocks = 33usize.div_ceil(block_size) + spare_blocks;
-        let mut engine = engine(num_blocks, block_size, EngineConfig { max_num_batched_tokens, max_num_seqs, max_queue: 99 });
+        let num_blocks = 39usize.div_ceil(block_size) + spare_blocks;
+        let prefix_cache = hash_bits.is_some();
+        let mut engine = engine(num_blocks, block_size, EngineConfig { max_num_batched_tokens, max_num_seqs, max_queue: 99, prefix_cache });
+        engine.weaken_hashes(u64::MAX.checked_shr(64 - hash_bits.unwrap_or(64)).unwrap_or(0));
         let mut transcripts = Transcripts::default();
         let mut ids: Vec<SequenceId> = Vec::new();
         let mut aborted = Vec::new();
@@ -144,6 +158,10 @@ proptest! {
 
         for (&id, request) in ids.iter().zip(&requests) {
             let (got, expected) = (transcripts.of(id), alone(request));
+            let cached = if got.end.is_some() { got.cached_tokens() } else { 0 };
+            prop_assert!(cached < request.prompt.len() || cached == 0);
+            prop_assert!(cached % block_size == 0 && (cached == 0 || prefix_cache));
+            let got = got.uncached();
             if aborted.contains(&id) {
                 prop_assert!(expected.tokens.starts_with(&got.tokens), "{:?} is no prefix of {:?}", got, expected);
                 prop_assert_eq!(got.end, None);
@@ -153,6 +171,7 @@ proptest! {
         }
         let counters = engine.counters();
         prop_assert_eq!((counters.blocks_used, counters.blocks_total), (0, num_blocks));
+        prop_assert!(prefix_cache || counters.blocks_cached == 0);
         prop_assert_eq!((counters.waiting, counters.running, counters.paused), (0, 0, 0));
     }
 }

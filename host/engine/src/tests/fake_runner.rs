@@ -107,23 +107,47 @@ fn the_rate_spaces_the_tokens_of_each_sequence() {
 }
 
 #[test]
+fn a_prompt_is_read_back_whoever_computed_its_blocks() {
+    let prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+    // The matching part stands in the first block, which the second sequence never sees.
+    let scripts = vec![script(Some(&[1, 2, 3]), &[20, 21]), script(None, &[30])];
+    let mut engine = Engine::new(
+        Box::new(FakeRunner::new(info(64), scripts, None)),
+        EngineConfig::default(),
+    );
+    let mut transcripts = Transcripts::default();
+    for cached in [0, 8, 8] {
+        let id = engine.add(greedy(prompt.to_vec(), None)).unwrap();
+        run_dry(&mut engine, &mut transcripts);
+        assert_eq!(transcripts.of(id).ids(), [20, 21]);
+        assert_eq!(transcripts.of(id).cached_tokens(), cached);
+    }
+}
+
+#[test]
 fn what_cannot_be_replayed_is_an_error() {
-    let mut cached = FakeRunner::new(info(8), vec![], None);
-    let row = BatchRow {
+    let row = |context_len, blocks: &[u32]| BatchRow {
         sequence: SequenceId(1),
-        context_len: 4,
+        context_len,
         len: 1,
-        block_table: vec![0, 1],
+        block_table: blocks.to_vec(),
         wants_logits: true,
     };
-    let batch = Batch {
-        tokens: vec![1],
-        rows: vec![row],
-    };
-    assert!(matches!(
-        cached.execute(&batch),
-        Err(EngineError::Runner(_))
-    ));
+    for (row, position) in [
+        (row(4, &[0, 1]), 0),
+        (row(6, &[0, 1]), 5),
+        (row(4, &[0]), 4),
+    ] {
+        let batch = Batch {
+            tokens: vec![1],
+            rows: vec![row],
+        };
+        let error = FakeRunner::new(info(8), vec![], None)
+            .execute(&batch)
+            .unwrap_err();
+        let expected = format!("sequence 1 has no token at position {position}");
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
 
     let outside = FakeRunner::new(info(8), vec![script(None, &[100])], None);
     let mut engine = Engine::new(Box::new(outside), EngineConfig::default());

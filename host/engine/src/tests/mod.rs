@@ -3,6 +3,8 @@
 mod arithmetic_runner;
 mod batching;
 mod fake_runner;
+mod prefix_cache;
+mod soak;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,27 @@ impl Transcript {
             other => panic!("not a token: {other:?}"),
         };
         self.tokens.iter().map(id).collect()
+    }
+
+    /// The same, as if nothing had been cached: what was is the neighbours' doing.
+    fn uncached(mut self) -> Self {
+        for token in &mut self.tokens {
+            if let Generated::Token { cached_tokens, .. } = token {
+                *cached_tokens = 0;
+            }
+        }
+        if let Some(Ok(Generated::Finished { usage, .. })) = &mut self.end {
+            usage.cached_tokens = 0;
+        }
+        self
+    }
+
+    /// Prompt tokens that were not computed.
+    fn cached_tokens(&self) -> usize {
+        match &self.end {
+            Some(Ok(Generated::Finished { usage, .. })) => usage.cached_tokens,
+            other => panic!("not finished: {other:?}"),
+        }
     }
 
     fn reason(&self) -> FinishReason {

@@ -60,6 +60,7 @@ fn decode_rows_come_first_and_prefill_takes_the_rest_of_the_budget() {
         max_num_batched_tokens: 8,
         max_num_seqs: 4,
         max_queue: 8,
+        ..EngineConfig::default()
     };
     let (mut engine, probe) = engine(32, 4, config);
     engine.add(endless(vec![1; 3], 9)).unwrap();
@@ -86,6 +87,7 @@ fn no_batch_has_more_rows_than_allowed_and_waiting_is_first_come_first_served() 
         max_num_batched_tokens: 64,
         max_num_seqs: 2,
         max_queue: 8,
+        ..EngineConfig::default()
     };
     let (mut engine, probe) = engine(32, 4, config);
     for prompt in 1..=3 {
@@ -127,8 +129,19 @@ fn the_queue_is_bounded_and_an_aborted_place_is_free_again() {
 
 #[test]
 fn the_youngest_is_preempted_and_goes_on_where_it_was() {
-    // Two sequences of 4 + 8 tokens need 6 blocks; there are 4.
-    let (mut engine, probe) = engine(4, 4, EngineConfig::default());
+    // Its second block goes to the older one; its first is still there if it can be found.
+    for (prefix_cache, kept) in [(false, 0), (true, 4)] {
+        preempt_the_youngest(prefix_cache, kept);
+    }
+}
+
+/// Two sequences of 4 + 8 tokens need 6 blocks; there are 4. `kept` tokens of the preempted one are not computed again.
+fn preempt_the_youngest(prefix_cache: bool, kept: usize) {
+    let config = EngineConfig {
+        prefix_cache,
+        ..EngineConfig::default()
+    };
+    let (mut engine, probe) = engine(4, 4, config);
     let sampled = |prompt| {
         let sampling = SamplingParams {
             seed: Some(5),
@@ -159,10 +172,13 @@ fn the_youngest_is_preempted_and_goes_on_where_it_was() {
         .batches
         .iter()
         .flat_map(|b| b.rows.clone())
-        .rfind(|row| row.context_len == 0);
-    assert!(
-        recomputed.is_some_and(|row| row.sequence == younger && row.len > 4 && row.wants_logits)
+        .rfind(|row| row.len > 1)
+        .unwrap();
+    assert_eq!(
+        (recomputed.sequence, recomputed.context_len),
+        (younger, kept)
     );
+    assert!(recomputed.context_len + recomputed.len > 4 && recomputed.wants_logits);
 
     for (id, prompt) in [(older, 1), (younger, 2)] {
         let (mut alone, _) = self::engine(8, 4, EngineConfig::default());

@@ -5,7 +5,7 @@
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ByteSize, Config, ConfigError, DEFAULT, Loaded, PathBuf, one_or_many};
+use super::{ByteSize, Config, ConfigError, DEFAULT, Loaded, PathBuf, Switch, one_or_many};
 
 /// One model of the list. Each key but `name` is the top level's of the same name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,7 @@ pub struct ModelEntry {
     pub max_num_batched_tokens: Option<usize>,
     pub kv_cache_memory: Option<ByteSize>,
     pub max_queue: Option<usize>,
+    pub prefix_cache: Option<Switch>,
 }
 
 fn given_one_or_many<'de, D: Deserializer<'de>>(
@@ -71,6 +72,7 @@ impl ModelEntry {
                 .unwrap_or(top.max_num_batched_tokens),
             kv_cache_memory: own.kv_cache_memory.unwrap_or(top.kv_cache_memory),
             max_queue: own.max_queue.unwrap_or(top.max_queue),
+            prefix_cache: own.prefix_cache.unwrap_or(top.prefix_cache),
             ..top.clone()
         }
     }
@@ -141,13 +143,13 @@ mod tests {
     };
 
     const TOML: &str = "max_queue = 7\nmax_num_seqs = 3\npost_processor = 'redact'\n\
-        [[models]]\nname = 'a'\nmodel = 'replay:a.jsonl'\nmax_queue = 9\npost_processor = []\nkv_cache_memory = '2GiB'\n\
+        [[models]]\nname = 'a'\nmodel = 'replay:a.jsonl'\nmax_queue = 9\npost_processor = []\nkv_cache_memory = '2GiB'\nprefix_cache = 'off'\n\
         [[models]]\nname = ['b', 'c']\nmodel = 'smollm2'\ntool_call_parser = 'none'\naccept_any_model = true\nprot = 1\n";
     const YAML: &str = "max_queue: 7\nmax_num_seqs: 3\npost_processor: redact\nmodels:\n\
-        - {name: a, model: 'replay:a.jsonl', max_queue: 9, post_processor: [], kv_cache_memory: 2GiB}\n\
+        - {name: a, model: 'replay:a.jsonl', max_queue: 9, post_processor: [], kv_cache_memory: 2GiB, prefix_cache: off}\n\
         - {name: [b, c], model: smollm2, tool_call_parser: none, accept_any_model: true, prot: 1}\n";
     const JSON: &str = r#"{"max_queue": 7, "max_num_seqs": 3, "post_processor": "redact", "models": [
-        {"name": "a", "model": "replay:a.jsonl", "max_queue": 9, "post_processor": [], "kv_cache_memory": "2GiB"},
+        {"name": "a", "model": "replay:a.jsonl", "max_queue": 9, "post_processor": [], "kv_cache_memory": "2GiB", "prefix_cache": false},
         {"name": ["b", "c"], "model": "smollm2", "tool_call_parser": "none", "accept_any_model": true, "prot": 1}]}"#;
 
     fn read(name: &str, text: &str, flags: ServeFlags) -> Result<Loaded, String> {
@@ -173,6 +175,10 @@ mod tests {
             );
             assert_eq!(a.kv_cache_memory, ByteSize(2 << 30));
             assert!(a.post_processor.is_empty() && !a.accept_any_model);
+            assert_eq!(
+                (a.prefix_cache, b.prefix_cache),
+                (Switch(false), Switch(true))
+            );
             assert_eq!(b.served_model_name, ["b", "c"]);
             assert_eq!((b.max_queue, b.kv_cache_memory), (7, ByteSize(1 << 30)));
             assert_eq!(b.post_processor, ["redact"]);

@@ -11,11 +11,15 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_engine::EngineCounters;
-use weir_server::{AppState, EngineHandle, ServerSettings, config::Config, router};
+use weir_server::{
+    AppState, EngineHandle, ServerSettings,
+    config::{Config, Switch},
+    router,
+};
 
 use crate::{
     batching,
-    tiny_model::{CONTEXT, config, load},
+    tiny_model::{BLOCK, CONTEXT, config, load},
 };
 
 struct Server {
@@ -101,6 +105,39 @@ async fn max_tokens_and_seed() {
 }
 
 #[tokio::test]
+async fn a_prompt_asked_again_is_not_computed_again() {
+    let ask = json!({"max_tokens": 40, "seed": 5, "messages": [
+        {"role": "system", "content": "You are a model of random weights. Whatever is asked, say something."},
+        {"role": "user", "content": "Say something that is longer than one block of the KV cache."},
+    ]});
+    let (mut on, mut off) = (Vec::new(), Vec::new());
+    for (switch, answers) in [(true, &mut on), (false, &mut off)] {
+        let server = Server::new(&Config {
+            prefix_cache: Switch(switch),
+            ..config()
+        });
+        for _ in 0..2 {
+            let (status, answer) = server.chat(ask.clone()).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            let prompt = answer["usage"]["prompt_tokens"].as_u64().unwrap() as usize;
+            assert!(prompt > 2 * BLOCK, "{prompt}");
+            let cached = answer["usage"]["prompt_tokens_details"]["cached_tokens"].clone();
+            answers.push((answer["choices"][0]["message"]["content"].clone(), cached));
+            if switch && answers.len() == 2 {
+                // Every full block, and never the last token.
+                assert_eq!(answers[1].1, (prompt - 1) / BLOCK * BLOCK);
+                let counters = server.engine.counters();
+                assert_eq!(counters.prefix_query_tokens as usize, 2 * prompt);
+                assert_eq!(counters.prefix_hit_tokens, answers[1].1.as_u64().unwrap());
+            }
+        }
+    }
+    assert_eq!(on[0].1, 0);
+    assert_eq!(off, [on[0].clone(), on[0].clone()]);
+    assert_eq!(on[1].0, on[0].0);
+}
+
+#[tokio::test]
 async fn answers_of_one_request_differ() {
     let server = Server::new(&config());
     let choices = server
@@ -144,6 +181,21 @@ async fn stop_strings_cut_before_them() {
     }
     // A sequence that was cut by its text is given up in the engine too.
     server.until(|counters| counters.blocks_used == 0).await;
+}
+
+#[tokio::test]
+async fn an_answer_cut_by_its_text_tells_what_was_cached() {
+    let server = Server::new(&config());
+    let long = "Something that is longer than one block.";
+    let mut ask =
+        json!({"max_tokens": 60, "seed": 3, "messages": [{"role": "user", "content": long}]});
+    let (_, whole) = server.chat(ask.clone()).await;
+    let content = whole["choices"][0]["message"]["content"].as_str().unwrap();
+    ask["stop"] = content.chars().nth(20).unwrap().to_string().into();
+    let (_, cut) = server.chat(ask).await;
+    assert_eq!(cut["choices"][0]["finish_reason"], "stop");
+    let cached = &cut["usage"]["prompt_tokens_details"]["cached_tokens"];
+    assert_eq!(*cached, BLOCK);
 }
 
 #[tokio::test]
