@@ -70,13 +70,14 @@ fn gemma2_has_caps_unless_they_are_null() {
 
     let mut file = Gguf::read(&root().join("gemma2/model.gguf"));
     file.metadata
-        .retain(|(key, _)| !key.ends_with("logit_softcapping"));
+        .retain(|(key, _)| !key.ends_with("logit_softcapping") && !key.ends_with("sliding_window"));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     file.write(&path);
     let description = Checkpoint::open(&path).unwrap().describe().unwrap();
     assert_eq!(attention(&description, 0).softcap, Some(50.0));
     assert_eq!(description.logit_softcap, Some(30.0));
+    assert_eq!(windows(&description), [Some(4096), None, Some(4096)]);
 }
 
 #[test]

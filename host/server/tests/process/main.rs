@@ -10,6 +10,7 @@ mod hostile;
 mod hub;
 mod lifecycle;
 mod models;
+mod models_refused;
 mod new_plugin;
 mod offline;
 mod pull;

@@ -112,8 +112,9 @@ pub(super) fn qwen3_moe(keys: &Keys<'_>) -> Described {
 pub(super) fn gemma2(keys: &Keys<'_>) -> Described {
     // Of the sizes there are, the largest scales by the width that a head would have without key_length.
     let mut description = gemma(keys, 46)?;
-    let window = keys.size("attention.sliding_window")?;
     // llama.cpp's defaults, for files from before the keys.
+    let window = keys.optional_size("attention.sliding_window")?;
+    let window = window.unwrap_or(4096);
     let softcap = keys.optional_factor("attn_logit_softcapping")?;
     let softcap = Some(softcap.unwrap_or(50.0));
     description.logit_softcap = description.logit_softcap.or(Some(30.0));
