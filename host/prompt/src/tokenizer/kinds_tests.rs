@@ -82,12 +82,8 @@ fn each_stretch_between_special_tokens_begins_a_word() {
 fn byte_tokens_are_all_there_or_none() {
     let mut vocabulary = spm(&[]);
     vocabulary.token_types[3 + 0x41] = 1;
-    let error = Tokenizer::from_gguf(vocabulary.clone()).unwrap_err();
-    let error = error.to_string();
+    let error = Tokenizer::from_gguf(vocabulary).unwrap_err().to_string();
     assert!(error.contains("255 byte tokens"), "{error}");
-    vocabulary.token_types[3..259].fill(1);
-    let tokenizer = Tokenizer::from_gguf(vocabulary).unwrap();
-    assert_eq!(tokenizer.encode("é", false).unwrap()[1..], [0]);
 }
 
 #[test]
@@ -137,7 +133,7 @@ fn unused_pieces_are_taken_apart() {
 #[test]
 fn without_bytes_a_run_of_unknown_characters_is_one_token() {
     let mut vocabulary = spm(&[]);
-    vocabulary.token_types[3] = 1;
+    vocabulary.token_types[3..259].fill(1);
     let tokenizer = Tokenizer::from_gguf(vocabulary.clone()).unwrap();
     assert_eq!(texts(&tokenizer, "hi日本"), [" hi", "<unk>"]);
     vocabulary.token_types[0] = 3;
