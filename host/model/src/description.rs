@@ -7,6 +7,7 @@
 mod check;
 mod config;
 mod gguf;
+mod plain;
 mod rope_scaling;
 
 /// A decoder-only transformer, as data.

@@ -42,7 +42,7 @@ fn folder(config: &Value) -> TempDir {
         "decoder": byte_level,
         "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
     });
-    let mut write = |name: &str, content: &Value| {
+    let write = |name: &str, content: &Value| {
         fs::write(folder.path().join(name), content.to_string()).unwrap();
     };
     write("tokenizer.json", &tokenizer);

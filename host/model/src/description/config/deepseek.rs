@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     description::{
-        Attention, Experts, FeedForward, GatedNetwork, GroupScore, LatentAttention,
-        LayerDescription, RopeStyle, Router, RouterScore, rope_scaling::yarn_magnitude,
+        Attention, Experts, GatedNetwork, GroupScore, LatentAttention, LayerDescription, RopeStyle,
+        Router, RouterScore, rope_scaling::yarn_magnitude,
     },
     error::ModelError,
 };
@@ -42,13 +42,10 @@ pub(super) fn deepseek_v2(keys: &Keys<'_>) -> Described {
         "softmax",
     )?;
     let router = Router {
-        score: RouterScore::Softmax,
-        correction_bias: false,
         groups,
         groups_used,
-        group_score: GroupScore::Best,
-        normalise: false,
         scale: keys.factor_or("routed_scaling_factor", 1.0)? as f32,
+        ..Router::plain()
     };
     deepseek(keys, router, RopeStyle::Interleaved)
 }
@@ -101,16 +98,13 @@ fn deepseek(keys: &Keys<'_>, router: Router, style: RopeStyle) -> Described {
             theta: 10_000.0,
         },
     )?;
-    let layers = (0..layer_count(keys)?)
-        .map(|index| LayerDescription {
-            attention: attention.clone(),
-            feed_forward: match &experts {
-                Some(experts) if index >= leading_dense => FeedForward::Experts(experts.clone()),
-                _ => FeedForward::Dense(network.clone()),
-            },
-            post_norms: false,
-        })
-        .collect();
+    let layers = LayerDescription::leading_dense(
+        layer_count(keys)?,
+        leading_dense,
+        &attention,
+        &network,
+        experts.as_ref(),
+    );
     let mut description = model(keys, layers)?;
     description.ropes.push(rope);
     Ok(description)

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     description::{
-        Activation, Attention, Experts, FeedForward, GatedNetwork, GroupScore, GroupedAttention,
-        LayerDescription, ModelDescription, RopeDescription, RopeStyle, Router, RouterScore,
+        Activation, Attention, Experts, FeedForward, GatedNetwork, GroupedAttention,
+        LayerDescription, ModelDescription, RopeDescription, RopeStyle, Router,
     },
     error::ModelError,
 };
@@ -83,13 +83,8 @@ pub(super) fn qwen3_moe(keys: &Keys<'_>) -> Described {
         activation: network.activation,
         shared_inner: None,
         router: Router {
-            score: RouterScore::Softmax,
-            correction_bias: false,
-            groups: 1,
-            groups_used: 1,
-            group_score: GroupScore::Best,
             normalise: keys.boolean_or("norm_topk_prob", false)?,
-            scale: 1.0,
+            ..Router::plain()
         },
     };
     let step = keys.size_or("decoder_sparse_step", 1)?;
@@ -166,14 +161,12 @@ struct GemmaDefaults {
 fn gemma(keys: &Keys<'_>, defaults: GemmaDefaults) -> Described {
     let heads = keys.size_or("num_attention_heads", 8)?;
     let scale = keys.factor_or("query_pre_attn_scalar", 256.0)?;
-    let attention = biased(
-        keys,
-        GroupedAttention {
-            kv_heads: keys.size_or("num_key_value_heads", 4)?,
-            scale: scale.sqrt().recip() as f32,
-            ..plain_attention(heads, keys.size_or("head_dim", 256)?)
-        },
-    )?;
+    let kv_heads = keys.size_or("num_key_value_heads", 4)?;
+    let head_dim = keys.size_or("head_dim", 256)?;
+    let attention = GroupedAttention {
+        scale: scale.sqrt().recip() as f32,
+        ..biased(keys, GroupedAttention::plain(heads, kv_heads, head_dim))?
+    };
     keys.only(
         "use_bidirectional_attention",
         keys.boolean_or("use_bidirectional_attention", false)?,
@@ -182,10 +175,7 @@ fn gemma(keys: &Keys<'_>, defaults: GemmaDefaults) -> Described {
     // Older files carry a second key that the family's class does not read.
     keys.value("hidden_act");
     let activation = activation(keys, "hidden_activation", "gelu_pytorch_tanh")?;
-    let network = GatedNetwork {
-        activation,
-        ..network(keys.size("intermediate_size")?)
-    };
+    let network = GatedNetwork::plain(keys.size("intermediate_size")?, activation);
     let layer = LayerDescription {
         post_norms: true,
         ..layer(attention, network)
@@ -289,26 +279,8 @@ fn grouped(
             return Err(keys.unsupported("num_attention_heads", reason));
         }
     };
-    Ok(GroupedAttention {
-        kv_heads: keys.size_or("num_key_value_heads", heads)?,
-        ..plain_attention(heads, head_dim)
-    })
-}
-
-fn plain_attention(heads: usize, head_dim: usize) -> GroupedAttention {
-    GroupedAttention {
-        heads,
-        kv_heads: heads,
-        head_dim,
-        scale: (head_dim as f32).sqrt().recip(),
-        rope: Some(0),
-        window: None,
-        softcap: None,
-        qk_norm: false,
-        qkv_bias: false,
-        output_bias: false,
-        fused_qkv: false,
-    }
+    let kv_heads = keys.size_or("num_key_value_heads", heads)?;
+    Ok(GroupedAttention::plain(heads, kv_heads, head_dim))
 }
 
 /// With biases on all four projections where the configuration says so.
@@ -322,20 +294,11 @@ fn biased(keys: &Keys<'_>, attention: GroupedAttention) -> Result<GroupedAttenti
 }
 
 pub(super) fn gated(keys: &Keys<'_>) -> Result<GatedNetwork, ModelError> {
+    let activation = activation(keys, "hidden_act", "silu")?;
     Ok(GatedNetwork {
-        activation: activation(keys, "hidden_act", "silu")?,
         bias: keys.boolean_or("mlp_bias", false)?,
-        ..network(keys.size("intermediate_size")?)
+        ..GatedNetwork::plain(keys.size("intermediate_size")?, activation)
     })
-}
-
-fn network(inner: usize) -> GatedNetwork {
-    GatedNetwork {
-        inner,
-        activation: Activation::Silu,
-        bias: false,
-        fused_gate_up: false,
-    }
 }
 
 fn activation(
@@ -352,11 +315,7 @@ fn activation(
 }
 
 fn layer(attention: GroupedAttention, network: GatedNetwork) -> LayerDescription {
-    LayerDescription {
-        attention: Attention::Grouped(attention),
-        feed_forward: FeedForward::Dense(network),
-        post_norms: false,
-    }
+    LayerDescription::plain(Attention::Grouped(attention), FeedForward::Dense(network))
 }
 
 fn halves(head_dim: usize, keys: &Keys<'_>, theta: f64) -> Result<RopeDefaults, ModelError> {

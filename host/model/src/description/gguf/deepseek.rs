@@ -1,14 +1,14 @@
 //! DeepSeek's GGUF keys: latent attention, experts, and what older files leave out.
 
 use super::{
-    families::{Described, layer_count, model, network},
+    families::{Described, layer_count, model},
     keys::Keys,
     rope,
 };
 use crate::{
     description::{
-        Activation, Attention, Experts, FeedForward, GroupScore, LatentAttention, LayerDescription,
-        RopeStyle, Router, RouterScore, rope_scaling::yarn_magnitude,
+        Activation, Attention, Experts, GatedNetwork, GroupScore, LatentAttention,
+        LayerDescription, RopeStyle, Router, RouterScore, rope_scaling::yarn_magnitude,
     },
     error::ModelError,
 };
@@ -16,7 +16,7 @@ use crate::{
 /// DeepSeek V2 and V3, Kimi K2.
 pub(super) fn deepseek2(keys: &Keys<'_>) -> Described {
     let attention = Attention::Latent(latent(keys)?);
-    let dense = network(keys.size("feed_forward_length")?, Activation::Silu);
+    let dense = GatedNetwork::plain(keys.size("feed_forward_length")?, Activation::Silu);
     let leading_dense = keys
         .optional_count("leading_dense_block_count")?
         .unwrap_or(0);
@@ -25,16 +25,13 @@ pub(super) fn deepseek2(keys: &Keys<'_>) -> Described {
     let mut rope = rope::rope(keys, RopeStyle::Interleaved, rope_dim)?;
     // What YaRN puts on queries and keys is part of the scale here.
     rope.magnitude = 1.0;
-    let layers = (0..layer_count(keys)?)
-        .map(|index| LayerDescription {
-            attention: attention.clone(),
-            feed_forward: match &experts {
-                Some(experts) if index >= leading_dense => FeedForward::Experts(experts.clone()),
-                _ => FeedForward::Dense(dense.clone()),
-            },
-            post_norms: false,
-        })
-        .collect();
+    let layers = LayerDescription::leading_dense(
+        layer_count(keys)?,
+        leading_dense,
+        &attention,
+        &dense,
+        experts.as_ref(),
+    );
     let mut description = model(keys, layers)?;
     description.ropes.push(rope);
     Ok(description)

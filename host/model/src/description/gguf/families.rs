@@ -3,8 +3,8 @@
 use super::{keys::Keys, rope};
 use crate::{
     description::{
-        Activation, Attention, Experts, FeedForward, GatedNetwork, GroupScore, GroupedAttention,
-        LayerDescription, ModelDescription, RopeStyle, Router, RouterScore,
+        Activation, Attention, Experts, FeedForward, GatedNetwork, GroupedAttention,
+        LayerDescription, ModelDescription, RopeStyle, Router,
     },
     error::ModelError,
 };
@@ -29,12 +29,7 @@ pub(super) fn llama(keys: &Keys<'_>) -> Described {
     attention.output_bias = has_layer_tensor(keys, 0, "attn_output.bias");
     let mut network = gated(keys, Activation::Silu)?;
     network.bias = has_layer_tensor(keys, 0, "ffn_gate.bias");
-    uniform(
-        keys,
-        RopeStyle::Interleaved,
-        attention,
-        FeedForward::Dense(network),
-    )
+    uniform(keys, RopeStyle::Interleaved, attention, network)
 }
 
 /// Qwen2 and 2.5.
@@ -44,12 +39,7 @@ pub(super) fn qwen2(keys: &Keys<'_>) -> Described {
         ..grouped(keys)?
     };
     let network = gated(keys, Activation::Silu)?;
-    uniform(
-        keys,
-        RopeStyle::Halves,
-        attention,
-        FeedForward::Dense(network),
-    )
+    uniform(keys, RopeStyle::Halves, attention, network)
 }
 
 /// Qwen3.
@@ -61,12 +51,7 @@ pub(super) fn qwen3(keys: &Keys<'_>) -> Described {
         ..grouped(keys)?
     };
     let network = gated(keys, Activation::Silu)?;
-    uniform(
-        keys,
-        RopeStyle::Halves,
-        attention,
-        FeedForward::Dense(network),
-    )
+    uniform(keys, RopeStyle::Halves, attention, network)
 }
 
 /// Qwen3 with experts; a layer without a router has one network.
@@ -82,27 +67,17 @@ pub(super) fn qwen3_moe(keys: &Keys<'_>) -> Described {
         activation: Activation::Silu,
         shared_inner: None,
         router: Router {
-            score: RouterScore::Softmax,
-            correction_bias: false,
-            groups: 1,
-            groups_used: 1,
-            group_score: GroupScore::Best,
             normalise: keys.boolean("expert_weights_norm")?.unwrap_or(true),
             scale: keys.optional_factor("expert_weights_scale")?.unwrap_or(1.0),
+            ..Router::plain()
         },
     };
     let dense = keys.optional_size("feed_forward_length")?;
-    let mut description = uniform(
-        keys,
-        RopeStyle::Halves,
-        attention,
-        FeedForward::Experts(experts),
-    )?;
+    let network = GatedNetwork::plain(dense.unwrap_or(experts.inner), Activation::Silu);
+    let mut description = uniform(keys, RopeStyle::Halves, attention, network)?;
     for (index, layer) in description.layers.iter_mut().enumerate() {
-        if let Some(inner) = dense
-            && !has_layer_tensor(keys, index, "ffn_gate_inp.weight")
-        {
-            layer.feed_forward = FeedForward::Dense(network(inner, Activation::Silu));
+        if dense.is_none() || has_layer_tensor(keys, index, "ffn_gate_inp.weight") {
+            layer.feed_forward = FeedForward::Experts(experts.clone());
         }
     }
     Ok(description)
@@ -163,12 +138,7 @@ fn gemma(keys: &Keys<'_>, layers_of_the_largest: usize) -> Described {
         attention.scale = (width as f32).sqrt().recip();
     }
     let network = gated(keys, Activation::GeluTanh)?;
-    let mut description = uniform(
-        keys,
-        RopeStyle::Halves,
-        attention,
-        FeedForward::Dense(network),
-    )?;
+    let mut description = uniform(keys, RopeStyle::Halves, attention, network)?;
     description.embedding_scale = (description.hidden as f32).sqrt();
     description.logit_softcap = keys.optional_factor("final_logit_softcapping")?;
     for layer in &mut description.layers {
@@ -189,12 +159,7 @@ pub(super) fn phi3(keys: &Keys<'_>) -> Described {
         fused_gate_up: true,
         ..gated(keys, Activation::Silu)?
     };
-    uniform(
-        keys,
-        RopeStyle::Halves,
-        attention,
-        FeedForward::Dense(network),
-    )
+    uniform(keys, RopeStyle::Halves, attention, network)
 }
 
 /// Granite 3.
@@ -204,12 +169,7 @@ pub(super) fn granite(keys: &Keys<'_>) -> Described {
         attention.scale = scale;
     }
     let network = gated(keys, Activation::Silu)?;
-    let mut description = uniform(
-        keys,
-        RopeStyle::Interleaved,
-        attention,
-        FeedForward::Dense(network),
-    )?;
+    let mut description = uniform(keys, RopeStyle::Interleaved, attention, network)?;
     let factor = |name| Ok::<_, ModelError>(keys.optional_factor(name)?.unwrap_or(1.0));
     description.embedding_scale = factor("embedding_scale")?;
     description.residual_scale = factor("residual_scale")?;
@@ -220,12 +180,7 @@ pub(super) fn granite(keys: &Keys<'_>) -> Described {
 /// SmolLM3: every fourth layer has no position embedding.
 pub(super) fn smollm3(keys: &Keys<'_>) -> Described {
     let network = gated(keys, Activation::Silu)?;
-    let mut description = uniform(
-        keys,
-        RopeStyle::Interleaved,
-        grouped(keys)?,
-        FeedForward::Dense(network),
-    )?;
+    let mut description = uniform(keys, RopeStyle::Interleaved, grouped(keys)?, network)?;
     for layer in description.layers.iter_mut().skip(3).step_by(4) {
         if let Attention::Grouped(attention) = &mut layer.attention {
             attention.rope = None;
@@ -256,32 +211,14 @@ fn grouped(keys: &Keys<'_>) -> Result<GroupedAttention, ModelError> {
             format!("{length} elements a value head and {head_dim} a key head are not supported");
         return Err(keys.unsupported("attention.value_length", reason));
     }
-    Ok(GroupedAttention {
-        heads,
-        kv_heads,
-        head_dim,
-        scale: (head_dim as f32).sqrt().recip(),
-        rope: Some(0),
-        window: None,
-        softcap: None,
-        qk_norm: false,
-        qkv_bias: false,
-        output_bias: false,
-        fused_qkv: false,
-    })
+    Ok(GroupedAttention::plain(heads, kv_heads, head_dim))
 }
 
 fn gated(keys: &Keys<'_>, activation: Activation) -> Result<GatedNetwork, ModelError> {
-    Ok(network(keys.size("feed_forward_length")?, activation))
-}
-
-pub(super) fn network(inner: usize, activation: Activation) -> GatedNetwork {
-    GatedNetwork {
-        inner,
+    Ok(GatedNetwork::plain(
+        keys.size("feed_forward_length")?,
         activation,
-        bias: false,
-        fused_gate_up: false,
-    }
+    ))
 }
 
 /// A model whose layers are all alike, with one rope.
@@ -289,14 +226,10 @@ fn uniform(
     keys: &Keys<'_>,
     style: RopeStyle,
     attention: GroupedAttention,
-    feed_forward: FeedForward,
+    network: GatedNetwork,
 ) -> Described {
     let rope = rope::rope(keys, style, attention.head_dim)?;
-    let layer = LayerDescription {
-        attention: Attention::Grouped(attention),
-        feed_forward,
-        post_norms: false,
-    };
+    let layer = LayerDescription::plain(Attention::Grouped(attention), FeedForward::Dense(network));
     let mut description = model(keys, vec![layer; layer_count(keys)?])?;
     description.ropes.push(rope);
     Ok(description)
