@@ -3,7 +3,6 @@
 
 use std::{
     fs::File,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
@@ -43,7 +42,7 @@ pub fn with_config(folder: &Path, config: &Value) -> TempDir {
     for file in entries(folder).into_iter().filter(|file| file.is_file()) {
         let name = file.file_name().unwrap();
         if name != "config.json" {
-            symlink(&file, copy.path().join(name)).unwrap();
+            std::fs::copy(&file, copy.path().join(name)).unwrap();
         }
     }
     std::fs::write(copy.path().join("config.json"), config.to_string()).unwrap();
@@ -74,8 +73,6 @@ pub fn with_header(folder: &TempDir, edit: impl FnOnce(&mut Map<String, Value>, 
     edit(header.as_object_mut().unwrap(), data.len());
     let header = header.to_string();
     let length = (header.len() as u64).to_le_bytes();
-    // It may be a link.
-    std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, [&length, header.as_bytes(), data, &[0; 4]].concat()).unwrap();
 }
 
