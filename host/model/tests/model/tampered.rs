@@ -20,7 +20,7 @@ use crate::{
 
 /// Of the whole process: the program, its stack and heap, the checkpoint and its KV.
 const ADDRESS_SPACE_KIB: usize = 256 * 1024;
-const CASES: u32 = 1500;
+const CASES: u32 = 1000;
 
 /// Keys that a configuration may have beside those it has.
 const MORE_KEYS: &[&str] = &[
