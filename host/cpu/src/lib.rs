@@ -1,0 +1,1 @@
+//! The quantized CPU runner: weights repacked at load, int8 activations, one parallel region a step.
