@@ -36,7 +36,8 @@ mod tests {
         let x: Vec<f32> = (-300..=300).map(|at| at as f32 / 20.0).collect();
         let up = vec![2.0; x.len()];
         let silu = |x: f64| x / (1.0 + (-x).exp());
-        let tanh = |x: f64| 0.5 * x * (1.0 + (0.797_884_560_8 * (x + 0.044_715 * x.powi(3))).tanh());
+        let tanh =
+            |x: f64| 0.5 * x * (1.0 + (0.797_884_560_8 * (x + 0.044_715 * x.powi(3))).tanh());
         for simd in [Simd::portable(), Simd::detect()] {
             let check = |activation, right: &dyn Fn(f64) -> f64, bound: f64| {
                 let mut gate = x.clone();

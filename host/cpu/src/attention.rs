@@ -12,7 +12,7 @@ use weir_engine::BatchRow;
 
 mod tile;
 
-pub(crate) use tile::{AttentionScratch, Queries, attend, finish_split};
+pub(crate) use tile::{AttentionScratch, Queries, attend, finish_split, partial_len};
 
 /// Queries a tile: enough that reading a block costs little beside computing with it.
 const QUERY_TILE: usize = 16;
@@ -86,7 +86,13 @@ impl Plan {
         self.partials = 0;
         let span = span_blocks(block_size) * block_size;
         let mut token = 0;
-        for (row, BatchRow { context_len, len, .. }) in rows.iter().enumerate() {
+        for (
+            row,
+            BatchRow {
+                context_len, len, ..
+            },
+        ) in rows.iter().enumerate()
+        {
             // Later tiles see more, and the largest pieces of work should not come last.
             for first in (0..*len).step_by(QUERY_TILE).rev() {
                 let tile = Tile {
@@ -136,7 +142,9 @@ impl Plan {
 
     /// How a token's context was cut, if it was.
     pub(crate) fn split(&self, token: usize) -> Option<&Split> {
-        let found = self.splits.binary_search_by_key(&token, |split| split.token);
+        let found = self
+            .splits
+            .binary_search_by_key(&token, |split| split.token);
         found.ok().map(|at| &self.splits[at])
     }
 }

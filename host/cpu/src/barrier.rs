@@ -49,7 +49,8 @@ impl Barrier {
         let meeting = self.meetings.load(Ordering::SeqCst);
         if self.arrived.fetch_add(1, Ordering::SeqCst) + 1 == self.workers {
             self.arrived.store(0, Ordering::SeqCst);
-            self.meetings.store(meeting.wrapping_add(1), Ordering::SeqCst);
+            self.meetings
+                .store(meeting.wrapping_add(1), Ordering::SeqCst);
             self.wake();
         } else {
             wait_until(

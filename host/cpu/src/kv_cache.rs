@@ -117,7 +117,9 @@ impl KvLayer {
         assert!(slot < shape.block_size && key.len() == shape.dim && value.len() == shape.dim);
         let keys = self.start(block, head);
         let values = keys + shape.dim * shape.key_stride + slot * shape.value_stride;
-        let keys = self.elements.pointer(keys..keys + shape.dim * shape.key_stride);
+        let keys = self
+            .elements
+            .pointer(keys..keys + shape.dim * shape.key_stride);
         for (at, &element) in key.iter().enumerate() {
             // SAFETY: `at` is below `dim` and the slot below the stride, so the place is within the range above; the
             // caller answers for the slot.

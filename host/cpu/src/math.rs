@@ -99,7 +99,10 @@ mod tests {
         for x in steps(-87.0, 88.0) {
             let right = f64::from(x).exp();
             let off = (f64::from(exp(x)) - right).abs() / right;
-            assert!(off < 3.0 * f64::from(f32::EPSILON), "exp({x}) is off by {off:e}");
+            assert!(
+                off < 3.0 * f64::from(f32::EPSILON),
+                "exp({x}) is off by {off:e}"
+            );
         }
         assert_eq!(exp(0.0), 1.0);
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);

@@ -32,6 +32,13 @@ impl<T: Copy + Default> Shared<T> {
         Self { cells }
     }
 
+    /// The elements, when all workers are done.
+    pub(crate) fn into_vec(self) -> Vec<T> {
+        let cells = Box::into_raw(self.cells);
+        // SAFETY: as in `from_vec`, the other way round.
+        unsafe { Box::from_raw(cells as *mut [T]) }.into_vec()
+    }
+
     /// Grows to at least `len` elements; what was in them is lost.
     pub(crate) fn grow(&mut self, len: usize) {
         if self.cells.len() < len {
@@ -64,9 +71,9 @@ impl<T: Copy + Default> Shared<T> {
         reason = "the elements are cells, and the caller answers for them"
     )]
     pub(crate) unsafe fn slice_mut(&self, range: Range<usize>) -> &mut [T] {
-        let cells = &self.cells[range];
-        // SAFETY: the caller's word; `UnsafeCell<T>` has the layout of `T` and allows writing through `&`.
-        unsafe { &mut *(std::ptr::from_ref(cells) as *mut [T]) }
+        let (first, len) = (self.pointer(range.clone()), range.len());
+        // SAFETY: the pointer is to `len` elements, which are cells; the caller gives his word for the rest.
+        unsafe { std::slice::from_raw_parts_mut(first, len) }
     }
 
     /// Where the elements of a range begin, for kernels that write parts of it that are no slice.

@@ -61,7 +61,7 @@ impl Checkpoint {
     }
 
     /// A tensor's name in these files; `suffix` is `weight` or `bias`.
-    pub fn name(&self, place: Place, part: Part, suffix: &str) -> String {
+    pub(crate) fn name(&self, place: Place, part: Part, suffix: &str) -> String {
         match self {
             Self::Gguf(_) => names::in_gguf(place, part, suffix),
             Self::Folder(folder) if part.gguf == names::OUTPUT.gguf => HEADS

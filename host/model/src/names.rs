@@ -116,7 +116,7 @@ pub const ROUTER_CORRECTION_GGUF: &str = "exp_probs_b.bias";
 pub const ROUTER_CORRECTION_FOLDER: &str = "mlp.gate.e_score_correction_bias";
 
 /// The name in a GGUF file; `suffix` is `weight` or `bias`.
-pub(crate) fn in_gguf(place: Place, part: Part, suffix: &str) -> String {
+pub fn in_gguf(place: Place, part: Part, suffix: &str) -> String {
     match place {
         Place::Model => format!("{}.{suffix}", part.gguf),
         Place::Layer(layer) => format!("blk.{layer}.{}.{suffix}", part.gguf),

@@ -1,7 +1,10 @@
 //! One tile over its blocks: scores, a softmax that learns its largest score as it goes (arXiv 1805.02867), values.
 //!
 //! Slots that a query may not see weigh exactly nothing, so it does not matter which queries share a tile.
-#![allow(unsafe_code, reason = "workers read and write disjoint parts of shared buffers")]
+#![allow(
+    unsafe_code,
+    reason = "workers read and write disjoint parts of shared buffers"
+)]
 
 use std::ops::Range;
 

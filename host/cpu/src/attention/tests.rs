@@ -1,0 +1,1 @@
+//! Attention against a plain f32 reference.

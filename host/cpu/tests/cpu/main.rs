@@ -1,0 +1,11 @@
+//! Tests of the crate from outside: against golden logits, against the reference runner, against itself.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may fail by panicking, its fixtures too"
+)]
+
+mod agreement;
+mod batches;
+mod checkpoints;
+mod golden;
