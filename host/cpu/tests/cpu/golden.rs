@@ -1,12 +1,13 @@
 //! Every supported family held to the logits that transformers computes of its tiny checkpoint, however its prompts are
-//! cut and batched. The files hold floats, so what is off is KV in f16.
+//! cut and batched. The files hold floats, so what is off is KV in f16: 2^-11 of each key and value, which shows as up to
+//! 1.1e-3 of the largest logit.
 
 use weir_cpu::CpuRunner;
 
 use crate::checkpoints::{Chunk, Prompt, distance, execute, load, scattered, supported};
 
 /// Of a row's largest logit.
-const TOLERANCE: f32 = 1e-3;
+const TOLERANCE: f32 = 2e-3;
 const BLOCK_SIZE: usize = 4;
 
 /// Runs every checkpoint by the schedules that `cut` makes of its prompts and names all that miss the golden logits.
