@@ -6,15 +6,16 @@
 use weir_engine::Batch;
 
 use crate::{
-    QuantizedRows,
     attention::{AttentionScratch, Plan, partial_len},
-    decoder::Decoder,
+    decoder::{Decoder, Linear},
     kv_cache::VECTOR,
+    matrix::QuantizedRows,
     shared::Shared,
+    step::QUANTIZED,
 };
 
 /// What all workers of a step share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Buffers {
     /// The residual stream: a row a token, as all below.
     pub(crate) hidden: Shared<f32>,
@@ -27,21 +28,27 @@ pub(crate) struct Buffers {
     pub(crate) partials: Shared<f32>,
     /// Of each position embedding.
     pub(crate) angles: Vec<Shared<f32>>,
-    /// By their columns.
-    pub(crate) activations: Vec<Activations>,
+    /// What projections of the residual stream and of attention's results read.
+    pub(crate) outer: Activations,
+    /// What the last projection of a network reads. Apart, for it is written while `outer` is read.
+    pub(crate) inner: Activations,
     /// Of the tokens whose logits are wanted.
     pub(crate) head: Option<QuantizedRows>,
     head_rows: usize,
 }
 
-/// Rows to be multiplied by matrices of so many columns.
-#[derive(Debug)]
+/// Rows to be multiplied by matrices, by the columns of those.
+#[derive(Default)]
 pub(crate) struct Activations {
-    pub(crate) columns: usize,
-    /// Whether any of those matrices multiplies f32.
-    floats: bool,
+    widths: Vec<Width>,
     max_rows: usize,
-    pub(crate) rows: QuantizedRows,
+}
+
+struct Width {
+    columns: usize,
+    /// Whether any of the matrices multiplies f32.
+    floats: bool,
+    rows: QuantizedRows,
 }
 
 /// What one worker has for itself.
@@ -79,72 +86,77 @@ impl Buffers {
         for (angles, rope) in self.angles.iter_mut().zip(&decoder.ropes) {
             angles.grow(tokens * rope.angles_len());
         }
-        if self.activations.is_empty() {
-            self.activations = activations(decoder);
+        for layer in &decoder.layers {
+            let (attention, network) = (&layer.attention, &layer.network);
+            self.outer.add(&attention.query);
+            self.outer.add(&attention.key);
+            self.outer.add(&attention.value);
+            self.outer.add(&attention.output);
+            self.outer.add(&network.gate);
+            self.outer.add(&network.up);
+            self.inner.add(&network.down);
         }
-        for activations in &mut self.activations {
-            activations.resize(tokens);
-        }
+        self.outer.resize(tokens);
+        self.inner.resize(tokens);
         let wanted = batch.logit_rows();
         if wanted > self.head_rows || self.head.is_none() {
             self.head_rows = wanted.max(1);
-            let floats = decoder.head().reads_floats();
-            self.head = Some(QuantizedRows::new(self.head_rows, hidden, floats));
+            let head = decoder.head();
+            self.head = Some(rows(self.head_rows, head.matrix.columns(), head.floats));
         }
         if let Some(head) = &mut self.head {
             head.set_rows(wanted);
         }
     }
-
-    /// The rows to be multiplied by matrices of so many columns.
-    pub(crate) fn rows(&self, columns: usize) -> &QuantizedRows {
-        let found = self
-            .activations
-            .iter()
-            .find(|activations| activations.columns == columns);
-        match found {
-            Some(activations) => &activations.rows,
-            None => unreachable!("no matrix has {columns} columns"),
-        }
-    }
 }
 
-/// One for each number of columns of the layers' matrices.
-fn activations(decoder: &Decoder) -> Vec<Activations> {
-    let mut found: Vec<Activations> = Vec::new();
-    for layer in &decoder.layers {
-        let (attention, network) = (&layer.attention, &layer.network);
-        let linears = [
-            &attention.query,
-            &attention.key,
-            &attention.value,
-            &attention.output,
-            &network.gate,
-            &network.up,
-            &network.down,
-        ];
-        for matrix in linears.map(|linear| &linear.matrix) {
-            let (columns, floats) = (matrix.columns(), matrix.reads_floats());
-            match found.iter_mut().find(|known| known.columns == columns) {
-                Some(known) => known.floats |= floats,
-                None => found.push(Activations {
-                    columns,
-                    floats,
-                    max_rows: 0,
-                    rows: QuantizedRows::new(0, columns, floats),
-                }),
-            }
-        }
+fn rows(max_rows: usize, columns: usize, floats: bool) -> QuantizedRows {
+    if floats {
+        QuantizedRows::with_floats(max_rows, columns)
+    } else {
+        QuantizedRows::new(max_rows, columns)
     }
-    found
 }
 
 impl Activations {
-    fn resize(&mut self, rows: usize) {
-        if rows > self.max_rows {
-            self.max_rows = rows;
-            self.rows = QuantizedRows::new(rows, self.columns, self.floats);
+    /// The rows to be multiplied by matrices of so many columns, before those are padded to whole blocks.
+    pub(crate) fn rows(&self, columns: usize) -> &QuantizedRows {
+        let columns = columns.next_multiple_of(QUANTIZED);
+        match self.widths.iter().find(|width| width.columns == columns) {
+            Some(width) => &width.rows,
+            None => unreachable!("no matrix has {columns} columns"),
         }
-        self.rows.set_rows(rows);
+    }
+
+    /// Makes sure that there are rows for a matrix.
+    fn add(&mut self, Linear { matrix, floats, .. }: &Linear) {
+        let (columns, floats) = (matrix.columns(), *floats);
+        let known = self
+            .widths
+            .iter_mut()
+            .find(|width| width.columns == columns);
+        match known {
+            Some(width) if width.floats || !floats => {}
+            Some(width) => {
+                width.floats = true;
+                width.rows = rows(self.max_rows, columns, true);
+            }
+            None => self.widths.push(Width {
+                columns,
+                floats,
+                rows: rows(self.max_rows, columns, floats),
+            }),
+        }
+    }
+
+    fn resize(&mut self, count: usize) {
+        let grown = count > self.max_rows;
+        self.max_rows = self.max_rows.max(count);
+        for width in &mut self.widths {
+            if grown {
+                width.rows = rows(count, width.columns, width.floats);
+            }
+            width.rows.set_rows(count);
+        }
     }
 }

@@ -9,29 +9,29 @@ use weir_model::{
     names::{self, Place},
 };
 
-use crate::{PackedMatrix, loading::Loader, rope::Rope};
+use crate::{loading::Loader, matrix::PackedMatrix, rope::Rope};
 
 /// A matrix, and what is added to its products; an empty bias adds nothing.
-#[derive(Debug)]
 pub(crate) struct Linear {
+    /// Its columns are whole blocks; what is behind those of the file is 0.
     pub(crate) matrix: PackedMatrix,
+    /// Whether it multiplies f32.
+    pub(crate) floats: bool,
     pub(crate) bias: Vec<f32>,
 }
 
 /// All layers and what is around them.
-#[derive(Debug)]
 pub(crate) struct Decoder {
     pub(crate) description: ModelDescription,
     pub(crate) ropes: Vec<Rope>,
-    pub(crate) embedding: PackedMatrix,
+    pub(crate) embedding: Linear,
     pub(crate) layers: Vec<Layer>,
     pub(crate) output_norm: Vec<f32>,
     /// None for a head that is the embedding.
-    pub(crate) output: Option<PackedMatrix>,
+    pub(crate) output: Option<Linear>,
 }
 
 /// One layer.
-#[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) attention_norm: Vec<f32>,
     pub(crate) attention: AttentionWeights,
@@ -44,7 +44,6 @@ pub(crate) struct Layer {
 }
 
 /// A layer's first half.
-#[derive(Debug)]
 pub(crate) struct AttentionWeights {
     pub(crate) description: GroupedAttention,
     pub(crate) query: Linear,
@@ -57,7 +56,6 @@ pub(crate) struct AttentionWeights {
 }
 
 /// A layer's second half.
-#[derive(Debug)]
 pub(crate) struct NetworkWeights {
     pub(crate) inner: usize,
     pub(crate) activation: Activation,
@@ -85,7 +83,7 @@ pub(crate) fn supports(description: &ModelDescription) -> Result<(), String> {
 }
 
 impl Decoder {
-    pub(crate) fn head(&self) -> &PackedMatrix {
+    pub(crate) fn head(&self) -> &Linear {
         self.output.as_ref().unwrap_or(&self.embedding)
     }
 }

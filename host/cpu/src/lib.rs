@@ -13,15 +13,14 @@ mod decoder;
 mod kv_cache;
 mod loading;
 mod math;
+pub mod matrix;
 mod norm;
 mod product;
 mod rope;
 mod runner;
 mod shared;
 mod simd;
-mod standin;
 mod step;
 mod team;
 
 pub use runner::CpuRunner;
-pub use standin::{PackError, PackedMatrix, QuantizedRows, WeightFormat};

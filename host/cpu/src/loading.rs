@@ -19,9 +19,10 @@ use weir_model::{
 };
 
 use crate::{
-    PackedMatrix, WeightFormat,
     decoder::{Decoder, Layer, Linear},
+    matrix::{PackedMatrix, WeightFormat},
     rope::Rope,
+    step::QUANTIZED,
 };
 
 /// Reads tensors by part and place. Each thread has its own.
@@ -35,13 +36,13 @@ pub(crate) struct Loader<'a> {
 struct Stored {
     name: String,
     format: WeightFormat,
+    rows: usize,
     bytes: Vec<u8>,
 }
 
 /// A matrix as it is stored, and its bias; an empty bias for none.
 pub(crate) struct StoredLinear {
     stored: Stored,
-    row_bytes: usize,
     columns: usize,
     bias: Vec<f32>,
 }
@@ -49,8 +50,8 @@ pub(crate) struct StoredLinear {
 /// What is loaded so far.
 #[derive(Default)]
 struct Parts {
-    embedding: Option<PackedMatrix>,
-    output: Option<PackedMatrix>,
+    embedding: Option<Linear>,
+    output: Option<Linear>,
     output_norm: Option<Vec<f32>>,
     layers: BTreeMap<usize, Layer>,
 }
@@ -158,10 +159,7 @@ impl Loader<'_> {
         piece: Piece,
         parts: &Mutex<Parts>,
     ) -> Result<(), ModelError> {
-        let matrix = |part| {
-            let linear = self.linear(Place::Model, part, model.vocab, model.hidden, false)?;
-            Ok::<_, ModelError>(linear.matrix)
-        };
+        let matrix = |part| self.linear(Place::Model, part, model.vocab, model.hidden, false);
         let lock = || parts.lock().unwrap_or_else(PoisonError::into_inner);
         match piece {
             Piece::Embedding => {
@@ -212,8 +210,6 @@ impl Loader<'_> {
             false => Vec::new(),
         };
         Ok(StoredLinear {
-            // A row is whole blocks, so whole bytes.
-            row_bytes: stored.bytes.len() / rows,
             stored,
             columns,
             bias,
@@ -234,11 +230,10 @@ impl Loader<'_> {
     }
 
     fn vector(&self, name: String, len: usize) -> Result<Vec<f32>, ModelError> {
-        let stored = self.read(name, &[len])?;
-        let mut values = vec![0.0; len];
-        stored
-            .pack(&stored.bytes, 1, len)?
-            .dequantize_row(0, &mut values);
+        let matrix = self.read(name, &[len])?.pack(0..1, len)?;
+        let mut values = vec![0.0; matrix.columns()];
+        matrix.dequantize_row(0, &mut values);
+        values.truncate(len);
         Ok(values)
     }
 
@@ -253,6 +248,7 @@ impl Loader<'_> {
         Ok(Stored {
             name,
             format,
+            rows: if shape.len() > 1 { shape[0] } else { 1 },
             bytes,
         })
     }
@@ -261,18 +257,32 @@ impl Loader<'_> {
 impl StoredLinear {
     /// Some of its rows, packed.
     pub(crate) fn rows(&self, rows: Range<usize>) -> Result<Linear, ModelError> {
-        let bytes = rows.start * self.row_bytes..rows.end * self.row_bytes;
-        let bytes = &self.stored.bytes[bytes];
         Ok(Linear {
-            matrix: self.stored.pack(bytes, rows.len(), self.columns)?,
+            matrix: self.stored.pack(rows.clone(), self.columns)?,
+            floats: self.stored.format.is_float(),
             bias: self.bias.get(rows).unwrap_or_default().to_vec(),
         })
     }
 }
 
 impl Stored {
-    fn pack(&self, bytes: &[u8], rows: usize, columns: usize) -> Result<PackedMatrix, ModelError> {
-        let packed = PackedMatrix::pack(self.format, bytes, rows, columns);
+    /// Some of its rows of `columns`, packed.
+    fn pack(&self, rows: Range<usize>, columns: usize) -> Result<PackedMatrix, ModelError> {
+        // A row is whole blocks, so whole bytes.
+        let row_bytes = self.bytes.len() / self.rows;
+        let bytes = &self.bytes[rows.start * row_bytes..rows.end * row_bytes];
+        let whole = columns.next_multiple_of(QUANTIZED);
+        let packed = if self.format.is_float() && whole != columns {
+            // Only made-up models have such matrices. Zeros in any of the formats are zero bytes.
+            let zeros = vec![0; row_bytes / columns * (whole - columns)];
+            let padded: Vec<u8> = bytes
+                .chunks_exact(row_bytes)
+                .flat_map(|row| [row, &zeros].concat())
+                .collect();
+            PackedMatrix::pack(self.format, &padded, rows.len(), whole)
+        } else {
+            PackedMatrix::pack(self.format, bytes, rows.len(), columns)
+        };
         packed.map_err(|error| ModelError::UnreadableTensor {
             name: self.name.clone(),
             reason: error.to_string(),

@@ -24,7 +24,6 @@ use crate::{
 ///
 /// A row's logits are the same to the bit whatever rows are beside it, however its prompt was cut into chunks, and
 /// however many threads there are.
-#[derive(Debug)]
 pub struct CpuRunner {
     decoder: Decoder,
     cache: KvCache,
@@ -137,6 +136,15 @@ impl CpuRunner {
             *counter.get_mut() = 0;
         }
         self.buffers.grow(&self.decoder, batch, &self.plans);
+    }
+}
+
+impl std::fmt::Debug for CpuRunner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CpuRunner")
+            .field("info", &self.info)
+            .field("team", &self.team)
+            .finish_non_exhaustive()
     }
 }
 

@@ -21,12 +21,12 @@ use std::{
 use weir_engine::Batch;
 
 use crate::{
-    PackedMatrix, QuantizedRows,
     attention::{Plan, Queries},
     barrier::{Abandoned, Barrier},
     buffers::{Buffers, Scratch},
     decoder::{Decoder, Layer, Linear},
     kv_cache::KvCache,
+    matrix::{PackedMatrix, QuantizedRows},
     norm::{add_scaled, rms_norm, rms_norm_in_place, scale, soft_cap},
     shared::Shared,
     simd::Simd,
@@ -36,7 +36,7 @@ mod attend;
 mod network;
 
 /// Elements of a block of quantized activations.
-const QUANTIZED: usize = 32;
+pub(crate) const QUANTIZED: usize = 32;
 /// Pieces a worker should find in a phase: more balance better, fewer cost less.
 const PIECES: usize = 8;
 
@@ -78,6 +78,24 @@ struct Left<'a> {
     bias: &'a [f32],
     /// Empty for none.
     norm: &'a [f32],
+}
+
+/// Quantizes a row from a block on; a last block that is short is filled up with zeros, as the matrices' are.
+///
+/// # Safety
+/// Nobody else touches these blocks of the row.
+unsafe fn quantize(to: &QuantizedRows, row: usize, block: usize, x: &[f32]) {
+    let (whole, rest) = x.as_chunks::<QUANTIZED>();
+    let end = block + whole.len();
+    // SAFETY: the caller's word.
+    unsafe {
+        to.quantize_blocks(row, block..end, whole.as_flattened());
+        if !rest.is_empty() {
+            let mut last = [0.0; QUANTIZED];
+            last[..rest.len()].copy_from_slice(rest);
+            to.quantize_blocks(row, end..end + 1, &last);
+        }
+    }
 }
 
 /// One worker on its way through a step.
@@ -158,12 +176,15 @@ impl Worker<'_> {
     fn embed(&mut self) -> Result<(), Abandoned> {
         let step = self.step;
         let width = step.hidden();
-        self.phase(step.tokens.len(), |_, tokens| {
+        let embedding = &step.decoder.embedding.matrix;
+        self.phase(step.tokens.len(), |worker, tokens| {
             for token in tokens {
                 // SAFETY: in this phase a token's rows belong to whoever took the token.
                 let row = unsafe { step.buffers.hidden.slice_mut(Step::row(token, width)) };
-                let id = step.batch.tokens[token] as usize;
-                step.decoder.embedding.dequantize_row(id, row);
+                let embedded = &mut worker.scratch.row;
+                embedded.resize(embedding.columns(), 0.0);
+                embedding.dequantize_row(step.batch.tokens[token] as usize, embedded);
+                row.copy_from_slice(&embedded[..width]);
                 scale(step.simd, row, step.decoder.description.embedding_scale);
                 for (rope, angles) in step.decoder.ropes.iter().zip(&step.buffers.angles) {
                     let range = Step::row(token, rope.angles_len());
@@ -179,7 +200,7 @@ impl Worker<'_> {
     /// Adds what is left to the residual stream, and quantizes its norm for the matrices that come.
     fn join(&mut self, left: Option<&Left<'_>>, norm: &[f32]) -> Result<(), Abandoned> {
         let step = self.step;
-        let rows = step.buffers.rows(step.hidden());
+        let rows = step.buffers.outer.rows(step.hidden());
         self.phase(step.tokens.len(), |worker, tokens| {
             for token in tokens {
                 worker.join_token(left, norm, token, (rows, token));
@@ -227,7 +248,7 @@ impl Worker<'_> {
         row.resize(model.hidden, 0.0);
         rms_norm(simd, hidden, norm, eps, row);
         // SAFETY: this row of the activations is this token's.
-        unsafe { to.quantize_blocks(to_row, 0..model.hidden.div_ceil(QUANTIZED), row) };
+        unsafe { quantize(to, to_row, 0, row) };
     }
 
     /// Products of all tokens with some matrices whose results stand side by side.
@@ -261,9 +282,10 @@ impl Worker<'_> {
     fn head(&mut self) -> Result<(), Abandoned> {
         let step = self.step;
         let model = &step.decoder.description;
-        let (Some(x), matrix) = (&step.buffers.head, step.decoder.head()) else {
+        let Some(x) = &step.buffers.head else {
             return Ok(());
         };
+        let matrix = &step.decoder.head().matrix;
         let vocab = model.vocab;
         let out = step.logits.pointer(0..step.wanted.len() * vocab);
         let tiles = if step.wanted.is_empty() {

@@ -1,6 +1,6 @@
 //! A layer's first half: projections, heads turned and written to the KV cache, attention, and its projection.
 
-use super::{Layer, QUANTIZED, Queries, Step, Worker};
+use super::{Layer, Queries, Step, Worker, quantize};
 use crate::{
     attention::{attend, finish_split},
     barrier::Abandoned,
@@ -15,7 +15,11 @@ impl Worker<'_> {
         let weights = &layer.attention;
         let buffers = step.buffers;
         let linears = [&weights.query, &weights.key, &weights.value];
-        self.multiply(&linears, buffers.rows(step.hidden()), &buffers.projected)?;
+        self.multiply(
+            &linears,
+            buffers.outer.rows(step.hidden()),
+            &buffers.projected,
+        )?;
         self.turn_heads(index, weights)?;
         let attention = &weights.description;
         let found = step
@@ -44,7 +48,7 @@ impl Worker<'_> {
             }
         })?;
         let width = attention.heads * attention.head_dim;
-        let attended = buffers.rows(width);
+        let attended = buffers.outer.rows(width);
         self.phase(step.tokens.len(), |worker, tokens| {
             for token in tokens {
                 if let Some(split) = plan.split(token) {
@@ -55,7 +59,7 @@ impl Worker<'_> {
                 // SAFETY: as above.
                 unsafe {
                     let mixed = buffers.mixed.slice(Step::row(token, width));
-                    attended.quantize_blocks(token, 0..width.div_ceil(QUANTIZED), mixed);
+                    quantize(attended, token, 0, mixed);
                 }
             }
         })?;

@@ -2,8 +2,13 @@
 
 use std::ops::Range;
 
-use super::{Layer, QUANTIZED, Worker};
-use crate::{PackedMatrix, QuantizedRows, activation::gated, barrier::Abandoned, decoder::Linear};
+use super::{Layer, QUANTIZED, Worker, quantize};
+use crate::{
+    activation::gated,
+    barrier::Abandoned,
+    decoder::Linear,
+    matrix::{PackedMatrix, QuantizedRows},
+};
 
 /// Floats of gate, and of up, that a worker computes before it goes on with them: they should stay in its cache.
 const CHUNK: usize = 16_384;
@@ -13,8 +18,8 @@ impl Worker<'_> {
     pub(super) fn network(&mut self, layer: &Layer) -> Result<(), Abandoned> {
         let step = self.step;
         let weights = &layer.network;
-        let x = step.buffers.rows(step.hidden());
-        let inner = step.buffers.rows(weights.inner);
+        let x = step.buffers.outer.rows(step.hidden());
+        let inner = step.buffers.inner.rows(weights.inner);
         let tokens = step.tokens.len();
         let at_once = (CHUNK / (tokens * QUANTIZED)).max(1);
         self.phase(weights.inner.div_ceil(QUANTIZED), |worker, blocks| {
@@ -31,7 +36,7 @@ impl Worker<'_> {
                     let (gate, up) = (&mut gate[range.clone()], &up[range]);
                     gated(step.simd, weights.activation, gate, up);
                     // SAFETY: in this phase these columns belong to whoever took their blocks.
-                    unsafe { inner.quantize_blocks(token, start..end, gate) };
+                    unsafe { quantize(inner, token, start, gate) };
                 }
                 start = end;
             }
@@ -42,7 +47,7 @@ impl Worker<'_> {
 
 /// Some columns, of whole tiles, of the products of all rows with a matrix: `(rows, stride)`.
 fn multiply(
-    Linear { matrix, bias }: &Linear,
+    Linear { matrix, bias, .. }: &Linear,
     x: &QuantizedRows,
     columns: Range<usize>,
     out: &mut Vec<f32>,
