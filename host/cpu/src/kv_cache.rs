@@ -83,10 +83,7 @@ impl KvCache {
         num_blocks: usize,
         block_size: usize,
     ) -> Self {
-        let layer = |shape: KvShape| KvLayer {
-            shape,
-            elements: Shared::zeros(num_blocks * shape.block_elements()),
-        };
+        let layer = |shape| KvLayer::new(shape, num_blocks);
         Self {
             layers: shapes(description, block_size).map(layer).collect(),
         }
@@ -102,6 +99,13 @@ fn shapes(description: &ModelDescription, block_size: usize) -> impl Iterator<It
 
 #[allow(unsafe_code, reason = "workers write disjoint slots of one slab")]
 impl KvLayer {
+    pub(crate) fn new(shape: KvShape, num_blocks: usize) -> Self {
+        Self {
+            shape,
+            elements: Shared::zeros(num_blocks * shape.block_elements()),
+        }
+    }
+
     /// Writes a token's key and value of one head into a slot of a block.
     ///
     /// # Safety

@@ -9,3 +9,9 @@ mod agreement;
 mod batches;
 mod checkpoints;
 mod golden;
+#[allow(
+    dead_code,
+    reason = "the fixture of the reference runner's tests, which use more of it"
+)]
+#[path = "../../../model/tests/model/tiny_llama.rs"]
+mod tiny_llama;
