@@ -241,6 +241,18 @@ impl GgufFile {
         )
     }
 
+    /// Reads a tensor's bytes as they are stored, and the name of the type that says what they mean (`Q4_K`).
+    ///
+    /// # Errors
+    /// Names the tensor that is missing or unreadable.
+    pub fn read_bytes(&self, name: &str) -> Result<(&'static str, Vec<u8>), ModelError> {
+        let (part, tensor) = self.stored(name)?;
+        let data = self.parts[*part]
+            .read(tensor.offset, tensor.bytes)
+            .map_err(|error| unreadable(name, error))?;
+        Ok((tensor.dtype.name, data))
+    }
+
     /// Reads one index of the outermost dimension: of stacked matrices, one matrix.
     ///
     /// # Errors

@@ -16,10 +16,12 @@ mod encoder;
 mod error;
 mod gguf;
 mod kv_slabs;
-mod names;
+pub mod names;
 mod rope;
 mod runner;
+mod runner_options;
 mod safetensors;
+mod tensor_account;
 mod tensor_entry;
 mod weights;
 
@@ -32,7 +34,8 @@ pub use description::{
 pub use encoder::Embedder;
 pub use error::ModelError;
 pub use gguf::GgufFile;
-pub use runner::{CandleRunner, KvCapacity, RunnerOptions};
+pub use runner::CandleRunner;
+pub use runner_options::{KvCapacity, RunnerOptions, check_batch};
 pub use safetensors::SafetensorsFolder;
+pub use tensor_account::{LoadProgress, TensorAccount};
 pub use tensor_entry::TensorEntry;
-pub use weights::LoadProgress;

@@ -1,12 +1,8 @@
-//! Tensors by part and place, with their shapes checked, and an account of which were taken.
+//! Tensors by part and place, as candle multiplies them.
 //!
-//! Invariant: after [`Weights::finish`] every tensor of the files is part of the decoder; one that nobody asked for
-//! (a bias, an expert) is an error, because a decoder without it would be another model.
+//! Each is taken through a [`TensorAccount`], so that none is of the wrong shape and none is left over.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use candle_core::{
     Device, Module, Tensor,
@@ -18,23 +14,14 @@ use crate::{
     description::ModelDescription,
     error::ModelError,
     names::{self, Part, Place},
+    tensor_account::{LoadProgress, TensorAccount},
 };
-
-/// How far loading has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoadProgress {
-    /// Bytes of tensors read so far.
-    pub loaded_bytes: u64,
-    /// Bytes of all tensors in the files.
-    pub total_bytes: u64,
-}
 
 /// Reads tensors one by one and reports progress after each.
 pub(crate) struct Weights<'a> {
     checkpoint: &'a Checkpoint,
     device: &'a Device,
-    bytes: HashMap<&'a str, u64>,
-    taken: HashSet<String>,
+    account: TensorAccount<'a>,
     loaded: LoadProgress,
     progress: &'a mut dyn FnMut(LoadProgress),
 }
@@ -77,17 +64,13 @@ impl<'a> Weights<'a> {
         device: &'a Device,
         progress: &'a mut dyn FnMut(LoadProgress),
     ) -> Self {
-        let bytes: HashMap<_, _> = checkpoint.tensors().into_iter().collect();
-        let loaded = LoadProgress {
-            loaded_bytes: 0,
-            total_bytes: bytes.values().sum(),
-        };
+        let account = TensorAccount::new(checkpoint);
+        let loaded = account.nothing_loaded();
         progress(loaded);
         Self {
             checkpoint,
             device,
-            bytes,
-            taken: HashSet::new(),
+            account,
             loaded,
             progress,
         }
@@ -156,14 +139,14 @@ impl<'a> Weights<'a> {
         match self.checkpoint {
             Checkpoint::Gguf(file) => {
                 let name = names::in_gguf(Place::Layer(layer), part, "weight");
-                self.check_shape(&name, &[count, rows, columns])?;
+                let bytes = self.account.take(&name, &[count, rows, columns])?;
                 let experts = (0..count)
                     .map(|expert| {
                         let matrix = file.read_part(&name, expert, self.device)?;
                         self.multiplier(&Arc::new(matrix))
                     })
                     .collect::<Result<_, _>>()?;
-                self.count(name);
+                self.count(bytes);
                 Ok(experts)
             }
             Checkpoint::Folder(folder) => (0..count)
@@ -243,45 +226,18 @@ impl<'a> Weights<'a> {
 
     /// Checks that no tensor is left over.
     pub(crate) fn finish(self, description: &ModelDescription) -> Result<(), ModelError> {
-        let left = self
-            .bytes
-            .keys()
-            .filter(|name| !self.taken.contains(**name))
-            .filter(|name| !self.checkpoint.may_leave(name, description))
-            .min();
-        match left {
-            None => Ok(()),
-            Some(name) => Err(ModelError::UnexpectedTensor {
-                name: (*name).to_owned(),
-                architecture: description.architecture.clone(),
-            }),
-        }
+        self.account.finish(description)
     }
 
     fn take(&mut self, name: &str, expected: &[usize]) -> Result<QTensor, ModelError> {
-        self.check_shape(name, expected)?;
+        let bytes = self.account.take(name, expected)?;
         let tensor = self.checkpoint.read(name, self.device)?;
-        self.count(name.to_owned());
+        self.count(bytes);
         Ok(tensor)
     }
 
-    fn check_shape(&self, name: &str, expected: &[usize]) -> Result<(), ModelError> {
-        match self.checkpoint.tensor_shape(name) {
-            None => Err(ModelError::MissingTensor {
-                name: name.to_owned(),
-            }),
-            Some(found) if found != expected => Err(ModelError::TensorShape {
-                name: name.to_owned(),
-                found: found.to_vec(),
-                expected: expected.to_vec(),
-            }),
-            Some(_) => Ok(()),
-        }
-    }
-
-    fn count(&mut self, name: String) {
-        self.loaded.loaded_bytes += self.bytes.get(name.as_str()).copied().unwrap_or_default();
-        self.taken.insert(name);
+    fn count(&mut self, bytes: u64) {
+        self.loaded.loaded_bytes += bytes;
         (self.progress)(self.loaded);
     }
 }

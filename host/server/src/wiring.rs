@@ -10,8 +10,9 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
+use weir_cpu::CpuRunner;
 use weir_engine::{Engine, EngineConfig, ModelRunner};
-use weir_model::{CandleRunner, KvCapacity, ModelError, RunnerOptions};
+use weir_model::{CandleRunner, Checkpoint, KvCapacity, LoadProgress, ModelError, RunnerOptions};
 use weir_plugin_host::PluginHostError;
 use weir_prompt::{ChatTemplate, PromptError, Tokenizer};
 
@@ -199,7 +200,7 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
             ProgressStyle::with_template("loading the model {bar:30} {bytes}/{total_bytes}");
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
-    let runner = CandleRunner::load(&files.checkpoint, options, &mut |progress| {
+    let runner = runner_for(&files.checkpoint, options, &mut |progress| {
         if let Some(bar) = &bar {
             bar.set_length(progress.total_bytes);
             bar.set_position(progress.loaded_bytes);
@@ -209,12 +210,27 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
         bar.finish_and_clear();
     }
     Ok(ModelParts {
-        runner: Box::new(runner),
+        runner,
         tokenizer: files.tokenizer,
         chat_template: files.chat_template,
         tool_chat_template: files.tool_chat_template,
         defaults: files.defaults,
     })
+}
+
+/// The runner of a model: the CPU runner where it computes the model, else the reference.
+fn runner_for(
+    checkpoint: &Checkpoint,
+    options: RunnerOptions,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<Box<dyn ModelRunner>, ModelError> {
+    if let Err(reason) = CpuRunner::supports(checkpoint, &checkpoint.describe()?) {
+        tracing::info!("the reference runner computes this model: {reason}");
+        return Ok(Box::new(CandleRunner::load(checkpoint, options, progress)?));
+    }
+    Ok(Box::new(CpuRunner::load(
+        checkpoint, options, None, progress,
+    )?))
 }
 
 fn from_replay(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {

@@ -26,6 +26,18 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "weir-cpu",
+        &[
+            "axum",
+            "tokio",
+            "wasmtime",
+            "weir-protocol",
+            "weir-output",
+            "weir-server",
+            "weir-prompt",
+        ],
+    ),
+    (
         "weir-prompt",
         &["axum", "tokio", "wasmtime", "candle-*", "weir-*"],
     ),

@@ -1,0 +1,162 @@
+//! The memory of a step: grown when a step is larger than any before, never given back.
+//!
+//! Activations are kept by width: whatever is multiplied by matrices of so many columns stands in the same rows, one
+//! thing after the other.
+
+use weir_engine::Batch;
+
+use crate::{
+    attention::{AttentionScratch, Plan, partial_len},
+    decoder::{Decoder, Linear},
+    kv_cache::VECTOR,
+    matrix::QuantizedRows,
+    shared::Shared,
+    step::QUANTIZED,
+};
+
+/// What all workers of a step share.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    /// The residual stream: a row a token, as all below.
+    pub(crate) hidden: Shared<f32>,
+    /// What half a layer adds to it.
+    pub(crate) delta: Shared<f32>,
+    /// Queries, keys and values of a token, side by side.
+    pub(crate) projected: Shared<f32>,
+    /// What attention makes of them.
+    pub(crate) mixed: Shared<f32>,
+    pub(crate) partials: Shared<f32>,
+    /// Of each position embedding.
+    pub(crate) angles: Vec<Shared<f32>>,
+    /// What projections of the residual stream and of attention's results read.
+    pub(crate) outer: Activations,
+    /// What the last projection of a network reads. Apart, for it is written while `outer` is read.
+    pub(crate) inner: Activations,
+    /// Of the tokens whose logits are wanted.
+    pub(crate) head: Option<QuantizedRows>,
+    head_rows: usize,
+}
+
+/// Rows to be multiplied by matrices, by the columns of those.
+#[derive(Default)]
+pub(crate) struct Activations {
+    widths: Vec<Width>,
+    max_rows: usize,
+}
+
+struct Width {
+    columns: usize,
+    /// Whether any of the matrices multiplies f32.
+    floats: bool,
+    rows: QuantizedRows,
+}
+
+/// What one worker has for itself.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) attention: AttentionScratch,
+    /// A row before it is quantized.
+    pub(crate) row: Vec<f32>,
+    /// Some columns of gate and of up, a row a token.
+    pub(crate) gate: Vec<f32>,
+    pub(crate) up: Vec<f32>,
+}
+
+impl Buffers {
+    /// Makes room for a batch of at least one token.
+    pub(crate) fn grow(&mut self, decoder: &Decoder, batch: &Batch, plans: &[Plan]) {
+        let tokens = batch.tokens.len();
+        let hidden = decoder.description.hidden;
+        self.hidden.grow(tokens * hidden);
+        self.delta.grow(tokens * hidden);
+        let (mut projected, mut partials) = (0, 0);
+        for layer in &decoder.layers {
+            let attention = &layer.attention.description;
+            projected = projected.max(layer.attention.projected());
+            let group = attention.heads / attention.kv_heads;
+            let len = partial_len(group, attention.head_dim.next_multiple_of(VECTOR));
+            let places = plans.iter().map(|plan| plan.partials).max().unwrap_or(0);
+            partials = partials.max(places * len);
+        }
+        self.projected.grow(tokens * projected);
+        self.mixed.grow(tokens * projected);
+        self.partials.grow(partials);
+        self.angles
+            .resize_with(decoder.ropes.len(), Shared::default);
+        for (angles, rope) in self.angles.iter_mut().zip(&decoder.ropes) {
+            angles.grow(tokens * rope.angles_len());
+        }
+        for layer in &decoder.layers {
+            let (attention, network) = (&layer.attention, &layer.network);
+            self.outer.add(&attention.query);
+            self.outer.add(&attention.key);
+            self.outer.add(&attention.value);
+            self.outer.add(&attention.output);
+            self.outer.add(&network.gate);
+            self.outer.add(&network.up);
+            self.inner.add(&network.down);
+        }
+        self.outer.resize(tokens);
+        self.inner.resize(tokens);
+        let wanted = batch.logit_rows();
+        if wanted > self.head_rows || self.head.is_none() {
+            self.head_rows = wanted.max(1);
+            let head = decoder.head();
+            self.head = Some(rows(self.head_rows, head.matrix.columns(), head.floats));
+        }
+        if let Some(head) = &mut self.head {
+            head.set_rows(wanted);
+        }
+    }
+}
+
+fn rows(max_rows: usize, columns: usize, floats: bool) -> QuantizedRows {
+    if floats {
+        QuantizedRows::with_floats(max_rows, columns)
+    } else {
+        QuantizedRows::new(max_rows, columns)
+    }
+}
+
+impl Activations {
+    /// The rows to be multiplied by matrices of so many columns, before those are padded to whole blocks.
+    pub(crate) fn rows(&self, columns: usize) -> &QuantizedRows {
+        let columns = columns.next_multiple_of(QUANTIZED);
+        match self.widths.iter().find(|width| width.columns == columns) {
+            Some(width) => &width.rows,
+            None => unreachable!("no matrix has {columns} columns"),
+        }
+    }
+
+    /// Makes sure that there are rows for a matrix.
+    fn add(&mut self, Linear { matrix, floats, .. }: &Linear) {
+        let (columns, floats) = (matrix.columns(), *floats);
+        let known = self
+            .widths
+            .iter_mut()
+            .find(|width| width.columns == columns);
+        match known {
+            Some(width) if width.floats || !floats => {}
+            Some(width) => {
+                width.floats = true;
+                width.rows = rows(self.max_rows, columns, true);
+            }
+            None => self.widths.push(Width {
+                columns,
+                floats,
+                rows: rows(self.max_rows, columns, floats),
+            }),
+        }
+    }
+
+    fn resize(&mut self, count: usize) {
+        let grown = count > self.max_rows;
+        self.max_rows = self.max_rows.max(count);
+        for width in &mut self.widths {
+            if grown {
+                width.rows = rows(count, width.columns, width.floats);
+            }
+            width.rows.set_rows(count);
+        }
+    }
+}

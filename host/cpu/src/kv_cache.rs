@@ -1,0 +1,166 @@
+//! Paged K and V in f16, laid out for the attention kernel.
+//!
+//! A layer's slab holds, block by block and in each head by head, the keys as `(dim, slots)` and the values as
+//! `(slots, dim)`: both are then the right side of a row-times-matrix product whose rows are contiguous. Widths are
+//! padded to whole vectors. The caller's block tables say which block holds what. Numbers that f16 has no room for
+//! become its largest, so that no stale slot ever holds an infinity: a slot that a query may not see counts 0 times.
+
+use half::f16;
+use weir_model::{KvLayout, ModelDescription};
+
+use crate::shared::Shared;
+
+/// Floats of a vector; widths are multiples of it.
+pub(crate) const VECTOR: usize = 8;
+
+/// The KV blocks of all layers.
+#[derive(Debug)]
+pub(crate) struct KvCache {
+    pub(crate) layers: Vec<KvLayer>,
+}
+
+/// One layer's slab.
+#[derive(Debug)]
+pub(crate) struct KvLayer {
+    pub(crate) shape: KvShape,
+    elements: Shared<u16>,
+}
+
+/// Sizes of a slab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KvShape {
+    /// Tokens a block.
+    pub(crate) block_size: usize,
+    /// `block_size` in whole vectors: from one element of a key to the next.
+    pub(crate) key_stride: usize,
+    /// Heads of keys, and as many of values.
+    pub(crate) heads: usize,
+    /// Elements of a head.
+    pub(crate) dim: usize,
+    /// `dim` in whole vectors: from one value to the next.
+    pub(crate) value_stride: usize,
+}
+
+/// One head's keys and values of one block.
+pub(crate) struct KvBlock<'a> {
+    /// `(dim, key_stride)`.
+    pub(crate) keys: &'a [u16],
+    /// `(block_size, value_stride)`.
+    pub(crate) values: &'a [u16],
+}
+
+impl KvShape {
+    pub(crate) fn new(layout: KvLayout, block_size: usize) -> Self {
+        Self {
+            block_size,
+            key_stride: block_size.next_multiple_of(VECTOR),
+            heads: layout.heads,
+            dim: layout.dim,
+            value_stride: layout.dim.next_multiple_of(VECTOR),
+        }
+    }
+
+    fn head_elements(self) -> usize {
+        let keys = self.dim.saturating_mul(self.key_stride);
+        keys.saturating_add(self.block_size.saturating_mul(self.value_stride))
+    }
+
+    fn block_elements(self) -> usize {
+        self.heads.saturating_mul(self.head_elements())
+    }
+}
+
+impl KvCache {
+    /// Bytes of one block over all layers; saturates, because the metadata is not checked against tensors yet.
+    pub(crate) fn bytes_per_block(description: &ModelDescription, block_size: usize) -> usize {
+        shapes(description, block_size).fold(0, |sum: usize, shape| {
+            sum.saturating_add(shape.block_elements().saturating_mul(size_of::<u16>()))
+        })
+    }
+
+    pub(crate) fn new(
+        description: &ModelDescription,
+        num_blocks: usize,
+        block_size: usize,
+    ) -> Self {
+        let layer = |shape| KvLayer::new(shape, num_blocks);
+        Self {
+            layers: shapes(description, block_size).map(layer).collect(),
+        }
+    }
+}
+
+fn shapes(description: &ModelDescription, block_size: usize) -> impl Iterator<Item = KvShape> {
+    description
+        .layers
+        .iter()
+        .map(move |layer| KvShape::new(layer.attention.kv_layout(), block_size))
+}
+
+#[allow(unsafe_code, reason = "workers write disjoint slots of one slab")]
+impl KvLayer {
+    pub(crate) fn new(shape: KvShape, num_blocks: usize) -> Self {
+        Self {
+            shape,
+            elements: Shared::zeros(num_blocks * shape.block_elements()),
+        }
+    }
+
+    /// Writes a token's key and value of one head into a slot of a block.
+    ///
+    /// # Safety
+    /// Until the next barrier nobody else touches this slot.
+    pub(crate) unsafe fn write(
+        &self,
+        (block, slot): (usize, usize),
+        head: usize,
+        key: &[f32],
+        value: &[f32],
+    ) {
+        let shape = self.shape;
+        assert!(slot < shape.block_size && key.len() == shape.dim && value.len() == shape.dim);
+        let keys = self.start(block, head);
+        let values = keys + shape.dim * shape.key_stride + slot * shape.value_stride;
+        let keys = self
+            .elements
+            .pointer(keys..keys + shape.dim * shape.key_stride);
+        for (at, &element) in key.iter().enumerate() {
+            // SAFETY: `at` is below `dim` and the slot below the stride, so the place is within the range above; the
+            // caller answers for the slot.
+            unsafe { *keys.add(at * shape.key_stride + slot) = narrow(element) };
+        }
+        // SAFETY: the caller answers for the slot.
+        let values = unsafe { self.elements.slice_mut(values..values + shape.dim) };
+        for (stored, &element) in values.iter_mut().zip(value) {
+            *stored = narrow(element);
+        }
+    }
+
+    /// One head's part of a block.
+    ///
+    /// # Safety
+    /// While it lives, nobody writes into the block.
+    pub(crate) unsafe fn block(&self, block: usize, head: usize) -> KvBlock<'_> {
+        let shape = self.shape;
+        let keys = self.start(block, head);
+        let values = keys + shape.dim * shape.key_stride;
+        let end = keys + shape.head_elements();
+        // SAFETY: the caller's word.
+        unsafe {
+            KvBlock {
+                keys: self.elements.slice(keys..values),
+                values: self.elements.slice(values..end),
+            }
+        }
+    }
+
+    fn start(&self, block: usize, head: usize) -> usize {
+        assert!(head < self.shape.heads);
+        block * self.shape.block_elements() + head * self.shape.head_elements()
+    }
+}
+
+fn narrow(element: f32) -> u16 {
+    let largest = f16::MAX.to_f32();
+    f16::from_f32(element.clamp(-largest, largest)).to_bits()
+}

@@ -1,0 +1,26 @@
+//! The quantized CPU runner: weights repacked at load, int8 activations, one parallel region a step.
+//!
+//! [`CpuRunner`] implements [`weir_engine::ModelRunner`] for dense decoders with grouped-query attention in GGUF files;
+//! [`CpuRunner::supports`] says of a model whether it is one. What it computes is what `weir_model`'s reference computes,
+//! within the error of int8 activations and of KV in f16. It opens no files itself and knows no families: a model is
+//! [`weir_model::ModelDescription`].
+
+mod activation;
+mod attention;
+mod barrier;
+mod buffers;
+mod decoder;
+mod kv_cache;
+mod loading;
+mod math;
+pub mod matrix;
+mod norm;
+mod product;
+mod rope;
+mod runner;
+mod shared;
+mod simd;
+mod step;
+mod team;
+
+pub use runner::CpuRunner;

@@ -1,0 +1,309 @@
+//! From a GGUF file to packed weights, by several threads at a time.
+//!
+//! Each thread takes the next of the model's pieces (the embedding, the head, a layer), reads its tensors and packs
+//! them. What is never packed is never read; what nobody takes is an error, by [`TensorAccount`].
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Sender, channel},
+    },
+};
+
+use weir_model::{
+    GgufFile, LoadProgress, ModelDescription, ModelError, TensorAccount,
+    names::{self, Part, Place},
+};
+
+use crate::{
+    decoder::{Decoder, Layer, Linear},
+    matrix::{PackedMatrix, WeightFormat},
+    rope::Rope,
+    step::QUANTIZED,
+};
+
+/// Reads tensors by part and place. Each thread has its own.
+pub(crate) struct Loader<'a> {
+    file: &'a GgufFile,
+    account: &'a TensorAccount<'a>,
+    loaded: Sender<u64>,
+}
+
+/// A tensor as it is stored.
+struct Stored {
+    name: String,
+    format: WeightFormat,
+    rows: usize,
+    bytes: Vec<u8>,
+}
+
+/// A matrix as it is stored, and its bias; an empty bias for none.
+pub(crate) struct StoredLinear {
+    stored: Stored,
+    columns: usize,
+    bias: Vec<f32>,
+}
+
+/// What is loaded so far.
+#[derive(Default)]
+struct Parts {
+    embedding: Option<Linear>,
+    output: Option<Linear>,
+    output_norm: Option<Vec<f32>>,
+    layers: BTreeMap<usize, Layer>,
+}
+
+/// What a thread loads at a time.
+#[derive(Clone, Copy)]
+enum Piece {
+    Embedding,
+    Output,
+    OutputNorm,
+    Layer(usize),
+}
+
+/// Loads the whole decoder on `threads` threads; `progress` hears of every tensor, on the calling thread.
+pub(crate) fn load(
+    file: &GgufFile,
+    account: TensorAccount<'_>,
+    description: ModelDescription,
+    (threads, max_model_len): (usize, usize),
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<Decoder, ModelError> {
+    let parts = load_parts(file, &account, &description, threads, progress)?;
+    account.finish(&description)?;
+    let ropes = description.ropes.iter();
+    let ropes = ropes.map(|rope| Rope::new(rope, max_model_len)).collect();
+    match parts {
+        Parts {
+            embedding: Some(embedding),
+            output,
+            output_norm: Some(output_norm),
+            layers,
+        } => Ok(Decoder {
+            description,
+            ropes,
+            embedding,
+            layers: layers.into_values().collect(),
+            output_norm,
+            output,
+        }),
+        _ => Err(ModelError::InvalidOptions(
+            "a part of the model was not loaded".to_owned(),
+        )),
+    }
+}
+
+fn load_parts(
+    file: &GgufFile,
+    account: &TensorAccount<'_>,
+    description: &ModelDescription,
+    threads: usize,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<Parts, ModelError> {
+    let mut at = account.nothing_loaded();
+    progress(at);
+    // The largest pieces first, so that no thread begins one when the others are done.
+    let mut pieces = vec![Piece::Embedding];
+    if !description.tied_embeddings {
+        pieces.push(Piece::Output);
+    }
+    pieces.extend((0..description.layers.len()).map(Piece::Layer));
+    pieces.push(Piece::OutputNorm);
+    let next = AtomicUsize::new(0);
+    let parts: Mutex<Parts> = Mutex::default();
+    let (sender, loaded) = channel();
+    let work = |loader: Loader<'_>| {
+        while let Some(&piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let outcome = loader.piece(description, piece, &parts);
+            if outcome.is_err() {
+                // The others need not go on.
+                next.store(pieces.len(), Ordering::Relaxed);
+                return outcome;
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let mut running = Vec::new();
+        for _ in 0..threads.max(1) {
+            let loader = Loader {
+                file,
+                account,
+                loaded: sender.clone(),
+            };
+            running.push(scope.spawn(|| work(loader)));
+        }
+        drop(sender);
+        for bytes in loaded {
+            at.loaded_bytes += bytes;
+            progress(at);
+        }
+        running.into_iter().try_for_each(|thread| {
+            let panicked = "a thread that packs weights has panicked";
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(ModelError::InvalidOptions(panicked.to_owned())))
+        })
+    })?;
+    Ok(parts.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Loader<'_> {
+    fn piece(
+        &self,
+        model: &ModelDescription,
+        piece: Piece,
+        parts: &Mutex<Parts>,
+    ) -> Result<(), ModelError> {
+        let matrix = |part| self.linear(Place::Model, part, model.vocab, model.hidden, false);
+        let lock = || parts.lock().unwrap_or_else(PoisonError::into_inner);
+        match piece {
+            Piece::Embedding => {
+                let loaded = matrix(names::EMBEDDING)?;
+                lock().embedding = Some(loaded);
+            }
+            Piece::Output => {
+                let loaded = matrix(names::OUTPUT)?;
+                lock().output = Some(loaded);
+            }
+            Piece::OutputNorm => {
+                let (hidden, offset) = (model.hidden, model.norm_offset);
+                let loaded = self.norm(Place::Model, names::OUTPUT_NORM, hidden, offset)?;
+                lock().output_norm = Some(loaded);
+            }
+            Piece::Layer(index) => {
+                let loaded = Layer::load(self, model, index)?;
+                lock().layers.insert(index, loaded);
+            }
+        }
+        Ok(())
+    }
+
+    /// A matrix of `rows` outputs by `columns` inputs, with a bias or without.
+    pub(crate) fn linear(
+        &self,
+        place: Place,
+        part: Part,
+        rows: usize,
+        columns: usize,
+        bias: bool,
+    ) -> Result<Linear, ModelError> {
+        let stored = self.stored_linear(place, part, (rows, columns), bias)?;
+        stored.rows(0..rows)
+    }
+
+    /// A matrix that is taken apart, with a bias or without.
+    pub(crate) fn stored_linear(
+        &self,
+        place: Place,
+        part: Part,
+        (rows, columns): (usize, usize),
+        bias: bool,
+    ) -> Result<StoredLinear, ModelError> {
+        let stored = self.read(names::in_gguf(place, part, "weight"), &[rows, columns])?;
+        let bias = match bias {
+            true => self.vector(names::in_gguf(place, part, "bias"), rows)?,
+            false => Vec::new(),
+        };
+        Ok(StoredLinear {
+            stored,
+            columns,
+            bias,
+        })
+    }
+
+    /// The weights of an RMSNorm over `len` elements.
+    pub(crate) fn norm(
+        &self,
+        place: Place,
+        part: Part,
+        len: usize,
+        offset: f32,
+    ) -> Result<Vec<f32>, ModelError> {
+        let mut weights = self.vector(names::in_gguf(place, part, "weight"), len)?;
+        weights.iter_mut().for_each(|weight| *weight += offset);
+        Ok(weights)
+    }
+
+    fn vector(&self, name: String, len: usize) -> Result<Vec<f32>, ModelError> {
+        let matrix = self.read(name, &[len])?.pack(0..1, len)?;
+        let mut values = vec![0.0; matrix.columns()];
+        matrix.dequantize_row(0, &mut values);
+        values.truncate(len);
+        Ok(values)
+    }
+
+    fn read(&self, name: String, shape: &[usize]) -> Result<Stored, ModelError> {
+        let taken = self.account.take(&name, shape)?;
+        let (dtype, bytes) = self.file.read_bytes(&name)?;
+        let Some(format) = format(dtype) else {
+            return Err(ModelError::UnsupportedTensorType { name, dtype });
+        };
+        // Who has gone does not want to know.
+        let _ = self.loaded.send(taken);
+        Ok(Stored {
+            name,
+            format,
+            rows: if shape.len() > 1 { shape[0] } else { 1 },
+            bytes,
+        })
+    }
+}
+
+impl StoredLinear {
+    /// Some of its rows, packed.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Result<Linear, ModelError> {
+        Ok(Linear {
+            matrix: self.stored.pack(rows.clone(), self.columns)?,
+            floats: self.stored.format.is_float(),
+            bias: self.bias.get(rows).unwrap_or_default().to_vec(),
+        })
+    }
+}
+
+impl Stored {
+    /// Some of its rows of `columns`, packed.
+    fn pack(&self, rows: Range<usize>, columns: usize) -> Result<PackedMatrix, ModelError> {
+        // A row is whole blocks, so whole bytes.
+        let row_bytes = self.bytes.len() / self.rows;
+        let bytes = &self.bytes[rows.start * row_bytes..rows.end * row_bytes];
+        let whole = columns.next_multiple_of(QUANTIZED);
+        let packed = if self.format.is_float() && whole != columns {
+            // Only made-up models have such matrices. Zeros in any of the formats are zero bytes.
+            let zeros = vec![0; row_bytes / columns * (whole - columns)];
+            let padded: Vec<u8> = bytes
+                .chunks_exact(row_bytes)
+                .flat_map(|row| [row, &zeros].concat())
+                .collect();
+            PackedMatrix::pack(self.format, &padded, rows.len(), whole)
+        } else {
+            PackedMatrix::pack(self.format, bytes, rows.len(), columns)
+        };
+        packed.map_err(|error| ModelError::UnreadableTensor {
+            name: self.name.clone(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// The format of a type's name in GGUF; None for one that is not computed here.
+pub(crate) fn format(dtype: &str) -> Option<WeightFormat> {
+    Some(match dtype {
+        "F32" => WeightFormat::F32,
+        "F16" => WeightFormat::F16,
+        "BF16" => WeightFormat::Bf16,
+        "Q4_0" => WeightFormat::Q4_0,
+        "Q4_1" => WeightFormat::Q4_1,
+        "Q5_0" => WeightFormat::Q5_0,
+        "Q5_1" => WeightFormat::Q5_1,
+        "Q8_0" => WeightFormat::Q8_0,
+        "Q4_K" => WeightFormat::Q4K,
+        "Q5_K" => WeightFormat::Q5K,
+        "Q6_K" => WeightFormat::Q6K,
+        _ => return None,
+    })
+}

@@ -1,0 +1,242 @@
+//! The int8 kernel: some activation rows times one tile.
+//!
+//! Per block of 32 columns, unsigned weights meet signed activations in int16 (`vpmaddubsw`), int16 sums widen to int32
+//! as [`Decode::STEPS`] demands, and the block's whole sum enters an f32 total with the product of both scales.
+//!
+//! Invariant: integers never overflow (see [`Decode`]); each total is the same sequence of operations whatever `M`.
+#![allow(unsafe_code, reason = "AVX2 intrinsics")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over registers, several arrays indexed alike"
+)]
+
+use std::arch::x86_64::*;
+
+use super::{decode::Decode, panel::PanelBlock};
+use crate::matrix::{layout::TILE, output::Output, product::ROWS_A_PASS, rows::Cursor};
+
+/// Activation rows at once: their sums and two vectors of weights fill the sixteen registers.
+const GROUP: usize = 4;
+/// From this many rows on, widening the tile first pays.
+const PANEL_ROWS: usize = 8;
+/// Blocks of a panel: with the activations of a group of rows they fill most of a first-level cache of 32 KiB.
+const PANEL_BLOCKS: usize = 32;
+
+/// Room for a widened stretch of a tile; none where so few rows come that none is used.
+pub struct Panel<T>(Option<[PanelBlock<T>; PANEL_BLOCKS]>);
+
+impl<T: Decode> Panel<T> {
+    /// For products with `rows` rows.
+    pub fn for_rows(rows: usize) -> Self {
+        Self((rows >= PANEL_ROWS).then_some([PanelBlock::ZERO; PANEL_BLOCKS]))
+    }
+}
+
+/// Multiplies `rows` (at most [`ROWS_A_PASS`]) rows from `x` on with one tile, all blocks of it.
+///
+/// # Safety
+///
+/// AVX2, FMA and F16C; `x` has `rows` rows of the tile's columns that nobody writes; `out` has room for them.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub unsafe fn multiply<T: Decode>(
+    tile: &[T],
+    x: Cursor,
+    rows: usize,
+    panel: &mut Panel<T>,
+    out: &Output,
+) {
+    // SAFETY: the caller's promise; the totals are as many as the rows.
+    unsafe {
+        match &mut panel.0 {
+            Some(panel) if rows >= PANEL_ROWS => {
+                let mut totals = [[0.0; TILE]; ROWS_A_PASS];
+                let totals = &mut totals[..rows];
+                for (i, stretch) in tile.chunks(PANEL_BLOCKS / T::PARTS).enumerate() {
+                    let panel = &mut panel[..stretch.len() * T::PARTS];
+                    for (b, block) in panel.iter_mut().enumerate() {
+                        block.fill(&stretch[b / T::PARTS], b % T::PARTS);
+                    }
+                    each_group(panel, x.advance(0, i * PANEL_BLOCKS), totals);
+                }
+                out.write_all(totals);
+            }
+            _ => {
+                let mut totals = [[0.0; TILE]; PANEL_ROWS];
+                let totals = &mut totals[..rows];
+                each_group(tile, x, totals);
+                out.write_all(totals);
+            }
+        }
+    }
+}
+
+/// Adds the products of the rows from `x` on to their totals: rows in groups of four, then what is left.
+///
+/// # Safety
+///
+/// As for [`multiply`].
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn each_group<T: Decode>(tile: &[T], x: Cursor, totals: &mut [[f32; TILE]]) {
+    let (groups, rest) = totals.as_chunks_mut::<GROUP>();
+    let done = groups.len() * GROUP;
+    // SAFETY: the caller's promise for every row.
+    unsafe {
+        for (i, group) in groups.iter_mut().enumerate() {
+            add_products(tile, x.advance(i * GROUP, 0), group);
+        }
+        let x = x.advance(done, 0);
+        if let Some(three) = rest.first_chunk_mut::<3>() {
+            add_products(tile, x, three);
+        } else if let Some(two) = rest.first_chunk_mut::<2>() {
+            add_products(tile, x, two);
+        } else if let Some(one) = rest.first_chunk_mut::<1>() {
+            add_products(tile, x, one);
+        }
+    }
+}
+
+/// The kernel for `M` rows at once.
+///
+/// # Safety
+///
+/// As for [`multiply`].
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn add_products<T: Decode, const M: usize>(
+    tile: &[T],
+    x: Cursor,
+    totals: &mut [[f32; TILE]; M],
+) {
+    let mut sums = [[_mm256_setzero_ps(); 2]; M];
+    // SAFETY: the caller's promise; sixteen floats are two vectors.
+    unsafe {
+        for m in 0..M {
+            for v in 0..2 {
+                sums[m][v] = _mm256_loadu_ps(totals[m].as_ptr().add(v * 8));
+            }
+        }
+        let mut at = x;
+        for tile in tile {
+            for block in 0..T::PARTS {
+                let whole = whole_sums::<T, M>(tile, block, at);
+                let (scales, mins) = (tile.scales(block), tile.mins(block));
+                for m in 0..M {
+                    let row = m * x.blocks;
+                    let scale = _mm256_broadcast_ss(&*at.scales.add(row));
+                    for v in 0..2 {
+                        let sum = _mm256_cvtepi32_ps(whole[m][v]);
+                        let both = _mm256_mul_ps(scales[v], scale);
+                        sums[m][v] = _mm256_fmadd_ps(sum, both, sums[m][v]);
+                        if T::MINS {
+                            let sum = _mm256_broadcast_ss(&*at.sums.add(row));
+                            sums[m][v] = _mm256_fmadd_ps(mins[v], sum, sums[m][v]);
+                        }
+                    }
+                }
+                at = at.advance(0, 1);
+            }
+        }
+        for m in 0..M {
+            for v in 0..2 {
+                _mm256_storeu_ps(totals[m].as_mut_ptr().add(v * 8), sums[m][v]);
+            }
+        }
+    }
+}
+
+/// The int32 products of a block: `M` rows with rows 0 to 7 and 8 to 15 of the tile.
+///
+/// # Safety
+///
+/// As for [`multiply`], `x` standing at the block.
+#[inline(always)]
+unsafe fn whole_sums<T: Decode, const M: usize>(
+    tile: &T,
+    block: usize,
+    x: Cursor,
+) -> [[__m256i; 2]; M] {
+    // SAFETY: the caller's promise: each row has 32 quants from `x` on.
+    unsafe {
+        let factors = Factors::of(tile, block);
+        let mut whole = [[_mm256_setzero_si256(); 2]; M];
+        if T::HALVES {
+            for m in 0..M {
+                let sums = _mm256_set1_epi32(x.half_sums.add(m * x.blocks).cast::<i32>().read());
+                for v in 0..2 {
+                    whole[m][v] = _mm256_madd_epi16(sums, factors.doubled[v]);
+                }
+            }
+        }
+        for first in (0..8).step_by(T::STEPS) {
+            let mut part = [[_mm256_setzero_si256(); 2]; M];
+            for step in first..first + T::STEPS {
+                let quants = tile.quants(block, step);
+                for m in 0..M {
+                    let at = x.quants.add(m * x.columns + step * 4);
+                    let four = _mm256_set1_epi32(at.cast::<i32>().read_unaligned());
+                    for v in 0..2 {
+                        let products = if T::SIGNED {
+                            let signed = _mm256_sign_epi8(four, quants[v]);
+                            _mm256_maddubs_epi16(_mm256_abs_epi8(quants[v]), signed)
+                        } else {
+                            _mm256_maddubs_epi16(quants[v], four)
+                        };
+                        part[m][v] = _mm256_add_epi16(part[m][v], products);
+                    }
+                }
+            }
+            for m in 0..M {
+                for v in 0..2 {
+                    let wide = _mm256_madd_epi16(part[m][v], factors.of_half[first / 4][v]);
+                    whole[m][v] = _mm256_add_epi32(whole[m][v], wide);
+                }
+            }
+        }
+        whole
+    }
+}
+
+/// What int16 sums are multiplied by as they widen: ones, but where halves of a block have factors.
+struct Factors {
+    /// Of the first and the last 16 columns, for both int16 of a row.
+    of_half: [[__m256i; 2]; 2],
+    /// Both halves' factors of a row, twice. With -16 times the sums of activations they take off what numbers that are
+    /// 32 too large add.
+    doubled: [__m256i; 2],
+}
+
+impl Factors {
+    #[inline(always)]
+    unsafe fn of<T: Decode>(tile: &T, block: usize) -> Self {
+        // SAFETY: AVX2 by the caller's promise.
+        unsafe {
+            if !T::HALVES {
+                let ones = [_mm256_set1_epi16(1); 2];
+                return Self {
+                    of_half: [ones; 2],
+                    doubled: ones,
+                };
+            }
+            let [a, b] = tile.factors(block);
+            let first = _mm256_set1_epi32(0x0100_0100);
+            let last = _mm256_set1_epi32(0x0302_0302);
+            let lanes = _mm256_setr_epi32(
+                0,
+                0x0404_0404,
+                0x0808_0808,
+                0x0c0c_0c0c,
+                0,
+                0x0404_0404,
+                0x0808_0808,
+                0x0c0c_0c0c,
+            );
+            let (first, last) = (_mm256_add_epi8(first, lanes), _mm256_add_epi8(last, lanes));
+            Self {
+                of_half: [
+                    [_mm256_shuffle_epi8(a, first), _mm256_shuffle_epi8(b, first)],
+                    [_mm256_shuffle_epi8(a, last), _mm256_shuffle_epi8(b, last)],
+                ],
+                doubled: [_mm256_add_epi16(a, a), _mm256_add_epi16(b, b)],
+            }
+        }
+    }
+}

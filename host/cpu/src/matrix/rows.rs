@@ -1,0 +1,199 @@
+//! Activations as the kernels want them: int8 in blocks of 32 columns, with what each block's scale and sums are.
+//!
+//! A block holds `quant = round(x / scale)` with `scale = max |x| / 127`, so a quant is in -127..=127 (never -128: the
+//! kernels' int16 sums count on it) and `|x - scale * quant| <= scale / 2`, up to f32 rounding. A block whose largest
+//! magnitude is below 1e-30 counts as zero. The values must be finite: from others come wrong numbers, nothing worse.
+//!
+//! Invariant: the buffers never move or grow; threads fill disjoint blocks through a shared reference.
+#![allow(
+    unsafe_code,
+    reason = "threads write disjoint blocks of one buffer, at no cost in the inner loop"
+)]
+
+use std::{cell::UnsafeCell, ops::Range};
+
+use super::{layout::BLOCK, simd::Simd};
+
+/// Below this a block is zero: its inverse scale would not be a finite f32.
+const SMALLEST: f32 = 1e-30;
+
+/// Numbers that threads write in disjoint places.
+struct Shared<T>(Box<[UnsafeCell<T>]>);
+
+// SAFETY: the pointer is only written through by `QuantizedRows::quantize_blocks`, whose callers promise disjoint
+// blocks, and that nobody reads them meanwhile.
+unsafe impl<T: Send + Sync> Sync for Shared<T> {}
+
+impl<T: Copy + Default> Shared<T> {
+    fn new(len: usize) -> Self {
+        Self((0..len).map(|_| UnsafeCell::new(T::default())).collect())
+    }
+
+    fn as_mut_ptr(&self) -> *mut T {
+        UnsafeCell::raw_get(self.0.as_ptr())
+    }
+}
+
+/// Rows of activations, quantized; and as f32 beside it where a float matrix will want them.
+pub struct QuantizedRows {
+    rows: usize,
+    max_rows: usize,
+    columns: usize,
+    quants: Shared<i8>,
+    scales: Shared<f32>,
+    sums: Shared<f32>,
+    half_sums: Shared<[i16; 2]>,
+    floats: Option<Shared<f32>>,
+    simd: Simd,
+}
+
+/// Where a row's blocks begin; the next row lies `columns` numbers or `blocks` blocks on.
+#[derive(Clone, Copy)]
+pub struct Cursor {
+    /// 32 a block.
+    pub quants: *const i8,
+    /// What a quant is worth, one a block.
+    pub scales: *const f32,
+    /// `scale * sum of quants`, one a block: what a minimum is multiplied by.
+    pub sums: *const f32,
+    /// -16 times the sum of the first and of the last 16 quants, within int16 as 16 * 16 * 127 = 32,512.
+    pub half_sums: *const [i16; 2],
+    /// The unquantized numbers; null where they are not kept.
+    pub floats: *const f32,
+    /// Numbers a row.
+    pub columns: usize,
+    /// Blocks a row.
+    pub blocks: usize,
+}
+
+impl Cursor {
+    /// The same, `rows` rows and `blocks` blocks on.
+    pub fn advance(self, rows: usize, blocks: usize) -> Self {
+        let ahead = rows * self.blocks + blocks;
+        Self {
+            quants: self.quants.wrapping_add(ahead * BLOCK),
+            scales: self.scales.wrapping_add(ahead),
+            sums: self.sums.wrapping_add(ahead),
+            half_sums: self.half_sums.wrapping_add(ahead),
+            floats: self.floats.wrapping_add(ahead * BLOCK),
+            ..self
+        }
+    }
+}
+
+impl QuantizedRows {
+    /// Room for `max_rows` rows of `columns` (a multiple of 32) for matrices of the int8 formats. Holds no rows yet.
+    pub fn new(max_rows: usize, columns: usize) -> Self {
+        Self::with(max_rows, columns, false, Simd::best())
+    }
+
+    /// The same, with the f32 numbers kept for matrices of F16, BF16 and F32.
+    pub fn with_floats(max_rows: usize, columns: usize) -> Self {
+        Self::with(max_rows, columns, true, Simd::best())
+    }
+
+    pub(super) fn with(max_rows: usize, columns: usize, floats: bool, simd: Simd) -> Self {
+        assert_eq!(columns % BLOCK, 0, "columns come in blocks of 32");
+        let numbers = max_rows * columns;
+        let blocks = numbers / BLOCK;
+        Self {
+            rows: 0,
+            max_rows,
+            columns,
+            quants: Shared::new(numbers),
+            scales: Shared::new(blocks),
+            sums: Shared::new(blocks),
+            half_sums: Shared::new(blocks),
+            floats: floats.then(|| Shared::new(numbers)),
+            simd,
+        }
+    }
+
+    /// Rows in use.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Says how many rows are in use, at most the `max_rows` there is room for.
+    pub fn set_rows(&mut self, rows: usize) {
+        assert!(rows <= self.max_rows, "room for {} rows", self.max_rows);
+        self.rows = rows;
+    }
+
+    /// Numbers a row.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Whether the f32 numbers are kept.
+    pub fn keeps_floats(&self) -> bool {
+        self.floats.is_some()
+    }
+
+    /// Quantizes the blocks `blocks` of row `row` from `x`, whose first number is the first of the first block.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else reads or writes these blocks meanwhile.
+    pub unsafe fn quantize_blocks(&self, row: usize, blocks: Range<usize>, x: &[f32]) {
+        let per_row = self.columns / BLOCK;
+        assert!(row < self.rows && blocks.end <= per_row, "a block in use");
+        assert_eq!(x.len(), blocks.len() * BLOCK, "as many numbers as blocks");
+        let start = row * per_row + blocks.start;
+        // SAFETY: `start` and the blocks from it on lie in the buffers by the assertions, and are ours alone by the
+        // caller's promise; Avx2 is only chosen where the processor has it.
+        unsafe {
+            if let Some(floats) = &self.floats {
+                let target = floats.as_mut_ptr().add(start * BLOCK);
+                target.copy_from_nonoverlapping(x.as_ptr(), x.len());
+            }
+            for (i, block) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
+                let quants = &mut *self.quants.as_mut_ptr().add((start + i) * BLOCK).cast();
+                let (scale, halves) = match self.simd {
+                    Simd::Portable => quantize(block, quants),
+                    #[cfg(target_arch = "x86_64")]
+                    Simd::Avx2 => super::avx2::quantize(block, quants),
+                };
+                *self.scales.as_mut_ptr().add(start + i) = scale;
+                *self.sums.as_mut_ptr().add(start + i) = scale * (halves[0] + halves[1]) as f32;
+                *self.half_sums.as_mut_ptr().add(start + i) = halves.map(|sum| (sum * -16) as i16);
+            }
+        }
+    }
+
+    /// The first block of the first row.
+    pub(super) fn cursor(&self) -> Cursor {
+        Cursor {
+            quants: self.quants.as_mut_ptr(),
+            scales: self.scales.as_mut_ptr(),
+            sums: self.sums.as_mut_ptr(),
+            half_sums: self.half_sums.as_mut_ptr(),
+            floats: self
+                .floats
+                .as_ref()
+                .map_or(std::ptr::null(), |floats| floats.as_mut_ptr()),
+            columns: self.columns,
+            blocks: self.columns / BLOCK,
+        }
+    }
+}
+
+/// Scale and inverse of a block whose largest magnitude is `largest`.
+pub(super) fn scale_and_inverse(largest: f32) -> (f32, f32) {
+    if largest < SMALLEST {
+        (0.0, 0.0)
+    } else {
+        (largest / 127.0, 127.0 / largest)
+    }
+}
+
+/// Quantizes one block; returns its scale and the sums of its halves.
+fn quantize(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
+    let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    let (scale, inverse) = scale_and_inverse(largest);
+    for (quant, x) in quants.iter_mut().zip(x) {
+        *quant = (x * inverse).round_ties_even() as i8;
+    }
+    let half = |half: &[i8]| half.iter().copied().map(i32::from).sum();
+    (scale, [half(&quants[..16]), half(&quants[16..])])
+}

@@ -1,0 +1,219 @@
+//! The one product of attention: `c += a * b`, rows of f32 times a matrix of f16.
+//!
+//! Scores are queries times keys, results are weights times values; both have some rows, up to a few hundred, against a
+//! block of the KV cache. Each element of `c` is summed in the order of `b`'s rows, whatever the tiling: a row's
+//! result does not depend on how many rows are computed beside it.
+#![allow(
+    unsafe_code,
+    reason = "vector intrinsics on slices whose bounds are checked once"
+)]
+
+use half::f16;
+
+use crate::{kv_cache::VECTOR, simd::Simd};
+
+/// What is multiplied; strides are in elements, from row to row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Product<'a> {
+    /// `(rows, depth)`.
+    pub(crate) a: &'a [f32],
+    pub(crate) a_stride: usize,
+    pub(crate) rows: usize,
+    /// `(depth, width)` in f16.
+    pub(crate) b: &'a [u16],
+    pub(crate) b_stride: usize,
+    pub(crate) depth: usize,
+    /// Columns, in whole vectors.
+    pub(crate) width: usize,
+}
+
+/// `c += a * b`, `c` of `(rows, width)`.
+///
+/// # Panics
+/// If a slice is shorter than its shape, or the width is no multiple of a vector.
+pub(crate) fn add_product(simd: Simd, product: &Product<'_>, c: &mut [f32], c_stride: usize) {
+    let Product {
+        a,
+        a_stride,
+        rows,
+        b,
+        b_stride,
+        depth,
+        width,
+    } = *product;
+    if rows == 0 || depth == 0 || width == 0 {
+        return;
+    }
+    assert!(width.is_multiple_of(VECTOR) && width <= b_stride && width <= c_stride);
+    assert!(depth <= a_stride);
+    assert!((rows - 1) * a_stride + depth <= a.len());
+    assert!((depth - 1) * b_stride + width <= b.len());
+    assert!((rows - 1) * c_stride + width <= c.len());
+    #[cfg(target_arch = "x86_64")]
+    if simd.has_avx2() {
+        // SAFETY: the instructions are there, and the shapes above fit the slices.
+        unsafe { avx2::add_product(product, c.as_mut_ptr(), c_stride) };
+        return;
+    }
+    portable(product, c, c_stride);
+}
+
+fn portable(product: &Product<'_>, c: &mut [f32], c_stride: usize) {
+    for row in 0..product.rows {
+        let a = &product.a[row * product.a_stride..][..product.depth];
+        let c = &mut c[row * c_stride..][..product.width];
+        for (at, factor) in a.iter().enumerate() {
+            let b = &product.b[at * product.b_stride..][..product.width];
+            for (c, &b) in c.iter_mut().zip(b) {
+                *c += factor * f16::from_bits(b).to_f32();
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use core::arch::x86_64::{
+        __m128i, _mm_loadu_si128, _mm256_broadcast_ss, _mm256_cvtph_ps, _mm256_fmadd_ps,
+        _mm256_loadu_ps, _mm256_storeu_ps,
+    };
+
+    use super::{Product, VECTOR};
+
+    /// Twelve sums are kept in registers: four rows by three vectors would convert more, six by two broadcasts less.
+    ///
+    /// # Safety
+    /// The machine has AVX2, FMA and F16C; the product's shapes fit its slices and `c`.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) unsafe fn add_product(product: &Product<'_>, c: *mut f32, c_stride: usize) {
+        let mut row = 0;
+        while row < product.rows {
+            let rows = (product.rows - row).min(6);
+            // SAFETY: these rows are among the product's.
+            unsafe {
+                match rows {
+                    6 => columns::<6, 2>(product, row, c, c_stride),
+                    5 => columns::<5, 2>(product, row, c, c_stride),
+                    4 => columns::<4, 2>(product, row, c, c_stride),
+                    3 => columns::<3, 4>(product, row, c, c_stride),
+                    2 => columns::<2, 4>(product, row, c, c_stride),
+                    _ => columns::<1, 8>(product, row, c, c_stride),
+                }
+            }
+            row += rows;
+        }
+    }
+
+    /// All columns of `R` rows, `V` vectors at a time.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn columns<const R: usize, const V: usize>(
+        product: &Product<'_>,
+        row: usize,
+        c: *mut f32,
+        c_stride: usize,
+    ) {
+        let mut column = 0;
+        // SAFETY: rows and columns are within the product's shape.
+        unsafe {
+            while column + V * VECTOR <= product.width {
+                tile::<R, V>(product, row, column, c.add(row * c_stride), c_stride);
+                column += V * VECTOR;
+            }
+            while column < product.width {
+                tile::<R, 1>(product, row, column, c.add(row * c_stride), c_stride);
+                column += VECTOR;
+            }
+        }
+    }
+
+    /// `R` rows by `V` vectors; `c` points at the first of the rows.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn tile<const R: usize, const V: usize>(
+        product: &Product<'_>,
+        row: usize,
+        column: usize,
+        c: *mut f32,
+        c_stride: usize,
+    ) {
+        // SAFETY: the caller's rows and columns are within the shape that was checked against the slices.
+        unsafe {
+            let a = product.a.as_ptr().add(row * product.a_stride);
+            let c = c.add(column);
+            let mut sums = [[_mm256_loadu_ps(c); V]; R];
+            for (r, sums) in sums.iter_mut().enumerate() {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm256_loadu_ps(c.add(r * c_stride + v * VECTOR));
+                }
+            }
+            let mut b = product.b.as_ptr().add(column);
+            for at in 0..product.depth {
+                let mut vectors = [sums[0][0]; V];
+                for (v, vector) in vectors.iter_mut().enumerate() {
+                    let halves = _mm_loadu_si128(b.add(v * VECTOR).cast::<__m128i>());
+                    *vector = _mm256_cvtph_ps(halves);
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let factor = _mm256_broadcast_ss(&*a.add(r * product.a_stride + at));
+                    for (sum, vector) in sums.iter_mut().zip(vectors) {
+                        *sum = _mm256_fmadd_ps(factor, vector, *sum);
+                    }
+                }
+                b = b.wrapping_add(product.b_stride);
+            }
+            for (r, sums) in sums.iter().enumerate() {
+                for (v, sum) in sums.iter().enumerate() {
+                    _mm256_storeu_ps(c.add(r * c_stride + v * VECTOR), *sum);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbers(seed: usize, len: usize) -> Vec<f32> {
+        (0..len)
+            .map(|at| ((at * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0)
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn products_are_those_of_f64(
+            rows in 1usize..20, depth in 1usize..40, vectors in 1usize..10, pad in 0usize..3,
+        ) {
+            let width = vectors * VECTOR;
+            let (a_stride, b_stride, c_stride) = (depth + pad, width + pad, width + 2 * pad);
+            let a = numbers(1, rows * a_stride);
+            let halves: Vec<f16> = numbers(2, depth * b_stride).into_iter().map(f16::from_f32).collect();
+            let b: Vec<u16> = halves.iter().map(|half| half.to_bits()).collect();
+            let before = numbers(3, rows * c_stride);
+            let product = Product { a: &a, a_stride, rows, b: &b, b_stride, depth, width };
+            for simd in [Simd::portable(), Simd::detect()] {
+                let mut c = before.clone();
+                add_product(simd, &product, &mut c, c_stride);
+                for (at, &found) in c.iter().enumerate() {
+                    let (row, column) = (at / c_stride, at % c_stride);
+                    let mut right = f64::from(before[at]);
+                    if column < width {
+                        for d in 0..depth {
+                            right += f64::from(a[row * a_stride + d]) * halves[d * b_stride + column].to_f64();
+                        }
+                    }
+                    prop_assert!((f64::from(found) - right).abs() < 1e-5);
+                }
+                // Row by row it is the same to the bit.
+                for row in 0..rows {
+                    let one = Product { a: &a[row * a_stride..], rows: 1, ..product };
+                    let mut alone = before[row * c_stride..].to_vec();
+                    add_product(simd, &one, &mut alone, c_stride);
+                    prop_assert_eq!(&alone[..width], &c[row * c_stride..][..width]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! One step: the whole forward pass of a batch, as every worker of the team runs it.
+//!
+//! A step is a row of phases with a barrier behind each. A phase is so many pieces of work, which workers take one after
+//! the other from a counter, so that one that is slowed down by something else on the machine takes fewer. Who takes
+//! what changes no result: pieces write disjoint memory, and every number is computed by one piece in one order.
+//! Nor does company: a token's numbers are computed from its own sequence alone, in an order that depends on positions
+//! only. So logits are the same to the bit however rows are batched and prompts are cut into chunks.
+#![allow(
+    unsafe_code,
+    reason = "the phases of a step write disjoint parts of shared buffers"
+)]
+
+use std::{
+    ops::Range,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use weir_engine::Batch;
+
+use crate::{
+    attention::{Plan, Queries},
+    barrier::{Abandoned, Barrier},
+    buffers::{Buffers, Scratch},
+    decoder::{Decoder, Layer, Linear},
+    kv_cache::KvCache,
+    matrix::{PackedMatrix, QuantizedRows},
+    norm::{add_scaled, rms_norm, rms_norm_in_place, scale, soft_cap},
+    shared::Shared,
+    simd::Simd,
+};
+
+mod attend;
+mod network;
+
+/// Elements of a block of quantized activations.
+pub(crate) const QUANTIZED: usize = 32;
+/// Pieces a worker should find in a phase: more balance better, fewer cost less.
+const PIECES: usize = 8;
+
+/// Where a token stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Token {
+    /// Which row of the batch it is of.
+    pub(crate) row: usize,
+    pub(crate) position: usize,
+}
+
+/// What all workers of a step read.
+pub(crate) struct Step<'a> {
+    pub(crate) simd: Simd,
+    pub(crate) decoder: &'a Decoder,
+    pub(crate) cache: &'a KvCache,
+    pub(crate) batch: &'a Batch,
+    /// One for each of the batch's.
+    pub(crate) tokens: &'a [Token],
+    /// Numbers of the tokens whose logits are wanted.
+    pub(crate) wanted: &'a [usize],
+    pub(crate) plans: &'a [Plan],
+    pub(crate) buffers: &'a Buffers,
+    /// One a worker.
+    pub(crate) scratch: &'a [Mutex<Scratch>],
+    /// One a phase, at 0.
+    pub(crate) counters: &'a [AtomicUsize],
+    /// `(wanted, vocab)`.
+    pub(crate) logits: &'a Shared<f32>,
+}
+
+/// How many phases a model's step has.
+pub(crate) fn phases(layers: usize) -> usize {
+    9 * layers + 3
+}
+
+/// What half a layer leaves to be added to the residual stream: `delta`, its bias, and a norm of the sum.
+struct Left<'a> {
+    bias: &'a [f32],
+    /// Empty for none.
+    norm: &'a [f32],
+}
+
+/// Quantizes a row from a block on; a last block that is short is filled up with zeros, as the matrices' are.
+///
+/// # Safety
+/// Nobody else touches these blocks of the row.
+unsafe fn quantize(to: &QuantizedRows, row: usize, block: usize, x: &[f32]) {
+    let (whole, rest) = x.as_chunks::<QUANTIZED>();
+    let end = block + whole.len();
+    // SAFETY: the caller's word.
+    unsafe {
+        to.quantize_blocks(row, block..end, whole.as_flattened());
+        if !rest.is_empty() {
+            let mut last = [0.0; QUANTIZED];
+            last[..rest.len()].copy_from_slice(rest);
+            to.quantize_blocks(row, end..end + 1, &last);
+        }
+    }
+}
+
+/// One worker on its way through a step.
+struct Worker<'a> {
+    step: &'a Step<'a>,
+    barrier: &'a Barrier,
+    workers: usize,
+    phase: usize,
+    scratch: &'a mut Scratch,
+}
+
+impl Step<'_> {
+    /// Runs the step as worker `index`.
+    pub(crate) fn work(&self, index: usize, barrier: &Barrier) -> Result<(), Abandoned> {
+        let mut scratch = self.scratch[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut worker = Worker {
+            step: self,
+            barrier,
+            workers: self.scratch.len(),
+            phase: 0,
+            scratch: &mut scratch,
+        };
+        worker.embed()?;
+        let mut left = None;
+        for (index, layer) in self.decoder.layers.iter().enumerate() {
+            worker.join(left.as_ref(), &layer.attention_norm)?;
+            worker.attend(index, layer)?;
+            worker.join(
+                Some(&Left {
+                    bias: &layer.attention.output.bias,
+                    norm: &layer.post_attention_norm,
+                }),
+                &layer.network_norm,
+            )?;
+            worker.network(layer)?;
+            left = Some(Left {
+                bias: &layer.network.down.bias,
+                norm: &layer.post_network_norm,
+            });
+        }
+        worker.join_wanted(left.as_ref())?;
+        worker.head()
+    }
+
+    fn hidden(&self) -> usize {
+        self.decoder.description.hidden
+    }
+
+    /// The columns of a token in a buffer of rows.
+    fn row(token: usize, width: usize) -> Range<usize> {
+        token * width..(token + 1) * width
+    }
+}
+
+impl Worker<'_> {
+    /// Takes pieces `body(worker, range)` of `0..total` until none is left, then waits for the others.
+    fn phase(
+        &mut self,
+        total: usize,
+        mut body: impl FnMut(&mut Self, Range<usize>),
+    ) -> Result<(), Abandoned> {
+        let counter = &self.step.counters[self.phase];
+        self.phase += 1;
+        let size = (total / (PIECES * self.workers)).max(1);
+        loop {
+            let start = counter.fetch_add(size, Ordering::Relaxed);
+            if start >= total {
+                break;
+            }
+            body(self, start..(start + size).min(total));
+        }
+        self.barrier.wait()
+    }
+
+    /// Embeddings and angles.
+    fn embed(&mut self) -> Result<(), Abandoned> {
+        let step = self.step;
+        let width = step.hidden();
+        let embedding = &step.decoder.embedding.matrix;
+        self.phase(step.tokens.len(), |worker, tokens| {
+            for token in tokens {
+                // SAFETY: in this phase a token's rows belong to whoever took the token.
+                let row = unsafe { step.buffers.hidden.slice_mut(Step::row(token, width)) };
+                let embedded = &mut worker.scratch.row;
+                embedded.resize(embedding.columns(), 0.0);
+                embedding.dequantize_row(step.batch.tokens[token] as usize, embedded);
+                row.copy_from_slice(&embedded[..width]);
+                scale(step.simd, row, step.decoder.description.embedding_scale);
+                for (rope, angles) in step.decoder.ropes.iter().zip(&step.buffers.angles) {
+                    let range = Step::row(token, rope.angles_len());
+                    // SAFETY: as above.
+                    rope.angles(step.tokens[token].position, unsafe {
+                        angles.slice_mut(range)
+                    });
+                }
+            }
+        })
+    }
+
+    /// Adds what is left to the residual stream, and quantizes its norm for the matrices that come.
+    fn join(&mut self, left: Option<&Left<'_>>, norm: &[f32]) -> Result<(), Abandoned> {
+        let step = self.step;
+        let rows = step.buffers.outer.rows(step.hidden());
+        self.phase(step.tokens.len(), |worker, tokens| {
+            for token in tokens {
+                worker.join_token(left, norm, token, (rows, token));
+            }
+        })
+    }
+
+    /// The same, of the tokens whose logits are wanted, for the head.
+    fn join_wanted(&mut self, left: Option<&Left<'_>>) -> Result<(), Abandoned> {
+        let step = self.step;
+        let Some(head) = &step.buffers.head else {
+            return Ok(());
+        };
+        let norm = &step.decoder.output_norm;
+        self.phase(step.wanted.len(), |worker, wanted| {
+            for row in wanted {
+                worker.join_token(left, norm, step.wanted[row], (head, row));
+            }
+        })
+    }
+
+    fn join_token(
+        &mut self,
+        left: Option<&Left<'_>>,
+        norm: &[f32],
+        token: usize,
+        (to, to_row): (&QuantizedRows, usize),
+    ) {
+        let step = self.step;
+        let model = &step.decoder.description;
+        let (simd, eps) = (step.simd, model.norm_eps);
+        let range = Step::row(token, model.hidden);
+        // SAFETY: in this phase a token's rows belong to whoever took the token.
+        let hidden = unsafe { step.buffers.hidden.slice_mut(range.clone()) };
+        if let Some(left) = left {
+            // SAFETY: as above.
+            let delta = unsafe { step.buffers.delta.slice_mut(range) };
+            add_scaled(simd, delta, left.bias, 1.0);
+            if !left.norm.is_empty() {
+                rms_norm_in_place(simd, delta, left.norm, eps);
+            }
+            add_scaled(simd, hidden, delta, model.residual_scale);
+        }
+        let row = &mut self.scratch.row;
+        row.resize(model.hidden, 0.0);
+        rms_norm(simd, hidden, norm, eps, row);
+        // SAFETY: this row of the activations is this token's.
+        unsafe { quantize(to, to_row, 0, row) };
+    }
+
+    /// Products of all tokens with some matrices whose results stand side by side.
+    fn multiply(
+        &mut self,
+        linears: &[&Linear],
+        x: &QuantizedRows,
+        out: &Shared<f32>,
+    ) -> Result<(), Abandoned> {
+        let tiles = linears.iter().map(|linear| linear.matrix.tiles()).sum();
+        let width: usize = linears.iter().map(|linear| linear.matrix.rows()).sum();
+        let out = out.pointer(0..x.rows() * width);
+        self.phase(tiles, |_, taken| {
+            let (mut first, mut column) = (0, 0);
+            for Linear { matrix, .. } in linears {
+                let own = first..first + matrix.tiles();
+                let part = taken.start.max(own.start)..taken.end.min(own.end);
+                if !part.is_empty() {
+                    let part = part.start - first..part.end - first;
+                    // SAFETY: `out` has `width` columns for each row of `x`, the matrix has those from `column` on,
+                    // and the tiles of a phase are taken once.
+                    unsafe { matrix.multiply(x, part, out.add(column), width) };
+                }
+                first = own.end;
+                column += matrix.rows();
+            }
+        })
+    }
+
+    /// Logits.
+    fn head(&mut self) -> Result<(), Abandoned> {
+        let step = self.step;
+        let model = &step.decoder.description;
+        let Some(x) = &step.buffers.head else {
+            return Ok(());
+        };
+        let matrix = &step.decoder.head().matrix;
+        let vocab = model.vocab;
+        let out = step.logits.pointer(0..step.wanted.len() * vocab);
+        let tiles = if step.wanted.is_empty() {
+            0
+        } else {
+            matrix.tiles()
+        };
+        self.phase(tiles, |_, tiles| {
+            let start = tiles.start * PackedMatrix::TILE;
+            let end = (tiles.end * PackedMatrix::TILE).min(vocab);
+            // SAFETY: `out` has `vocab` columns for each row of `x`, and the tiles of a phase are taken once.
+            unsafe { matrix.multiply(x, tiles, out, vocab) };
+            for row in 0..step.wanted.len() {
+                let range = row * vocab + start..row * vocab + end;
+                // SAFETY: these logits are the tiles'.
+                let logits = unsafe { step.logits.slice_mut(range) };
+                scale(step.simd, logits, model.logit_scale);
+                if let Some(cap) = model.logit_softcap {
+                    soft_cap(step.simd, logits, cap);
+                }
+            }
+        })
+    }
+}
