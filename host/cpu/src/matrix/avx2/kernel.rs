@@ -10,13 +10,16 @@
     reason = "loops over registers, several arrays indexed alike"
 )]
 
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, hint::black_box};
 
 use super::{decode::Decode, panel::PanelBlock};
-use crate::matrix::{layout::TILE, output::Output, product::ROWS_A_PASS, rows::Cursor};
+use crate::matrix::{
+    layout::TILE,
+    output::Output,
+    product::ROWS_A_PASS,
+    rows::{Cursor, RowQuants},
+};
 
-/// Activation rows at once: their sums and two vectors of weights fill the sixteen registers.
-const GROUP: usize = 4;
 /// From this many rows on, widening the tile first pays.
 const PANEL_ROWS: usize = 8;
 /// Blocks of a panel: with the activations of a group of rows they fill most of a first-level cache of 32 KiB.
@@ -70,32 +73,31 @@ pub unsafe fn multiply<T: Decode>(
     }
 }
 
-/// Adds the products of the rows from `x` on to their totals: rows in groups of four, then what is left.
+/// Adds the products of the rows from `x` on to their totals, in groups of [`Decode::GROUP`] while there are.
 ///
 /// # Safety
 ///
 /// As for [`multiply`].
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn each_group<T: Decode>(tile: &[T], x: Cursor, totals: &mut [[f32; TILE]]) {
-    let (groups, rest) = totals.as_chunks_mut::<GROUP>();
-    let done = groups.len() * GROUP;
-    // SAFETY: the caller's promise for every row.
-    unsafe {
-        for (i, group) in groups.iter_mut().enumerate() {
-            add_products(tile, x.advance(i * GROUP, 0), group);
-        }
-        let x = x.advance(done, 0);
-        if let Some(three) = rest.first_chunk_mut::<3>() {
-            add_products(tile, x, three);
-        } else if let Some(two) = rest.first_chunk_mut::<2>() {
-            add_products(tile, x, two);
-        } else if let Some(one) = rest.first_chunk_mut::<1>() {
-            add_products(tile, x, one);
-        }
+    let mut row = 0;
+    while row < totals.len() {
+        let (x, rest) = (x.advance(row, 0), &mut totals[row..]);
+        // SAFETY: the caller's promise for every row.
+        row += unsafe {
+            match rest.len().min(T::GROUP) {
+                6.. => add_products::<T, 6>(tile, x, rest),
+                5 => add_products::<T, 5>(tile, x, rest),
+                4 => add_products::<T, 4>(tile, x, rest),
+                3 => add_products::<T, 3>(tile, x, rest),
+                2 => add_products::<T, 2>(tile, x, rest),
+                _ => add_products::<T, 1>(tile, x, rest),
+            }
+        };
     }
 }
 
-/// The kernel for `M` rows at once.
+/// The kernel for `M` rows at once; returns `M`.
 ///
 /// # Safety
 ///
@@ -104,8 +106,14 @@ unsafe fn each_group<T: Decode>(tile: &[T], x: Cursor, totals: &mut [[f32; TILE]
 unsafe fn add_products<T: Decode, const M: usize>(
     tile: &[T],
     x: Cursor,
-    totals: &mut [[f32; TILE]; M],
-) {
+    totals: &mut [[f32; TILE]],
+) -> usize {
+    let mut rows: [*const RowQuants; M] = std::array::from_fn(|m| x.advance(m, 0).blocks);
+    if T::ROLLED {
+        // Unrelated pointers, as far as the compiler knows: one register each, and no sums of strides in the loop.
+        rows = black_box(rows);
+    }
+    let turns = Turns::of::<T>();
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
     // SAFETY: the caller's promise; sixteen floats are two vectors.
     unsafe {
@@ -114,25 +122,25 @@ unsafe fn add_products<T: Decode, const M: usize>(
                 sums[m][v] = _mm256_loadu_ps(totals[m].as_ptr().add(v * 8));
             }
         }
-        let mut at = x;
+        let mut index = 0;
         for tile in tile {
             for block in 0..T::PARTS {
-                let whole = whole_sums::<T, M>(tile, block, at);
+                let whole = whole_sums::<T, M>(tile, block, turns, &rows, index);
                 let (scales, mins) = (tile.scales(block), tile.mins(block));
                 for m in 0..M {
-                    let row = m * x.blocks;
-                    let scale = _mm256_broadcast_ss(&*at.scales.add(row));
+                    let x = rows[m].add(index);
+                    let scale = _mm256_broadcast_ss(&(*x).scale);
                     for v in 0..2 {
                         let sum = _mm256_cvtepi32_ps(whole[m][v]);
                         let both = _mm256_mul_ps(scales[v], scale);
                         sums[m][v] = _mm256_fmadd_ps(sum, both, sums[m][v]);
                         if T::MINS {
-                            let sum = _mm256_broadcast_ss(&*at.sums.add(row));
+                            let sum = _mm256_broadcast_ss(&(*x).sum);
                             sums[m][v] = _mm256_fmadd_ps(mins[v], sum, sums[m][v]);
                         }
                     }
                 }
-                at = at.advance(0, 1);
+                index += 1;
             }
         }
         for m in 0..M {
@@ -141,38 +149,70 @@ unsafe fn add_products<T: Decode, const M: usize>(
             }
         }
     }
+    M
+}
+
+/// How often the loops of [`whole_sums`] turn: `sums * steps` is eight.
+///
+/// Where the steps of a tile are alike ([`Decode::ROLLED`]) the compiler may not know, or it unrolls all eight and
+/// reorders them until sums and weights no longer fit the registers, which costs a third of the speed.
+#[derive(Clone, Copy)]
+struct Turns {
+    sums: usize,
+    steps: usize,
+}
+
+impl Turns {
+    fn of<T: Decode>() -> Self {
+        let (sums, steps) = (8 / T::STEPS, T::STEPS);
+        match (T::ROLLED, T::STEPS) {
+            (false, _) => Self { sums, steps },
+            (true, ..4) => Self {
+                sums: black_box(sums),
+                steps,
+            },
+            (true, _) => Self {
+                sums,
+                steps: black_box(steps),
+            },
+        }
+    }
 }
 
 /// The int32 products of a block: `M` rows with rows 0 to 7 and 8 to 15 of the tile.
 ///
 /// # Safety
 ///
-/// As for [`multiply`], `x` standing at the block.
+/// As for [`multiply`]; each of `rows` has a block at `index`.
 #[inline(always)]
 unsafe fn whole_sums<T: Decode, const M: usize>(
     tile: &T,
     block: usize,
-    x: Cursor,
+    turns: Turns,
+    rows: &[*const RowQuants; M],
+    index: usize,
 ) -> [[__m256i; 2]; M] {
-    // SAFETY: the caller's promise: each row has 32 quants from `x` on.
+    // SAFETY: the caller's promise: each row has 32 quants at the index.
     unsafe {
         let factors = Factors::of(tile, block);
         let mut whole = [[_mm256_setzero_si256(); 2]; M];
         if T::HALVES {
             for m in 0..M {
-                let sums = _mm256_set1_epi32(x.half_sums.add(m * x.blocks).cast::<i32>().read());
+                let sums = (&raw const (*rows[m].add(index)).half_sums).cast::<i32>();
+                let sums = _mm256_set1_epi32(sums.read());
                 for v in 0..2 {
                     whole[m][v] = _mm256_madd_epi16(sums, factors.doubled[v]);
                 }
             }
         }
-        for first in (0..8).step_by(T::STEPS) {
+        for sum in 0..turns.sums {
             let mut part = [[_mm256_setzero_si256(); 2]; M];
-            for step in first..first + T::STEPS {
+            for step in 0..turns.steps {
+                let step = sum * T::STEPS + step;
                 let quants = tile.quants(block, step);
                 for m in 0..M {
-                    let at = x.quants.add(m * x.columns + step * 4);
-                    let four = _mm256_set1_epi32(at.cast::<i32>().read_unaligned());
+                    let four = rows[m].add(index).cast::<i32>().add(step).read();
+                    let four = _mm256_set1_epi32(four);
                     for v in 0..2 {
                         let products = if T::SIGNED {
                             let signed = _mm256_sign_epi8(four, quants[v]);
@@ -184,9 +224,14 @@ unsafe fn whole_sums<T: Decode, const M: usize>(
                     }
                 }
             }
+            let factors = if T::HALVES {
+                factors.of_half[sum * T::STEPS / 4]
+            } else {
+                [_mm256_set1_epi16(1); 2]
+            };
             for m in 0..M {
                 for v in 0..2 {
-                    let wide = _mm256_madd_epi16(part[m][v], factors.of_half[first / 4][v]);
+                    let wide = _mm256_madd_epi16(part[m][v], factors[v]);
                     whole[m][v] = _mm256_add_epi32(whole[m][v], wide);
                 }
             }
