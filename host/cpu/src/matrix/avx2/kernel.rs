@@ -85,7 +85,8 @@ unsafe fn each_group<T: Decode>(tile: &[T], x: Cursor, totals: &mut [[f32; TILE]
         let (x, rest) = (x.advance(row, 0), &mut totals[row..]);
         // SAFETY: the caller's promise for every row.
         row += unsafe {
-            match rest.len().min(T::GROUP) {
+            // As even as can be: eight rows are four and four, not six and two.
+            match rest.len().div_ceil(rest.len().div_ceil(T::GROUP)) {
                 6.. => add_products::<T, 6>(tile, x, rest),
                 5 => add_products::<T, 5>(tile, x, rest),
                 4 => add_products::<T, 4>(tile, x, rest),
@@ -109,20 +110,16 @@ unsafe fn add_products<T: Decode, const M: usize>(
     totals: &mut [[f32; TILE]],
 ) -> usize {
     let mut rows: [*const RowQuants; M] = std::array::from_fn(|m| x.advance(m, 0).blocks);
+    let mut totals: *mut [f32; TILE] = totals[..M].as_mut_ptr();
     if T::ROLLED {
-        // Unrelated pointers, as far as the compiler knows: one register each, and no sums of strides in the loop.
-        rows = black_box(rows);
+        // Unrelated pointers, as far as the compiler knows: one register each instead of sums of strides in the loop, and
+        // totals that stay in memory, because the registers are taken.
+        (rows, totals) = black_box((rows, totals));
     }
     let turns = Turns::of::<T>();
-    let mut sums = [[_mm256_setzero_ps(); 2]; M];
-    // SAFETY: the caller's promise; sixteen floats are two vectors.
+    let mut index = 0;
+    // SAFETY: the caller's promise: there are `M` totals, of two vectors each, and as many blocks in each row.
     unsafe {
-        for m in 0..M {
-            for v in 0..2 {
-                sums[m][v] = _mm256_loadu_ps(totals[m].as_ptr().add(v * 8));
-            }
-        }
-        let mut index = 0;
         for tile in tile {
             for block in 0..T::PARTS {
                 let whole = whole_sums::<T, M>(tile, block, turns, &rows, index);
@@ -130,22 +127,19 @@ unsafe fn add_products<T: Decode, const M: usize>(
                 for m in 0..M {
                     let x = rows[m].add(index);
                     let scale = _mm256_broadcast_ss(&(*x).scale);
+                    let sum = _mm256_broadcast_ss(&(*x).sum);
                     for v in 0..2 {
-                        let sum = _mm256_cvtepi32_ps(whole[m][v]);
+                        let at = totals.add(m).cast::<f32>().add(v * 8);
                         let both = _mm256_mul_ps(scales[v], scale);
-                        sums[m][v] = _mm256_fmadd_ps(sum, both, sums[m][v]);
+                        let whole = _mm256_cvtepi32_ps(whole[m][v]);
+                        let mut total = _mm256_fmadd_ps(whole, both, _mm256_loadu_ps(at));
                         if T::MINS {
-                            let sum = _mm256_broadcast_ss(&(*x).sum);
-                            sums[m][v] = _mm256_fmadd_ps(mins[v], sum, sums[m][v]);
+                            total = _mm256_fmadd_ps(mins[v], sum, total);
                         }
+                        _mm256_storeu_ps(at, total);
                     }
                 }
                 index += 1;
-            }
-        }
-        for m in 0..M {
-            for v in 0..2 {
-                _mm256_storeu_ps(totals[m].as_mut_ptr().add(v * 8), sums[m][v]);
             }
         }
     }
@@ -196,43 +190,32 @@ unsafe fn whole_sums<T: Decode, const M: usize>(
     unsafe {
         let factors = Factors::of(tile, block);
         let mut whole = [[_mm256_setzero_si256(); 2]; M];
-        if T::HALVES {
+        if T::HALVES || T::PLANES > 1 {
             for m in 0..M {
                 let sums = (&raw const (*rows[m].add(index)).half_sums).cast::<i32>();
                 let sums = _mm256_set1_epi32(sums.read());
                 for v in 0..2 {
-                    whole[m][v] = _mm256_madd_epi16(sums, factors.doubled[v]);
+                    whole[m][v] = _mm256_madd_epi16(sums, factors.offset[v]);
                 }
             }
         }
-        for sum in 0..turns.sums {
-            let mut part = [[_mm256_setzero_si256(); 2]; M];
-            for step in 0..turns.steps {
-                let step = sum * T::STEPS + step;
-                let quants = tile.quants(block, step);
-                for m in 0..M {
-                    let four = rows[m].add(index).cast::<i32>().add(step).read();
-                    let four = _mm256_set1_epi32(four);
-                    for v in 0..2 {
-                        let products = if T::SIGNED {
-                            let signed = _mm256_sign_epi8(four, quants[v]);
-                            _mm256_maddubs_epi16(_mm256_abs_epi8(quants[v]), signed)
-                        } else {
-                            _mm256_maddubs_epi16(quants[v], four)
-                        };
-                        part[m][v] = _mm256_add_epi16(part[m][v], products);
+        for plane in 0..T::PLANES {
+            for sum in 0..turns.sums {
+                let mut part = [[_mm256_setzero_si256(); 2]; M];
+                for step in 0..turns.steps {
+                    let step = sum * T::STEPS + step;
+                    let quants = tile.quants(block, plane, step);
+                    for m in 0..M {
+                        let four = rows[m].add(index).cast::<i32>().add(step).read();
+                        add_step::<T>(&mut part[m], quants, _mm256_set1_epi32(four));
                     }
                 }
-            }
-            let factors = if T::HALVES {
-                factors.of_half[sum * T::STEPS / 4]
-            } else {
-                [_mm256_set1_epi16(1); 2]
-            };
-            for m in 0..M {
-                for v in 0..2 {
-                    let wide = _mm256_madd_epi16(part[m][v], factors[v]);
-                    whole[m][v] = _mm256_add_epi32(whole[m][v], wide);
+                let factors = factors.of_half[if T::HALVES { sum * T::STEPS / 4 } else { plane }];
+                for m in 0..M {
+                    for v in 0..2 {
+                        let wide = _mm256_madd_epi16(part[m][v], factors[v]);
+                        whole[m][v] = _mm256_add_epi32(whole[m][v], wide);
+                    }
                 }
             }
         }
@@ -240,13 +223,34 @@ unsafe fn whole_sums<T: Decode, const M: usize>(
     }
 }
 
-/// What int16 sums are multiplied by as they widen: ones, but where halves of a block have factors.
+/// Adds four columns' products to the int16 sums of a row.
+///
+/// # Safety
+///
+/// As for [`multiply`].
+#[inline(always)]
+unsafe fn add_step<T: Decode>(part: &mut [__m256i; 2], quants: [__m256i; 2], four: __m256i) {
+    // SAFETY: AVX2 by the caller's promise.
+    unsafe {
+        for v in 0..2 {
+            let products = if T::SIGNED {
+                let signed = _mm256_sign_epi8(four, quants[v]);
+                _mm256_maddubs_epi16(_mm256_abs_epi8(quants[v]), signed)
+            } else {
+                _mm256_maddubs_epi16(quants[v], four)
+            };
+            part[v] = _mm256_add_epi16(part[v], products);
+        }
+    }
+}
+
+/// What int16 sums are multiplied by as they widen.
 struct Factors {
-    /// Of the first and the last 16 columns, for both int16 of a row.
+    /// Where halves of a block have factors, those of the first and the last 16 columns, for both int16 of a row;
+    /// otherwise what numbers of the first and of the second plane are worth.
     of_half: [[__m256i; 2]; 2],
-    /// Both halves' factors of a row, twice. With -16 times the sums of activations they take off what numbers that are
-    /// 32 too large add.
-    doubled: [__m256i; 2],
+    /// With -16 times the sums of activations it takes off what numbers add that are 32 (halves) or 128 (planes) too large.
+    offset: [__m256i; 2],
 }
 
 impl Factors {
@@ -255,15 +259,12 @@ impl Factors {
         // SAFETY: AVX2 by the caller's promise.
         unsafe {
             if !T::HALVES {
-                let ones = [_mm256_set1_epi16(1); 2];
                 return Self {
-                    of_half: [ones; 2],
-                    doubled: ones,
+                    of_half: [[_mm256_set1_epi16(1); 2], [_mm256_set1_epi16(16); 2]],
+                    offset: [_mm256_set1_epi16(128 / 16); 2],
                 };
             }
             let [a, b] = tile.factors(block);
-            let first = _mm256_set1_epi32(0x0100_0100);
-            let last = _mm256_set1_epi32(0x0302_0302);
             let lanes = _mm256_setr_epi32(
                 0,
                 0x0404_0404,
@@ -274,13 +275,14 @@ impl Factors {
                 0x0808_0808,
                 0x0c0c_0c0c,
             );
-            let (first, last) = (_mm256_add_epi8(first, lanes), _mm256_add_epi8(last, lanes));
+            let first = _mm256_add_epi8(_mm256_set1_epi32(0x0100_0100), lanes);
+            let last = _mm256_add_epi8(_mm256_set1_epi32(0x0302_0302), lanes);
             Self {
                 of_half: [
                     [_mm256_shuffle_epi8(a, first), _mm256_shuffle_epi8(b, first)],
                     [_mm256_shuffle_epi8(a, last), _mm256_shuffle_epi8(b, last)],
                 ],
-                doubled: [_mm256_add_epi16(a, a), _mm256_add_epi16(b, b)],
+                offset: [_mm256_add_epi16(a, a), _mm256_add_epi16(b, b)],
             }
         }
     }
