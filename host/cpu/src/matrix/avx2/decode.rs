@@ -47,11 +47,8 @@ pub trait Decode: Copy {
     /// Each half of a block has its factors, and its numbers are 32 too large: see [`Self::factors`].
     const HALVES: bool = false;
 
-    /// The numbers come in so many planes of four bits, the low ones first; with two they are 128 too large.
-    const PLANES: usize = 1;
-
     /// The numbers of rows 0 to 7 and 8 to 15.
-    unsafe fn quants(&self, block: usize, plane: usize, step: usize) -> [__m256i; 2];
+    unsafe fn quants(&self, block: usize, step: usize) -> [__m256i; 2];
     /// The scales of the rows.
     unsafe fn scales(&self, block: usize) -> [__m256; 2];
     /// The minima of the rows, where there are.
@@ -185,7 +182,7 @@ impl Decode for TileQ4_0 {
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn quants(&self, _block: usize, _plane: usize, step: usize) -> [__m256i; 2] {
+    unsafe fn quants(&self, _block: usize, step: usize) -> [__m256i; 2] {
         // SAFETY: the trait's promise.
         unsafe { nibbles(&self.nibbles, step) }
     }
@@ -209,7 +206,7 @@ impl Decode for TileQ4_1 {
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn quants(&self, _block: usize, _plane: usize, step: usize) -> [__m256i; 2] {
+    unsafe fn quants(&self, _block: usize, step: usize) -> [__m256i; 2] {
         // SAFETY: the trait's promise.
         unsafe { nibbles(&self.nibbles, step) }
     }
@@ -233,7 +230,7 @@ impl Decode for TileQ5_0 {
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn quants(&self, _block: usize, _plane: usize, step: usize) -> [__m256i; 2] {
+    unsafe fn quants(&self, _block: usize, step: usize) -> [__m256i; 2] {
         // SAFETY: the trait's promise.
         unsafe { five_bits(&self.nibbles, &self.high, step) }
     }
@@ -257,7 +254,7 @@ impl Decode for TileQ5_1 {
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn quants(&self, _block: usize, _plane: usize, step: usize) -> [__m256i; 2] {
+    unsafe fn quants(&self, _block: usize, step: usize) -> [__m256i; 2] {
         // SAFETY: the trait's promise.
         unsafe { five_bits(&self.nibbles, &self.high, step) }
     }
@@ -281,7 +278,7 @@ impl Decode for TileQ8_0 {
     const SIGNED: bool = true;
 
     #[inline(always)]
-    unsafe fn quants(&self, _block: usize, _plane: usize, step: usize) -> [__m256i; 2] {
+    unsafe fn quants(&self, _block: usize, step: usize) -> [__m256i; 2] {
         // SAFETY: the trait's promise.
         unsafe { load(&self.quants.0[step]) }
     }
@@ -299,7 +296,7 @@ impl Decode for TileQ4K {
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn quants(&self, block: usize, _plane: usize, step: usize) -> [__m256i; 2] {
+    unsafe fn quants(&self, block: usize, step: usize) -> [__m256i; 2] {
         // SAFETY: the trait's promise.
         unsafe { nibbles(&self.nibbles[block], step) }
     }
@@ -328,7 +325,7 @@ impl Decode for TileQ5K {
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn quants(&self, block: usize, _plane: usize, step: usize) -> [__m256i; 2] {
+    unsafe fn quants(&self, block: usize, step: usize) -> [__m256i; 2] {
         // SAFETY: the trait's promise.
         unsafe { five_bits(&self.nibbles[block], &self.high[block], step) }
     }
@@ -357,7 +354,7 @@ impl Decode for TileQ6K {
     const HALVES: bool = true;
 
     #[inline(always)]
-    unsafe fn quants(&self, block: usize, _plane: usize, step: usize) -> [__m256i; 2] {
+    unsafe fn quants(&self, block: usize, step: usize) -> [__m256i; 2] {
         // SAFETY: the trait's promise.
         unsafe { six_bits(&self.nibbles[block], &self.high[block], step) }
     }

@@ -10,7 +10,11 @@
     reason = "loops over registers, several arrays indexed alike"
 )]
 
-use std::{arch::x86_64::*, hint::black_box};
+use std::{
+    arch::x86_64::*,
+    hint::black_box,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use super::{decode::Decode, panel::PanelBlock};
 use crate::matrix::{
@@ -23,7 +27,7 @@ use crate::matrix::{
 /// From this many rows on, widening the tile first pays.
 const PANEL_ROWS: usize = 8;
 /// Blocks of a panel: with the activations of a group of rows they fill most of a first-level cache of 32 KiB.
-const PANEL_BLOCKS: usize = 32;
+const PANEL_BLOCKS: usize = 16;
 
 /// Room for a widened stretch of a tile; none where so few rows come that none is used.
 pub struct Panel<T>(Option<[PanelBlock<T>; PANEL_BLOCKS]>);
@@ -123,6 +127,10 @@ unsafe fn add_products<T: Decode, const M: usize>(
         for tile in tile {
             for block in 0..T::PARTS {
                 let whole = whole_sums::<T, M>(tile, block, turns, &rows, index);
+                if T::ROLLED {
+                    // Scales and totals are read now: read before the loop, they would only be written to the stack.
+                    compiler_fence(Ordering::SeqCst);
+                }
                 let (scales, mins) = (tile.scales(block), tile.mins(block));
                 for m in 0..M {
                     let x = rows[m].add(index);
@@ -190,7 +198,7 @@ unsafe fn whole_sums<T: Decode, const M: usize>(
     unsafe {
         let factors = Factors::of(tile, block);
         let mut whole = [[_mm256_setzero_si256(); 2]; M];
-        if T::HALVES || T::PLANES > 1 {
+        if T::HALVES {
             for m in 0..M {
                 let sums = (&raw const (*rows[m].add(index)).half_sums).cast::<i32>();
                 let sums = _mm256_set1_epi32(sums.read());
@@ -199,23 +207,27 @@ unsafe fn whole_sums<T: Decode, const M: usize>(
                 }
             }
         }
-        for plane in 0..T::PLANES {
-            for sum in 0..turns.sums {
-                let mut part = [[_mm256_setzero_si256(); 2]; M];
-                for step in 0..turns.steps {
-                    let step = sum * T::STEPS + step;
-                    let quants = tile.quants(block, plane, step);
-                    for m in 0..M {
-                        let four = rows[m].add(index).cast::<i32>().add(step).read();
-                        add_step::<T>(&mut part[m], quants, _mm256_set1_epi32(four));
-                    }
-                }
-                let factors = factors.of_half[if T::HALVES { sum * T::STEPS / 4 } else { plane }];
+        for sum in 0..turns.sums {
+            let mut part = [[_mm256_setzero_si256(); 2]; M];
+            let mut turn = 0;
+            // A loop that runs at least once, or the compiler makes a second copy of what follows.
+            loop {
+                let step = sum * T::STEPS + turn;
+                let quants = tile.quants(block, step);
                 for m in 0..M {
-                    for v in 0..2 {
-                        let wide = _mm256_madd_epi16(part[m][v], factors[v]);
-                        whole[m][v] = _mm256_add_epi32(whole[m][v], wide);
-                    }
+                    let four = rows[m].add(index).cast::<i32>().add(step).read();
+                    add_step::<T>(&mut part[m], quants, _mm256_set1_epi32(four));
+                }
+                turn += 1;
+                if turn == turns.steps {
+                    break;
+                }
+            }
+            let factors = factors.of_half[if T::HALVES { sum * T::STEPS / 4 } else { 0 }];
+            for m in 0..M {
+                for v in 0..2 {
+                    let wide = _mm256_madd_epi16(part[m][v], factors[v]);
+                    whole[m][v] = _mm256_add_epi32(whole[m][v], wide);
                 }
             }
         }
@@ -244,12 +256,12 @@ unsafe fn add_step<T: Decode>(part: &mut [__m256i; 2], quants: [__m256i; 2], fou
     }
 }
 
-/// What int16 sums are multiplied by as they widen.
+/// What int16 sums are multiplied by as they widen: ones, but where halves of a block have factors.
 struct Factors {
-    /// Where halves of a block have factors, those of the first and the last 16 columns, for both int16 of a row;
-    /// otherwise what numbers of the first and of the second plane are worth.
+    /// Of the first and the last 16 columns, for both int16 of a row.
     of_half: [[__m256i; 2]; 2],
-    /// With -16 times the sums of activations it takes off what numbers add that are 32 (halves) or 128 (planes) too large.
+    /// Both halves' factors of a row, twice: with -16 times the sums of activations they take off what numbers add that
+    /// are 32 too large.
     offset: [__m256i; 2],
 }
 
@@ -259,9 +271,10 @@ impl Factors {
         // SAFETY: AVX2 by the caller's promise.
         unsafe {
             if !T::HALVES {
+                let ones = [_mm256_set1_epi16(1); 2];
                 return Self {
-                    of_half: [[_mm256_set1_epi16(1); 2], [_mm256_set1_epi16(16); 2]],
-                    offset: [_mm256_set1_epi16(128 / 16); 2],
+                    of_half: [ones; 2],
+                    offset: ones,
                 };
             }
             let [a, b] = tile.factors(block);

@@ -1,8 +1,5 @@
 //! A stretch of a tile widened for many rows: numbers to bytes, scales and minima to f32.
 //!
-//! Signed bytes become unsigned ones, 128 larger, which the kernel takes as two planes of four bits: twice the products,
-//! but their int16 sums run a whole block, where magnitudes and signs widen after every step.
-//!
 //! Invariant: answers the kernel exactly as the tile it was made of. Lives in the first-level cache, for one pass.
 #![allow(unsafe_code, reason = "AVX2 intrinsics")]
 
@@ -42,10 +39,7 @@ impl<T: Decode> PanelBlock<T> {
         unsafe {
             for step in 0..8 {
                 let target = self.quants[step].as_mut_ptr().cast::<__m256i>();
-                for (v, mut quants) in tile.quants(block, 0, step).into_iter().enumerate() {
-                    if T::SIGNED {
-                        quants = _mm256_xor_si256(quants, _mm256_set1_epi8(-128));
-                    }
+                for (v, quants) in tile.quants(block, step).into_iter().enumerate() {
                     _mm256_store_si256(target.add(v), quants);
                 }
             }
@@ -85,26 +79,15 @@ unsafe fn floats(from: &[f32; 16]) -> [__m256; 2] {
 impl<T: Decode> Decode for PanelBlock<T> {
     const PARTS: usize = 1;
     const ROLLED: bool = true;
-    const STEPS: usize = if T::SIGNED { 8 } else { T::STEPS };
-    const PLANES: usize = if T::SIGNED { 2 } else { 1 };
+    const STEPS: usize = T::STEPS;
+    const SIGNED: bool = T::SIGNED;
     const MINS: bool = T::MINS;
     const HALVES: bool = T::HALVES;
 
     #[inline(always)]
-    unsafe fn quants(&self, _block: usize, plane: usize, step: usize) -> [__m256i; 2] {
+    unsafe fn quants(&self, _block: usize, step: usize) -> [__m256i; 2] {
         // SAFETY: the trait's promise; the array lies at a multiple of 32.
-        unsafe {
-            let [a, b] = load(self.quants.get_unchecked(step));
-            let low = _mm256_set1_epi8(15);
-            match (Self::PLANES, plane) {
-                (1, _) => [a, b],
-                (_, 0) => [_mm256_and_si256(a, low), _mm256_and_si256(b, low)],
-                _ => [
-                    _mm256_and_si256(_mm256_srli_epi16(a, 4), low),
-                    _mm256_and_si256(_mm256_srli_epi16(b, 4), low),
-                ],
-            }
-        }
+        unsafe { load(self.quants.get_unchecked(step)) }
     }
 
     #[inline(always)]
