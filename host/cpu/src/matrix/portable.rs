@@ -26,25 +26,18 @@ pub unsafe fn multiply<T: Tile>(tiles: &[T], x: Cursor, rows: usize, out: &Outpu
             .flat_map(|tile| (0..T::BLOCKS).map(move |part| (tile, part)))
             .enumerate()
         {
-            let here = x.advance(row, block);
             // SAFETY: the caller promises this row and block.
-            let (quants, scale, sum) = unsafe {
-                (
-                    &*here.quants.cast::<[i8; BLOCK]>(),
-                    *here.scales,
-                    *here.sums,
-                )
-            };
+            let x = unsafe { &*x.advance(row, block).blocks };
             for (lane, total) in totals.iter_mut().enumerate() {
                 let weights = tile.row_block(lane, part);
                 let half = |range: std::ops::Range<usize>| {
-                    let products = weights.quants[range.clone()].iter().zip(&quants[range]);
+                    let products = weights.quants[range.clone()].iter().zip(&x.quants[range]);
                     products
                         .map(|(&w, &a)| i32::from(w) * i32::from(a))
                         .sum::<i32>() as f32
                 };
                 let dot = weights.scales[0] * half(0..16) + weights.scales[1] * half(16..BLOCK);
-                *total += scale * dot + weights.min * sum;
+                *total += x.scale * dot + weights.min * x.sum;
             }
         }
         // SAFETY: the caller promises room for this row.

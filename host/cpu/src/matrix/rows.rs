@@ -34,47 +34,59 @@ impl<T: Copy + Default> Shared<T> {
     }
 }
 
+/// 32 quantized activations of one row, with all that a kernel asks of them side by side.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct RowQuants {
+    /// -127 to 127.
+    pub quants: [i8; BLOCK],
+    /// What a quant is worth.
+    pub scale: f32,
+    /// `scale * sum of quants`: what a minimum is multiplied by.
+    pub sum: f32,
+    /// -16 times the sum of the first and of the last 16 quants, within int16 as 16 * 16 * 127 = 32,512.
+    pub half_sums: [i16; 2],
+}
+
+impl RowQuants {
+    /// With the sums of the first and the last 16 quants.
+    pub fn new(quants: [i8; BLOCK], scale: f32, sums: [i32; 2]) -> Self {
+        Self {
+            quants,
+            scale,
+            sum: scale * (sums[0] + sums[1]) as f32,
+            half_sums: sums.map(|sum| (sum * -16) as i16),
+        }
+    }
+}
+
 /// Rows of activations, quantized; and as f32 beside it where a float matrix will want them.
 pub struct QuantizedRows {
     rows: usize,
     max_rows: usize,
     columns: usize,
-    quants: Shared<i8>,
-    scales: Shared<f32>,
-    sums: Shared<f32>,
-    half_sums: Shared<[i16; 2]>,
+    blocks: Shared<RowQuants>,
     floats: Option<Shared<f32>>,
     simd: Simd,
 }
 
-/// Where a row's blocks begin; the next row lies `columns` numbers or `blocks` blocks on.
+/// Where a row's blocks begin.
 #[derive(Clone, Copy)]
 pub struct Cursor {
-    /// 32 a block.
-    pub quants: *const i8,
-    /// What a quant is worth, one a block.
-    pub scales: *const f32,
-    /// `scale * sum of quants`, one a block: what a minimum is multiplied by.
-    pub sums: *const f32,
-    /// -16 times the sum of the first and of the last 16 quants, within int16 as 16 * 16 * 127 = 32,512.
-    pub half_sums: *const [i16; 2],
+    /// The quantized blocks.
+    pub blocks: *const RowQuants,
     /// The unquantized numbers; null where they are not kept.
     pub floats: *const f32,
-    /// Numbers a row.
-    pub columns: usize,
-    /// Blocks a row.
-    pub blocks: usize,
+    /// Blocks from a row to the next.
+    pub blocks_a_row: usize,
 }
 
 impl Cursor {
     /// The same, `rows` rows and `blocks` blocks on.
     pub fn advance(self, rows: usize, blocks: usize) -> Self {
-        let ahead = rows * self.blocks + blocks;
+        let ahead = rows * self.blocks_a_row + blocks;
         Self {
-            quants: self.quants.wrapping_add(ahead * BLOCK),
-            scales: self.scales.wrapping_add(ahead),
-            sums: self.sums.wrapping_add(ahead),
-            half_sums: self.half_sums.wrapping_add(ahead),
+            blocks: self.blocks.wrapping_add(ahead),
             floats: self.floats.wrapping_add(ahead * BLOCK),
             ..self
         }
@@ -94,17 +106,13 @@ impl QuantizedRows {
 
     pub(super) fn with(max_rows: usize, columns: usize, floats: bool, simd: Simd) -> Self {
         assert_eq!(columns % BLOCK, 0, "columns come in blocks of 32");
-        let numbers = max_rows * columns;
-        let blocks = numbers / BLOCK;
+        let blocks = max_rows * columns / BLOCK;
         Self {
             rows: 0,
             max_rows,
             columns,
-            quants: Shared::new(numbers),
-            scales: Shared::new(blocks),
-            sums: Shared::new(blocks),
-            half_sums: Shared::new(blocks),
-            floats: floats.then(|| Shared::new(numbers)),
+            blocks: Shared::new(blocks),
+            floats: floats.then(|| Shared::new(blocks * BLOCK)),
             simd,
         }
     }
@@ -148,32 +156,23 @@ impl QuantizedRows {
                 target.copy_from_nonoverlapping(x.as_ptr(), x.len());
             }
             for (i, block) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
-                let quants = &mut *self.quants.as_mut_ptr().add((start + i) * BLOCK).cast();
-                let (scale, halves) = match self.simd {
-                    Simd::Portable => quantize(block, quants),
+                let quants = match self.simd {
+                    Simd::Portable => quantize(block),
                     #[cfg(target_arch = "x86_64")]
-                    Simd::Avx2 => super::avx2::quantize(block, quants),
+                    Simd::Avx2 => super::avx2::quantize(block),
                 };
-                *self.scales.as_mut_ptr().add(start + i) = scale;
-                *self.sums.as_mut_ptr().add(start + i) = scale * (halves[0] + halves[1]) as f32;
-                *self.half_sums.as_mut_ptr().add(start + i) = halves.map(|sum| (sum * -16) as i16);
+                *self.blocks.as_mut_ptr().add(start + i) = quants;
             }
         }
     }
 
     /// The first block of the first row.
     pub(super) fn cursor(&self) -> Cursor {
+        let floats = self.floats.as_ref();
         Cursor {
-            quants: self.quants.as_mut_ptr(),
-            scales: self.scales.as_mut_ptr(),
-            sums: self.sums.as_mut_ptr(),
-            half_sums: self.half_sums.as_mut_ptr(),
-            floats: self
-                .floats
-                .as_ref()
-                .map_or(std::ptr::null(), |floats| floats.as_mut_ptr()),
-            columns: self.columns,
-            blocks: self.columns / BLOCK,
+            blocks: self.blocks.as_mut_ptr(),
+            floats: floats.map_or(std::ptr::null(), |floats| floats.as_mut_ptr()),
+            blocks_a_row: self.columns / BLOCK,
         }
     }
 }
@@ -187,13 +186,11 @@ pub(super) fn scale_and_inverse(largest: f32) -> (f32, f32) {
     }
 }
 
-/// Quantizes one block; returns its scale and the sums of its halves.
-fn quantize(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
+/// Quantizes one block.
+fn quantize(x: &[f32; BLOCK]) -> RowQuants {
     let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     let (scale, inverse) = scale_and_inverse(largest);
-    for (quant, x) in quants.iter_mut().zip(x) {
-        *quant = (x * inverse).round_ties_even() as i8;
-    }
-    let half = |half: &[i8]| half.iter().copied().map(i32::from).sum();
-    (scale, [half(&quants[..16]), half(&quants[16..])])
+    let quants = x.map(|x| (x * inverse).round_ties_even() as i8);
+    let sum = |half: &[i8]| half.iter().copied().map(i32::from).sum();
+    RowQuants::new(quants, scale, [sum(&quants[..16]), sum(&quants[16..])])
 }

@@ -34,6 +34,14 @@ pub trait Decode: Copy {
     const STEPS: usize;
     /// Numbers are signed bytes; the kernel multiplies magnitudes.
     const SIGNED: bool = false;
+    /// Activation rows at once, at most 6: as many as sums and weights fit the sixteen registers.
+    const GROUP: usize = match Self::STEPS {
+        1 => 4,
+        2 => 3,
+        _ => 6,
+    };
+    /// Every step is decoded alike, so that the kernel may loop over them.
+    const ROLLED: bool = false;
     /// There is a minimum to add.
     const MINS: bool = false;
     /// Each half of a block has its factors, and its numbers are 32 too large: see [`Self::factors`].

@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use super::decode::widen;
 use crate::matrix::{
     floats::{ColumnBf16, ColumnF16, ColumnF32, FloatTile},
-    layout::TILE,
+    layout::{BLOCK, TILE},
     output::Output,
     rows::Cursor,
 };
@@ -98,7 +98,7 @@ unsafe fn products<T: DecodeFloat, const M: usize>(tile: &[T], x: Cursor, out: &
         for (column, tile) in tile.iter().enumerate() {
             let weights = tile.vectors();
             for (m, sums) in sums.iter_mut().enumerate() {
-                let x = _mm256_broadcast_ss(&*x.floats.add(m * x.columns + column));
+                let x = _mm256_broadcast_ss(&*x.floats.add(m * x.blocks_a_row * BLOCK + column));
                 for (sum, weights) in sums.iter_mut().zip(weights) {
                     *sum = _mm256_fmadd_ps(weights, x, *sum);
                 }

@@ -10,17 +10,24 @@
     reason = "loops over registers, several arrays indexed alike"
 )]
 
-use std::arch::x86_64::*;
+use std::{
+    arch::x86_64::*,
+    hint::black_box,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use super::{decode::Decode, panel::PanelBlock};
-use crate::matrix::{layout::TILE, output::Output, product::ROWS_A_PASS, rows::Cursor};
+use crate::matrix::{
+    layout::TILE,
+    output::Output,
+    product::ROWS_A_PASS,
+    rows::{Cursor, RowQuants},
+};
 
-/// Activation rows at once: their sums and two vectors of weights fill the sixteen registers.
-const GROUP: usize = 4;
 /// From this many rows on, widening the tile first pays.
 const PANEL_ROWS: usize = 8;
 /// Blocks of a panel: with the activations of a group of rows they fill most of a first-level cache of 32 KiB.
-const PANEL_BLOCKS: usize = 32;
+const PANEL_BLOCKS: usize = 16;
 
 /// Room for a widened stretch of a tile; none where so few rows come that none is used.
 pub struct Panel<T>(Option<[PanelBlock<T>; PANEL_BLOCKS]>);
@@ -70,32 +77,32 @@ pub unsafe fn multiply<T: Decode>(
     }
 }
 
-/// Adds the products of the rows from `x` on to their totals: rows in groups of four, then what is left.
+/// Adds the products of the rows from `x` on to their totals, in groups of [`Decode::GROUP`] while there are.
 ///
 /// # Safety
 ///
 /// As for [`multiply`].
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn each_group<T: Decode>(tile: &[T], x: Cursor, totals: &mut [[f32; TILE]]) {
-    let (groups, rest) = totals.as_chunks_mut::<GROUP>();
-    let done = groups.len() * GROUP;
-    // SAFETY: the caller's promise for every row.
-    unsafe {
-        for (i, group) in groups.iter_mut().enumerate() {
-            add_products(tile, x.advance(i * GROUP, 0), group);
-        }
-        let x = x.advance(done, 0);
-        if let Some(three) = rest.first_chunk_mut::<3>() {
-            add_products(tile, x, three);
-        } else if let Some(two) = rest.first_chunk_mut::<2>() {
-            add_products(tile, x, two);
-        } else if let Some(one) = rest.first_chunk_mut::<1>() {
-            add_products(tile, x, one);
-        }
+    let mut row = 0;
+    while row < totals.len() {
+        let (x, rest) = (x.advance(row, 0), &mut totals[row..]);
+        // SAFETY: the caller's promise for every row.
+        row += unsafe {
+            // As even as can be: eight rows are four and four, not six and two.
+            match rest.len().div_ceil(rest.len().div_ceil(T::GROUP)) {
+                6.. => add_products::<T, 6>(tile, x, rest),
+                5 => add_products::<T, 5>(tile, x, rest),
+                4 => add_products::<T, 4>(tile, x, rest),
+                3 => add_products::<T, 3>(tile, x, rest),
+                2 => add_products::<T, 2>(tile, x, rest),
+                _ => add_products::<T, 1>(tile, x, rest),
+            }
+        };
     }
 }
 
-/// The kernel for `M` rows at once.
+/// The kernel for `M` rows at once; returns `M`.
 ///
 /// # Safety
 ///
@@ -104,41 +111,72 @@ unsafe fn each_group<T: Decode>(tile: &[T], x: Cursor, totals: &mut [[f32; TILE]
 unsafe fn add_products<T: Decode, const M: usize>(
     tile: &[T],
     x: Cursor,
-    totals: &mut [[f32; TILE]; M],
-) {
-    let mut sums = [[_mm256_setzero_ps(); 2]; M];
-    // SAFETY: the caller's promise; sixteen floats are two vectors.
+    totals: &mut [[f32; TILE]],
+) -> usize {
+    let mut rows: [*const RowQuants; M] = std::array::from_fn(|m| x.advance(m, 0).blocks);
+    let mut totals: *mut [f32; TILE] = totals[..M].as_mut_ptr();
+    if T::ROLLED {
+        // Unrelated pointers, as far as the compiler knows: one register each instead of sums of strides in the loop, and
+        // totals that stay in memory, because the registers are taken.
+        (rows, totals) = black_box((rows, totals));
+    }
+    let turns = Turns::of::<T>();
+    let mut index = 0;
+    // SAFETY: the caller's promise: there are `M` totals, of two vectors each, and as many blocks in each row.
     unsafe {
-        for m in 0..M {
-            for v in 0..2 {
-                sums[m][v] = _mm256_loadu_ps(totals[m].as_ptr().add(v * 8));
-            }
-        }
-        let mut at = x;
         for tile in tile {
             for block in 0..T::PARTS {
-                let whole = whole_sums::<T, M>(tile, block, at);
+                let whole = whole_sums::<T, M>(tile, block, turns, &rows, index);
+                if T::ROLLED {
+                    // Scales and totals are read now: read before the loop, they would only be written to the stack.
+                    compiler_fence(Ordering::SeqCst);
+                }
                 let (scales, mins) = (tile.scales(block), tile.mins(block));
                 for m in 0..M {
-                    let row = m * x.blocks;
-                    let scale = _mm256_broadcast_ss(&*at.scales.add(row));
+                    let x = rows[m].add(index);
+                    let scale = _mm256_broadcast_ss(&(*x).scale);
+                    let sum = _mm256_broadcast_ss(&(*x).sum);
                     for v in 0..2 {
-                        let sum = _mm256_cvtepi32_ps(whole[m][v]);
+                        let at = totals.add(m).cast::<f32>().add(v * 8);
                         let both = _mm256_mul_ps(scales[v], scale);
-                        sums[m][v] = _mm256_fmadd_ps(sum, both, sums[m][v]);
+                        let whole = _mm256_cvtepi32_ps(whole[m][v]);
+                        let mut total = _mm256_fmadd_ps(whole, both, _mm256_loadu_ps(at));
                         if T::MINS {
-                            let sum = _mm256_broadcast_ss(&*at.sums.add(row));
-                            sums[m][v] = _mm256_fmadd_ps(mins[v], sum, sums[m][v]);
+                            total = _mm256_fmadd_ps(mins[v], sum, total);
                         }
+                        _mm256_storeu_ps(at, total);
                     }
                 }
-                at = at.advance(0, 1);
+                index += 1;
             }
         }
-        for m in 0..M {
-            for v in 0..2 {
-                _mm256_storeu_ps(totals[m].as_mut_ptr().add(v * 8), sums[m][v]);
-            }
+    }
+    M
+}
+
+/// How often the loops of [`whole_sums`] turn: `sums * steps` is eight.
+///
+/// Where the steps of a tile are alike ([`Decode::ROLLED`]) the compiler may not know, or it unrolls all eight and
+/// reorders them until sums and weights no longer fit the registers, which costs a third of the speed.
+#[derive(Clone, Copy)]
+struct Turns {
+    sums: usize,
+    steps: usize,
+}
+
+impl Turns {
+    fn of<T: Decode>() -> Self {
+        let (sums, steps) = (8 / T::STEPS, T::STEPS);
+        match (T::ROLLED, T::STEPS) {
+            (false, _) => Self { sums, steps },
+            (true, ..4) => Self {
+                sums: black_box(sums),
+                steps,
+            },
+            (true, _) => Self {
+                sums,
+                steps: black_box(steps),
+            },
         }
     }
 }
@@ -147,46 +185,48 @@ unsafe fn add_products<T: Decode, const M: usize>(
 ///
 /// # Safety
 ///
-/// As for [`multiply`], `x` standing at the block.
+/// As for [`multiply`]; each of `rows` has a block at `index`.
 #[inline(always)]
 unsafe fn whole_sums<T: Decode, const M: usize>(
     tile: &T,
     block: usize,
-    x: Cursor,
+    turns: Turns,
+    rows: &[*const RowQuants; M],
+    index: usize,
 ) -> [[__m256i; 2]; M] {
-    // SAFETY: the caller's promise: each row has 32 quants from `x` on.
+    // SAFETY: the caller's promise: each row has 32 quants at the index.
     unsafe {
         let factors = Factors::of(tile, block);
         let mut whole = [[_mm256_setzero_si256(); 2]; M];
         if T::HALVES {
             for m in 0..M {
-                let sums = _mm256_set1_epi32(x.half_sums.add(m * x.blocks).cast::<i32>().read());
+                let sums = (&raw const (*rows[m].add(index)).half_sums).cast::<i32>();
+                let sums = _mm256_set1_epi32(sums.read());
                 for v in 0..2 {
-                    whole[m][v] = _mm256_madd_epi16(sums, factors.doubled[v]);
+                    whole[m][v] = _mm256_madd_epi16(sums, factors.offset[v]);
                 }
             }
         }
-        for first in (0..8).step_by(T::STEPS) {
+        for sum in 0..turns.sums {
             let mut part = [[_mm256_setzero_si256(); 2]; M];
-            for step in first..first + T::STEPS {
+            let mut turn = 0;
+            // A loop that runs at least once, or the compiler makes a second copy of what follows.
+            loop {
+                let step = sum * T::STEPS + turn;
                 let quants = tile.quants(block, step);
                 for m in 0..M {
-                    let at = x.quants.add(m * x.columns + step * 4);
-                    let four = _mm256_set1_epi32(at.cast::<i32>().read_unaligned());
-                    for v in 0..2 {
-                        let products = if T::SIGNED {
-                            let signed = _mm256_sign_epi8(four, quants[v]);
-                            _mm256_maddubs_epi16(_mm256_abs_epi8(quants[v]), signed)
-                        } else {
-                            _mm256_maddubs_epi16(quants[v], four)
-                        };
-                        part[m][v] = _mm256_add_epi16(part[m][v], products);
-                    }
+                    let four = rows[m].add(index).cast::<i32>().add(step).read();
+                    add_step::<T>(&mut part[m], quants, _mm256_set1_epi32(four));
+                }
+                turn += 1;
+                if turn == turns.steps {
+                    break;
                 }
             }
+            let factors = factors.of_half[if T::HALVES { sum * T::STEPS / 4 } else { 0 }];
             for m in 0..M {
                 for v in 0..2 {
-                    let wide = _mm256_madd_epi16(part[m][v], factors.of_half[first / 4][v]);
+                    let wide = _mm256_madd_epi16(part[m][v], factors[v]);
                     whole[m][v] = _mm256_add_epi32(whole[m][v], wide);
                 }
             }
@@ -195,13 +235,34 @@ unsafe fn whole_sums<T: Decode, const M: usize>(
     }
 }
 
+/// Adds four columns' products to the int16 sums of a row.
+///
+/// # Safety
+///
+/// As for [`multiply`].
+#[inline(always)]
+unsafe fn add_step<T: Decode>(part: &mut [__m256i; 2], quants: [__m256i; 2], four: __m256i) {
+    // SAFETY: AVX2 by the caller's promise.
+    unsafe {
+        for v in 0..2 {
+            let products = if T::SIGNED {
+                let signed = _mm256_sign_epi8(four, quants[v]);
+                _mm256_maddubs_epi16(_mm256_abs_epi8(quants[v]), signed)
+            } else {
+                _mm256_maddubs_epi16(quants[v], four)
+            };
+            part[v] = _mm256_add_epi16(part[v], products);
+        }
+    }
+}
+
 /// What int16 sums are multiplied by as they widen: ones, but where halves of a block have factors.
 struct Factors {
     /// Of the first and the last 16 columns, for both int16 of a row.
     of_half: [[__m256i; 2]; 2],
-    /// Both halves' factors of a row, twice. With -16 times the sums of activations they take off what numbers that are
-    /// 32 too large add.
-    doubled: [__m256i; 2],
+    /// Both halves' factors of a row, twice: with -16 times the sums of activations they take off what numbers add that
+    /// are 32 too large.
+    offset: [__m256i; 2],
 }
 
 impl Factors {
@@ -213,12 +274,10 @@ impl Factors {
                 let ones = [_mm256_set1_epi16(1); 2];
                 return Self {
                     of_half: [ones; 2],
-                    doubled: ones,
+                    offset: ones,
                 };
             }
             let [a, b] = tile.factors(block);
-            let first = _mm256_set1_epi32(0x0100_0100);
-            let last = _mm256_set1_epi32(0x0302_0302);
             let lanes = _mm256_setr_epi32(
                 0,
                 0x0404_0404,
@@ -229,13 +288,14 @@ impl Factors {
                 0x0808_0808,
                 0x0c0c_0c0c,
             );
-            let (first, last) = (_mm256_add_epi8(first, lanes), _mm256_add_epi8(last, lanes));
+            let first = _mm256_add_epi8(_mm256_set1_epi32(0x0100_0100), lanes);
+            let last = _mm256_add_epi8(_mm256_set1_epi32(0x0302_0302), lanes);
             Self {
                 of_half: [
                     [_mm256_shuffle_epi8(a, first), _mm256_shuffle_epi8(b, first)],
                     [_mm256_shuffle_epi8(a, last), _mm256_shuffle_epi8(b, last)],
                 ],
-                doubled: [_mm256_add_epi16(a, a), _mm256_add_epi16(b, b)],
+                offset: [_mm256_add_epi16(a, a), _mm256_add_epi16(b, b)],
             }
         }
     }

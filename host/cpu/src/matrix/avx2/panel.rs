@@ -78,6 +78,7 @@ unsafe fn floats(from: &[f32; 16]) -> [__m256; 2] {
 
 impl<T: Decode> Decode for PanelBlock<T> {
     const PARTS: usize = 1;
+    const ROLLED: bool = true;
     const STEPS: usize = T::STEPS;
     const SIGNED: bool = T::SIGNED;
     const MINS: bool = T::MINS;
@@ -86,7 +87,7 @@ impl<T: Decode> Decode for PanelBlock<T> {
     #[inline(always)]
     unsafe fn quants(&self, _block: usize, step: usize) -> [__m256i; 2] {
         // SAFETY: the trait's promise; the array lies at a multiple of 32.
-        unsafe { load(&self.quants[step]) }
+        unsafe { load(self.quants.get_unchecked(step)) }
     }
 
     #[inline(always)]

@@ -5,15 +5,18 @@
 
 use std::arch::x86_64::*;
 
-use crate::matrix::{layout::BLOCK, rows::scale_and_inverse};
+use crate::matrix::{
+    layout::BLOCK,
+    rows::{RowQuants, scale_and_inverse},
+};
 
-/// Quantizes one block; returns its scale and the sums of its halves.
+/// Quantizes one block.
 ///
 /// # Safety
 ///
 /// The processor has AVX2, FMA and F16C.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn quantize(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
+pub unsafe fn quantize(x: &[f32; BLOCK]) -> RowQuants {
     let sign = _mm256_set1_ps(-0.0);
     // SAFETY: four vectors of eight floats are the block's 32.
     let x = unsafe {
@@ -34,7 +37,7 @@ pub unsafe fn quantize(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, [i32
     for (whole, x) in whole.iter_mut().zip(x) {
         *whole = _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse));
     }
-    let halves = [
+    let sums = [
         sum_of(_mm256_add_epi32(whole[0], whole[1])),
         sum_of(_mm256_add_epi32(whole[2], whole[3])),
     ];
@@ -45,9 +48,10 @@ pub unsafe fn quantize(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, [i32
     ];
     let bytes = _mm256_packs_epi16(pairs[0], pairs[1]);
     let bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    let mut quants = [0; BLOCK];
     // SAFETY: the block has 32 bytes.
     unsafe { _mm256_storeu_si256(quants.as_mut_ptr().cast(), bytes) };
-    (scale, halves)
+    RowQuants::new(quants, scale, sums)
 }
 
 #[target_feature(enable = "avx2")]
