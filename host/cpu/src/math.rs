@@ -11,7 +11,7 @@ pub(crate) const LANES: usize = 16;
 pub(crate) fn exp(x: f32) -> f32 {
     /// Adding and taking it away again rounds to a whole number.
     const ROUND: f32 = 12_582_912.0;
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 355.0 / 512.0;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let bounded = x.clamp(-87.0, 88.0);
     let shifted = bounded * std::f32::consts::LOG2_E + ROUND;
