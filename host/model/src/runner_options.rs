@@ -63,9 +63,9 @@ impl RunnerOptions {
         };
         // Planes are numbered in u32, two a block.
         if num_blocks == 0
-        || num_blocks > (u32::MAX / 2) as usize
-        || num_blocks.checked_mul(block_bytes).is_none()
-    {
+            || num_blocks > (u32::MAX / 2) as usize
+            || num_blocks.checked_mul(block_bytes).is_none()
+        {
             let reason = format!("{num_blocks} KV blocks of {block_bytes} bytes are not possible");
             return Err(ModelError::InvalidOptions(reason));
         }

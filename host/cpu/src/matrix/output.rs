@@ -36,7 +36,7 @@ impl Output {
     pub unsafe fn write(&self, row: usize, products: &[f32; TILE]) {
         // SAFETY: the caller promises the row; `columns` says how much of it is the tile's.
         unsafe {
-            let target = self.start.add(row * self.stride);
+            let target = self.start.wrapping_add(row * self.stride);
             if self.columns == TILE {
                 target.cast::<[f32; TILE]>().write(*products);
             } else {
