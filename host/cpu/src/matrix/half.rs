@@ -1,21 +1,10 @@
-//! The 16-bit floats of GGUF files, widened in plain Rust.
+//! The 16-bit floats of GGUF files, widened.
 //!
 //! Invariant: the same f32 as the processor's own conversion, subnormals and infinities included. Does not narrow.
 
 /// IEEE 754 binary16, by its bits.
 pub fn f16_to_f32(bits: u16) -> f32 {
-    let sign = u32::from(bits & 0x8000) << 16;
-    let exponent = u32::from(bits >> 10 & 0x1f);
-    let mantissa = u32::from(bits & 0x3ff);
-    let magnitude = match exponent {
-        // Zero and subnormals: the mantissa counts units of 2^-24.
-        0 => return f32::from_bits(sign | (mantissa as f32 * 2f32.powi(-24)).to_bits()),
-        // Infinity stays, a NaN becomes quiet.
-        31 if mantissa != 0 => 0x7fc0_0000 | mantissa << 13,
-        31 => 0x7f80_0000,
-        _ => (exponent + 112) << 23 | mantissa << 13,
-    };
-    f32::from_bits(sign | magnitude)
+    half::f16::from_bits(bits).to_f32()
 }
 
 /// bfloat16, by its bits: the upper half of an f32.

@@ -115,3 +115,16 @@ fn greedy(prompt: Vec<u32>, max_tokens: Option<usize>) -> SequenceRequest {
         constraint: None,
     }
 }
+
+/// Runs on past eos, so that its length is known.
+fn endless(prompt: Vec<u32>, max_tokens: usize) -> SequenceRequest {
+    let stop = StopConditions {
+        max_tokens: Some(max_tokens),
+        ignore_eos: true,
+        ..StopConditions::default()
+    };
+    SequenceRequest {
+        stop,
+        ..greedy(prompt, None)
+    }
+}

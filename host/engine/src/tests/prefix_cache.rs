@@ -5,11 +5,9 @@ use std::sync::{Arc, Mutex};
 use super::{
     Transcript, Transcripts,
     arithmetic_runner::{ArithmeticRunner, Probe},
-    greedy, run_dry,
+    endless, run_dry,
 };
-use crate::{
-    Engine, EngineConfig, Generated, RunnerInfo, SequenceId, SequenceRequest, StopConditions,
-};
+use crate::{Engine, EngineConfig, Generated, RunnerInfo, SequenceId};
 
 const BLOCK: usize = 4;
 
@@ -30,21 +28,9 @@ fn prompt(kind: u32, len: usize) -> Vec<u32> {
     (0..len as u32).map(|n| (n * 3 + kind * 11) % 50).collect()
 }
 
-fn request(prompt: Vec<u32>, max_tokens: usize) -> SequenceRequest {
-    let stop = StopConditions {
-        max_tokens: Some(max_tokens),
-        ignore_eos: true,
-        ..StopConditions::default()
-    };
-    SequenceRequest {
-        stop,
-        ..greedy(prompt, None)
-    }
-}
-
 /// Runs one request to its end.
 fn ask(engine: &mut Engine, prompt: Vec<u32>, max_tokens: usize) -> Transcript {
-    let id = engine.add(request(prompt, max_tokens)).unwrap();
+    let id = engine.add(endless(prompt, max_tokens)).unwrap();
     let mut transcripts = Transcripts::default();
     run_dry(engine, &mut transcripts);
     transcripts.of(id)
@@ -110,9 +96,9 @@ fn answers_to_one_prompt_compute_it_once_and_share_its_blocks() {
     };
     let (mut engine, _) = engine(64, config);
     let ids: Vec<SequenceId> = (0..4)
-        .map(|_| engine.add(request(prompt(1, 42), 8)).unwrap())
+        .map(|_| engine.add(endless(prompt(1, 42), 8)).unwrap())
         .collect();
-    let stranger = engine.add(request(prompt(2, 5), 8)).unwrap();
+    let stranger = engine.add(endless(prompt(2, 5), 8)).unwrap();
     let mut transcripts = Transcripts::default();
     transcripts.record(engine.step());
     let counters = engine.counters();
@@ -148,7 +134,7 @@ fn equal_blocks_that_were_computed_twice_become_one() {
     let mut transcripts = Transcripts::default();
     // The last block of a prompt is always computed, even if it is full and known.
     for _ in 0..3 {
-        engine.add(request(prompt(1, 8), 4)).unwrap();
+        engine.add(endless(prompt(1, 8), 4)).unwrap();
         transcripts.record(engine.step());
         engine.check_invariants();
     }
@@ -166,8 +152,8 @@ fn nobody_waits_for_a_leader_that_stands_still() {
     };
     for stop in [Engine::pause, Engine::abort] {
         let (mut engine, probe) = engine(64, config.clone());
-        let leader = engine.add(request(prompt(1, 42), 2)).unwrap();
-        let follower = engine.add(request(prompt(1, 30), 2)).unwrap();
+        let leader = engine.add(endless(prompt(1, 42), 2)).unwrap();
+        let follower = engine.add(endless(prompt(1, 30), 2)).unwrap();
         engine.step();
         engine.step();
         assert_eq!(engine.counters().waiting, 1);
@@ -187,7 +173,7 @@ fn nobody_waits_for_a_leader_that_stands_still() {
 #[test]
 fn what_an_aborted_sequence_computed_is_found() {
     let (mut engine, _) = engine(32, EngineConfig::default());
-    let id = engine.add(request(prompt(1, 10), 20)).unwrap();
+    let id = engine.add(endless(prompt(1, 10), 20)).unwrap();
     for _ in 0..4 {
         engine.step();
     }
@@ -231,7 +217,7 @@ fn what_may_have_spoiled_a_sequence_is_not_found() {
     let (mut engine, probe) = engine(32, EngineConfig::default());
     let mut transcripts = Transcripts::default();
     ask(&mut engine, prompt(1, 12), 1);
-    let other = engine.add(request(prompt(2, 9), 9)).unwrap();
+    let other = engine.add(endless(prompt(2, 9), 9)).unwrap();
     transcripts.record(engine.step());
     probe.lock().unwrap().spoil_row = true;
     transcripts.record(engine.step());

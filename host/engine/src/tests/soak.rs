@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Transcript, Transcripts, arithmetic_runner::ArithmeticRunner, greedy, run_dry};
-use crate::{Engine, EngineConfig, RunnerInfo, SequenceId, SequenceRequest, StopConditions};
+use super::{Transcript, Transcripts, arithmetic_runner::ArithmeticRunner, endless, run_dry};
+use crate::{Engine, EngineConfig, RunnerInfo, SequenceId, SequenceRequest};
 
 fn engine(num_blocks: usize, config: EngineConfig) -> Engine {
     let info = RunnerInfo {
@@ -19,25 +19,13 @@ fn engine(num_blocks: usize, config: EngineConfig) -> Engine {
     Engine::new(Box::new(ArithmeticRunner::new(info).0), config)
 }
 
-fn request(prompt: Vec<u32>, max_tokens: usize) -> SequenceRequest {
-    let stop = StopConditions {
-        max_tokens: Some(max_tokens),
-        ignore_eos: true,
-        ..StopConditions::default()
-    };
-    SequenceRequest {
-        stop,
-        ..greedy(prompt, None)
-    }
-}
-
 #[test]
 fn preemption_is_rare_where_blocks_are_scarce() {
     // 40 sequences of 16 + 16 tokens: four blocks each, and room for five at their end.
     let mut engine = engine(20, EngineConfig::default());
     for number in 0..40u32 {
         let prompt = (0..16).map(|n| (n * 5 + number * (n + 1)) % 16).collect();
-        engine.add(request(prompt, 16)).unwrap();
+        engine.add(endless(prompt, 16)).unwrap();
     }
     run_dry(&mut engine, &mut Transcripts::default());
     let counters = engine.counters();
@@ -74,7 +62,7 @@ fn a_thousand_requests_end_as_each_does_alone() {
     let mut aborted = Vec::new();
     while requests.len() < REQUESTS {
         if engine.counters().waiting < 16 {
-            let request = request(prompt(&mut random), random.random_range(1..40));
+            let request = endless(prompt(&mut random), random.random_range(1..40));
             for _ in 0..[1, 1, 1, 4][random.random_range(0..4)] {
                 requests.insert(engine.add(request.clone()).unwrap(), request.clone());
             }

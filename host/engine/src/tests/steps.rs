@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::{
     Transcripts,
     arithmetic_runner::{ArithmeticRunner, Probe},
-    greedy, run_dry,
+    endless, greedy, run_dry,
 };
 use crate::{
     Batch, Engine, EngineConfig, EngineError, FakeRunner, FakeScript, FinishReason, Generated,
@@ -31,19 +31,6 @@ fn engine(
 ) -> (Engine, Arc<Mutex<Probe>>) {
     let (runner, probe) = ArithmeticRunner::new(info(num_blocks, block_size));
     (Engine::new(Box::new(runner), config), probe)
-}
-
-/// Runs on past eos, so that its length is known.
-fn endless(prompt: Vec<u32>, max_tokens: usize) -> SequenceRequest {
-    let stop = StopConditions {
-        max_tokens: Some(max_tokens),
-        ignore_eos: true,
-        ..StopConditions::default()
-    };
-    SequenceRequest {
-        stop,
-        ..greedy(prompt, None)
-    }
 }
 
 /// (sequence, context, length, wants logits) of the rows of the last batch.
