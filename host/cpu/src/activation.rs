@@ -2,29 +2,48 @@
 
 use weir_model::Activation;
 
-use crate::{math, simd::Simd};
+use crate::{
+    math,
+    simd::{Simd, vectorized},
+};
 
 /// `gate = activation(gate) * up`, element by element.
 pub(crate) fn gated(simd: Simd, activation: Activation, gate: &mut [f32], up: &[f32]) {
     match activation {
-        Activation::Silu => apply(simd, gate, up, |x| x / (1.0 + math::exp(-x))),
-        Activation::Gelu => apply(simd, gate, up, |x| {
+        Activation::Silu => silu(simd, gate, up),
+        Activation::Gelu => gelu(simd, gate, up),
+        Activation::GeluTanh => gelu_tanh(simd, gate, up),
+    }
+}
+
+vectorized! {
+    fn silu(gate: &mut [f32], up: &[f32]) {
+        apply(gate, up, |x| x / (1.0 + math::exp(-x)));
+    }
+}
+
+vectorized! {
+    fn gelu(gate: &mut [f32], up: &[f32]) {
+        apply(gate, up, |x| {
             0.5 * x * (1.0 + math::erf(x * std::f32::consts::FRAC_1_SQRT_2))
-        }),
-        Activation::GeluTanh => apply(simd, gate, up, |x| {
+        });
+    }
+}
+
+vectorized! {
+    fn gelu_tanh(gate: &mut [f32], up: &[f32]) {
+        apply(gate, up, |x| {
             let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
             0.5 * x * (1.0 + math::tanh(inner))
-        }),
+        });
     }
 }
 
 #[inline(always)]
-fn apply(simd: Simd, gate: &mut [f32], up: &[f32], activation: impl Fn(f32) -> f32) {
-    simd.run(|| {
-        for (gate, up) in gate.iter_mut().zip(up) {
-            *gate = activation(*gate) * up;
-        }
-    });
+fn apply(gate: &mut [f32], up: &[f32], activation: impl Fn(f32) -> f32) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = activation(*gate) * up;
+    }
 }
 
 #[cfg(test)]
@@ -38,7 +57,7 @@ mod tests {
         let silu = |x: f64| x / (1.0 + (-x).exp());
         let tanh =
             |x: f64| 0.5 * x * (1.0 + (0.797_884_560_8 * (x + 0.044_715 * x.powi(3))).tanh());
-        for simd in [Simd::portable(), Simd::detect()] {
+        for simd in [Simd::Portable, Simd::detect()] {
             let check = |activation, right: &dyn Fn(f64) -> f64, bound: f64| {
                 let mut gate = x.clone();
                 gated(simd, activation, &mut gate, &up);

@@ -1,6 +1,6 @@
 //! Elementary functions of vectors, written without branches so that loops over them become vector code.
 //!
-//! All are inlined into whatever [`crate::simd::Simd::run`] compiles. Errors are those of f32 arithmetic, a few units in
+//! All are inlined into what [`crate::simd::vectorized`] compiles. Errors are those of f32 arithmetic, a few units in
 //! the last place, of the result for `exp` and of 1 for the others.
 
 /// Lanes that a sum is kept in; whole vectors of any machine, and enough of them to hide an addition's latency.

@@ -21,7 +21,6 @@ mod output;
 mod portable;
 mod product;
 mod rows;
-mod simd;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +32,8 @@ use layout::{
 };
 use product::Product;
 pub use rows::QuantizedRows;
-use simd::Simd;
+
+use crate::simd::Simd;
 
 /// How a GGUF tensor stores its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +174,7 @@ impl PackedMatrix {
         rows: usize,
         columns: usize,
     ) -> Result<Self, PackError> {
-        Self::pack_for(Simd::best(), format, raw, rows, columns)
+        Self::pack_for(Simd::detect(), format, raw, rows, columns)
     }
 
     fn pack_for(

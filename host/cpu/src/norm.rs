@@ -1,50 +1,59 @@
 //! RMSNorm (arXiv 1910.07467) of one row, and the residual stream that runs through it.
 
-use crate::{math, simd::Simd};
+use crate::{
+    math,
+    simd::{Simd, vectorized},
+};
 
-/// `out = x / rms(x) * weight`, with `eps` under the root.
-pub(crate) fn rms_norm(simd: Simd, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    simd.run(|| {
+vectorized! {
+    /// `out = x / rms(x) * weight`, with `eps` under the root.
+    pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         let factor = inverse_rms(x, eps);
         for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
             *out = x * factor * weight;
         }
-    });
+    }
 }
 
-/// [`rms_norm`] of a row that takes its own place.
-pub(crate) fn rms_norm_in_place(simd: Simd, x: &mut [f32], weight: &[f32], eps: f32) {
-    simd.run(|| {
+vectorized! {
+    /// [`rms_norm`] of a row that takes its own place.
+    pub(crate) fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32) {
         let factor = inverse_rms(x, eps);
         for (x, weight) in x.iter_mut().zip(weight) {
             *x = *x * factor * weight;
         }
-    });
+    }
 }
 
-/// `x += factor * delta`.
-pub(crate) fn add_scaled(simd: Simd, x: &mut [f32], delta: &[f32], factor: f32) {
-    simd.run(|| {
+vectorized! {
+    /// `x += factor * delta`.
+    pub(crate) fn add_scaled(x: &mut [f32], delta: &[f32], factor: f32) {
         for (x, delta) in x.iter_mut().zip(delta) {
             *x += factor * delta;
         }
-    });
+    }
 }
 
 /// `x *= factor`, which is nothing for 1.
 pub(crate) fn scale(simd: Simd, x: &mut [f32], factor: f32) {
     if factor != 1.0 {
-        simd.run(|| x.iter_mut().for_each(|x| *x *= factor));
+        multiply(simd, x, factor);
     }
 }
 
-/// Each element becomes `cap * tanh(x / cap)`.
-pub(crate) fn soft_cap(simd: Simd, x: &mut [f32], cap: f32) {
-    simd.run(|| {
+vectorized! {
+    fn multiply(x: &mut [f32], factor: f32) {
+        x.iter_mut().for_each(|x| *x *= factor);
+    }
+}
+
+vectorized! {
+    /// Each element becomes `cap * tanh(x / cap)`.
+    pub(crate) fn soft_cap(x: &mut [f32], cap: f32) {
         for x in x.iter_mut() {
             *x = cap * math::tanh(*x / cap);
         }
-    });
+    }
 }
 
 #[inline(always)]
@@ -62,7 +71,7 @@ mod tests {
         let weight: Vec<f32> = (0..75).map(|at| 1.0 + at as f32 / 75.0).collect();
         let mean = x.iter().map(|x| f64::from(x * x)).sum::<f64>() / 75.0;
         let right = |at: usize| f64::from(x[at]) / (mean + 1e-3).sqrt() * f64::from(weight[at]);
-        for simd in [Simd::portable(), Simd::detect()] {
+        for simd in [Simd::Portable, Simd::detect()] {
             let mut out = vec![0.0; 75];
             rms_norm(simd, &x, &weight, 1e-3, &mut out);
             assert!((0..75).all(|at| (f64::from(out[at]) - right(at)).abs() < 1e-6));

@@ -1,4 +1,4 @@
-//! The one product of attention: `c += a * b`, rows of f32 times a matrix of f16.
+//! The one product of attention: `a * b`, rows of f32 times a matrix of f16, put into `c` or added to it.
 //!
 //! Scores are queries times keys, results are weights times values; both have some rows, up to a few hundred, against a
 //! block of the KV cache. Each element of `c` is summed in the order of `b`'s rows, whatever the tiling: a row's
@@ -27,11 +27,23 @@ pub(crate) struct Product<'a> {
     pub(crate) width: usize,
 }
 
-/// `c += a * b`, `c` of `(rows, width)`.
+/// `c = a * b`, `c` of `(rows, width)`.
 ///
 /// # Panics
 /// If a slice is shorter than its shape, or the width is no multiple of a vector.
+pub(crate) fn set_product(simd: Simd, product: &Product<'_>, c: &mut [f32], c_stride: usize) {
+    compute::<false>(simd, product, c, c_stride);
+}
+
+/// `c += a * b`, `c` of `(rows, width)`.
+///
+/// # Panics
+/// As [`set_product`].
 pub(crate) fn add_product(simd: Simd, product: &Product<'_>, c: &mut [f32], c_stride: usize) {
+    compute::<true>(simd, product, c, c_stride);
+}
+
+fn compute<const ADD: bool>(simd: Simd, product: &Product<'_>, c: &mut [f32], c_stride: usize) {
     let Product {
         a,
         a_stride,
@@ -49,19 +61,21 @@ pub(crate) fn add_product(simd: Simd, product: &Product<'_>, c: &mut [f32], c_st
     assert!((rows - 1) * a_stride + depth <= a.len());
     assert!((depth - 1) * b_stride + width <= b.len());
     assert!((rows - 1) * c_stride + width <= c.len());
-    #[cfg(target_arch = "x86_64")]
-    if simd.has_avx2() {
+    match simd {
+        Simd::Portable => portable::<ADD>(product, c, c_stride),
+        #[cfg(target_arch = "x86_64")]
         // SAFETY: the instructions are there, and the shapes above fit the slices.
-        unsafe { avx2::add_product(product, c.as_mut_ptr(), c_stride) };
-        return;
+        Simd::Avx2 => unsafe { avx2::compute::<ADD>(product, c.as_mut_ptr(), c_stride) },
     }
-    portable(product, c, c_stride);
 }
 
-fn portable(product: &Product<'_>, c: &mut [f32], c_stride: usize) {
+fn portable<const ADD: bool>(product: &Product<'_>, c: &mut [f32], c_stride: usize) {
     for row in 0..product.rows {
         let a = &product.a[row * product.a_stride..][..product.depth];
         let c = &mut c[row * c_stride..][..product.width];
+        if !ADD {
+            c.fill(0.0);
+        }
         for (at, factor) in a.iter().enumerate() {
             let b = &product.b[at * product.b_stride..][..product.width];
             for (c, &b) in c.iter_mut().zip(b) {
@@ -75,7 +89,7 @@ fn portable(product: &Product<'_>, c: &mut [f32], c_stride: usize) {
 mod avx2 {
     use core::arch::x86_64::{
         __m128i, _mm_loadu_si128, _mm256_broadcast_ss, _mm256_cvtph_ps, _mm256_fmadd_ps,
-        _mm256_loadu_ps, _mm256_storeu_ps,
+        _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps,
     };
 
     use super::{Product, VECTOR};
@@ -85,19 +99,23 @@ mod avx2 {
     /// # Safety
     /// The machine has AVX2, FMA and F16C; the product's shapes fit its slices and `c`.
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) unsafe fn add_product(product: &Product<'_>, c: *mut f32, c_stride: usize) {
+    pub(super) unsafe fn compute<const ADD: bool>(
+        product: &Product<'_>,
+        c: *mut f32,
+        c_stride: usize,
+    ) {
         let mut row = 0;
         while row < product.rows {
             let rows = (product.rows - row).min(6);
             // SAFETY: these rows are among the product's.
             unsafe {
                 match rows {
-                    6 => columns::<6, 2>(product, row, c, c_stride),
-                    5 => columns::<5, 2>(product, row, c, c_stride),
-                    4 => columns::<4, 2>(product, row, c, c_stride),
-                    3 => columns::<3, 4>(product, row, c, c_stride),
-                    2 => columns::<2, 4>(product, row, c, c_stride),
-                    _ => columns::<1, 8>(product, row, c, c_stride),
+                    6 => columns::<ADD, 6, 2>(product, row, c, c_stride),
+                    5 => columns::<ADD, 5, 2>(product, row, c, c_stride),
+                    4 => columns::<ADD, 4, 2>(product, row, c, c_stride),
+                    3 => columns::<ADD, 3, 4>(product, row, c, c_stride),
+                    2 => columns::<ADD, 2, 4>(product, row, c, c_stride),
+                    _ => columns::<ADD, 1, 8>(product, row, c, c_stride),
                 }
             }
             row += rows;
@@ -106,7 +124,7 @@ mod avx2 {
 
     /// All columns of `R` rows, `V` vectors at a time.
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn columns<const R: usize, const V: usize>(
+    unsafe fn columns<const ADD: bool, const R: usize, const V: usize>(
         product: &Product<'_>,
         row: usize,
         c: *mut f32,
@@ -116,11 +134,11 @@ mod avx2 {
         // SAFETY: rows and columns are within the product's shape.
         unsafe {
             while column + V * VECTOR <= product.width {
-                tile::<R, V>(product, row, column, c.add(row * c_stride), c_stride);
+                tile::<ADD, R, V>(product, row, column, c.add(row * c_stride), c_stride);
                 column += V * VECTOR;
             }
             while column < product.width {
-                tile::<R, 1>(product, row, column, c.add(row * c_stride), c_stride);
+                tile::<ADD, R, 1>(product, row, column, c.add(row * c_stride), c_stride);
                 column += VECTOR;
             }
         }
@@ -128,7 +146,7 @@ mod avx2 {
 
     /// `R` rows by `V` vectors; `c` points at the first of the rows.
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn tile<const R: usize, const V: usize>(
+    unsafe fn tile<const ADD: bool, const R: usize, const V: usize>(
         product: &Product<'_>,
         row: usize,
         column: usize,
@@ -139,10 +157,12 @@ mod avx2 {
         unsafe {
             let a = product.a.as_ptr().add(row * product.a_stride);
             let c = c.add(column);
-            let mut sums = [[_mm256_loadu_ps(c); V]; R];
-            for (r, sums) in sums.iter_mut().enumerate() {
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = _mm256_loadu_ps(c.add(r * c_stride + v * VECTOR));
+            let mut sums = [[_mm256_setzero_ps(); V]; R];
+            if ADD {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = _mm256_loadu_ps(c.add(r * c_stride + v * VECTOR));
+                    }
                 }
             }
             let mut b = product.b.as_ptr().add(column);
@@ -193,7 +213,7 @@ mod tests {
             let b: Vec<u16> = halves.iter().map(|half| half.to_bits()).collect();
             let before = numbers(3, rows * c_stride);
             let product = Product { a: &a, a_stride, rows, b: &b, b_stride, depth, width };
-            for simd in [Simd::portable(), Simd::detect()] {
+            for simd in [Simd::Portable, Simd::detect()] {
                 let mut c = before.clone();
                 add_product(simd, &product, &mut c, c_stride);
                 for (at, &found) in c.iter().enumerate() {
@@ -206,6 +226,15 @@ mod tests {
                     }
                     prop_assert!((f64::from(found) - right).abs() < 1e-5);
                 }
+                // Set anew it is the same as added to zeros.
+                let mut set = before.clone();
+                set_product(simd, &product, &mut set, c_stride);
+                let mut added = before.clone();
+                for row in added.chunks_mut(c_stride) {
+                    row[..width].fill(0.0);
+                }
+                add_product(simd, &product, &mut added, c_stride);
+                prop_assert_eq!(set, added);
                 // Row by row it is the same to the bit.
                 for row in 0..rows {
                     let one = Product { a: &a[row * a_stride..], rows: 1, ..product };

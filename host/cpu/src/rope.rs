@@ -5,7 +5,7 @@
 
 use weir_model::{RopeDescription, RopeStyle};
 
-use crate::simd::Simd;
+use crate::simd::{Simd, vectorized};
 
 /// One position embedding of a model.
 #[derive(Debug)]
@@ -47,25 +47,27 @@ impl Rope {
         match self.style {
             RopeStyle::Halves => {
                 let (first, second) = head[..2 * pairs].split_at_mut(pairs);
-                simd.run(|| turn_halves(first, second, cos, sin));
+                turn_halves(simd, first, second, cos, sin);
             }
-            RopeStyle::Interleaved => simd.run(|| turn_pairs(&mut head[..2 * pairs], cos, sin)),
+            RopeStyle::Interleaved => turn_pairs(simd, &mut head[..2 * pairs], cos, sin),
         }
     }
 }
 
-#[inline(always)]
-fn turn_halves(first: &mut [f32], second: &mut [f32], cos: &[f32], sin: &[f32]) {
-    for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
-        (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+vectorized! {
+    fn turn_halves(first: &mut [f32], second: &mut [f32], cos: &[f32], sin: &[f32]) {
+        for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+            (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+        }
     }
 }
 
-#[inline(always)]
-fn turn_pairs(head: &mut [f32], cos: &[f32], sin: &[f32]) {
-    for ((pair, cos), sin) in head.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin) {
-        let [a, b] = *pair;
-        *pair = [a * cos - b * sin, a * sin + b * cos];
+vectorized! {
+    fn turn_pairs(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+        for ((pair, cos), sin) in head.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin) {
+            let [a, b] = *pair;
+            *pair = [a * cos - b * sin, a * sin + b * cos];
+        }
     }
 }
 
@@ -84,7 +86,7 @@ mod tests {
             let head: Vec<f32> = (1..=8).map(|at| at as f32).collect();
             let mut angles = vec![0.0; rope.angles_len()];
             rope.angles(5, &mut angles);
-            for simd in [Simd::portable(), Simd::detect()] {
+            for simd in [Simd::Portable, Simd::detect()] {
                 let mut turned = head.clone();
                 rope.turn(simd, &mut turned, &angles);
                 assert_eq!(turned[6..], head[6..]);

@@ -1,56 +1,71 @@
 //! Which vector instructions this machine has, and how code is compiled for them.
 //!
-//! Plain loops are written once: [`Simd::run`] inlines them into a function that may use AVX2, so that the compiler's
-//! own vectoriser does the rest. No fused multiply-add comes of it, so such a loop computes the same bits either way.
-//! Kernels in intrinsics ask [`Simd::has_avx2`] themselves.
-#![allow(
-    unsafe_code,
-    reason = "calling a function that is compiled for more instructions than the crate"
-)]
+//! Plain loops are written once: [`vectorized`] compiles them a second time with AVX2 allowed, so that the compiler's own
+//! vectoriser does the rest. No fused multiply-add comes of it, so such a loop computes the same bits either way.
+//! Kernels in intrinsics match on [`Simd`] themselves.
+//!
+//! Invariant: `Avx2` is only ever made where the processor has AVX2, FMA and F16C.
 
-/// The instructions kernels may use. Only [`Simd::detect`] makes one that allows more than the crate's target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Simd {
-    avx2: bool,
+/// The instructions kernels may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Simd {
+    /// Plain Rust, on every processor: what every kernel is tested against.
+    #[cfg_attr(
+        target_arch = "x86_64",
+        allow(dead_code, reason = "chosen where AVX2 is missing, and by tests")
+    )]
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
 }
 
 impl Simd {
-    /// What this machine has.
+    /// The best this machine has; the standard library asks the processor once.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        let avx2 = is_x86_feature_detected!("avx2")
+        let all = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
-        #[cfg(not(target_arch = "x86_64"))]
-        let avx2 = false;
-        Self { avx2 }
+        if all { Self::Avx2 } else { Self::Portable }
     }
 
-    /// Nothing beyond the crate's target: what every kernel is tested against.
-    #[cfg(test)]
-    pub(crate) fn portable() -> Self {
-        Self { avx2: false }
+    /// The best this machine has.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn detect() -> Self {
+        Self::Portable
     }
+}
 
-    /// Whether AVX2, FMA and F16C are there.
-    pub(crate) fn has_avx2(self) -> bool {
-        self.avx2
-    }
+/// Defines a function of plain loops, compiled for every instruction set; callers say which by a first argument.
+///
+/// A closure handed to a function with more instructions would not do: once it is too large to be inlined there, it is
+/// compiled for the crate's target.
+macro_rules! vectorized {
+    (
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block
+    ) => {
+        $(#[$meta])*
+        #[allow(unsafe_code, reason = "calls what is compiled for more instructions than the crate")]
+        $vis fn $name(simd: $crate::simd::Simd, $($argument: $type),*) $(-> $result)? {
+            #[inline(always)]
+            fn plain($($argument: $type),*) $(-> $result)? $body
 
-    /// Runs `body`, compiled for these instructions as far as it is inlined.
-    #[inline]
-    pub(crate) fn run<R>(self, body: impl FnOnce() -> R) -> R {
-        #[cfg(target_arch = "x86_64")]
-        if self.avx2 {
-            // SAFETY: `avx2` is true only where `detect` has found these instructions.
-            return unsafe { with_avx2(body) };
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn avx2($($argument: $type),*) $(-> $result)? {
+                plain($($argument),*)
+            }
+
+            match simd {
+                $crate::simd::Simd::Portable => plain($($argument),*),
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: `Avx2` exists only where these instructions do.
+                $crate::simd::Simd::Avx2 => unsafe { avx2($($argument),*) },
+            }
         }
-        body()
-    }
+    };
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn with_avx2<R>(body: impl FnOnce() -> R) -> R {
-    body()
-}
+pub(crate) use vectorized;

@@ -1,4 +1,4 @@
-//! One tile over its blocks: scores, a softmax that learns its largest score as it goes (arXiv 1805.02867), values.
+//! One tile over its blocks, a span at a time: scores, their softmax, values; spans are merged as arXiv 1805.02867 does.
 //!
 //! Slots that a query may not see weigh exactly nothing, so it does not matter which queries share a tile.
 #![allow(
@@ -12,12 +12,12 @@ use weir_engine::BatchRow;
 
 use super::{Split, Tile, Unit, span_blocks};
 use crate::{
-    kv_cache::{KvLayer, VECTOR},
-    math,
+    kv_cache::{KvLayer, KvShape, VECTOR},
+    math::{self, LANES},
     norm::{scale, soft_cap},
-    product::{Product, add_product},
+    product::{Product, add_product, set_product},
     shared::Shared,
-    simd::Simd,
+    simd::{Simd, vectorized},
 };
 
 /// What a layer's units have in common.
@@ -65,6 +65,13 @@ struct Softmax {
 }
 
 impl Softmax {
+    /// For so many rows, of whatever was there before.
+    fn make_room(&mut self, rows: usize, stride: usize) {
+        self.values.resize(rows * stride, 0.0);
+        self.largest.resize(rows, 0.0);
+        self.sum.resize(rows, 0.0);
+    }
+
     fn clear(&mut self, rows: usize, stride: usize) {
         self.values.clear();
         self.values.resize(rows * stride, 0.0);
@@ -85,11 +92,7 @@ impl Softmax {
         self.largest[row] = after;
         self.sum[row] = self.sum[row] * own + sum * other;
         let mine = &mut self.values[row * values.len()..][..values.len()];
-        simd.run(|| {
-            for (mine, value) in mine.iter_mut().zip(values) {
-                *mine = *mine * own + value * other;
-            }
-        });
+        blend(simd, mine, own, values, other);
     }
 }
 
@@ -105,7 +108,7 @@ pub(crate) unsafe fn attend(asked: &Queries<'_>, unit: &Unit, scratch: &mut Atte
     unsafe { gather(asked, unit, &mut scratch.queries) };
     scratch.total.clear(rows, stride);
     for span in unit.spans.clone() {
-        scratch.span.clear(rows, stride);
+        scratch.span.make_room(rows, stride);
         // SAFETY: the caller's word.
         unsafe { attend_span(asked, unit, span, scratch) };
         let AttentionScratch { span, total, .. } = scratch;
@@ -194,7 +197,9 @@ unsafe fn write(asked: &Queries<'_>, tile: Tile, head: usize, total: &mut Softma
     }
 }
 
-/// The blocks of a span, as far as the tile sees them.
+/// A span, as far as the tile sees it: the scores of all its blocks, one softmax a query, the values.
+///
+/// A row of scores has a place for every slot of the span, so that a query's sums are taken in the same order wherever its tile begins.
 unsafe fn attend_span(
     asked: &Queries<'_>,
     unit: &Unit,
@@ -210,19 +215,15 @@ unsafe fn attend_span(
     } = scratch;
     let tile = unit.tile;
     let rows = tile.queries * asked.group;
-    let end = tile.position + tile.queries;
-    let lowest = visible(tile.position, asked.window).start;
-    let blocks = span_blocks(shape.block_size);
-    let first = (lowest / shape.block_size).max(span * blocks);
-    let last = end.div_ceil(shape.block_size).min((span + 1) * blocks);
-    for block in first..last {
-        let base = block * shape.block_size;
-        let slots = shape.block_size.min(end - base);
-        let physical = asked.rows[tile.row].block_table[block] as usize;
+    let seen = Seen::new(asked, tile, span);
+    let table = &asked.rows[tile.row].block_table;
+    let width = span_blocks(shape.block_size) * shape.key_stride;
+    if scores.len() < rows * width {
+        scores.resize(rows * width, 0.0);
+    }
+    for block in seen.blocks.clone() {
         // SAFETY: the caller's word.
-        let kv = unsafe { asked.layer.block(physical, unit.head) };
-        scores.clear();
-        scores.resize(rows * shape.key_stride, 0.0);
+        let kv = unsafe { asked.layer.block(table[block] as usize, unit.head) };
         let products = Product {
             a: queries,
             a_stride: shape.dim,
@@ -230,25 +231,38 @@ unsafe fn attend_span(
             b: kv.keys,
             b_stride: shape.key_stride,
             depth: shape.dim,
-            width: slots.next_multiple_of(VECTOR),
+            width: seen.slots(block).next_multiple_of(VECTOR),
         };
-        add_product(asked.simd, &products, scores, shape.key_stride);
-        for row in 0..rows {
-            let sees = visible(tile.position + row / asked.group, asked.window);
-            let sees = sees.start.max(base) - base..sees.end.min(base + slots).max(base) - base;
-            let scores = &mut scores[row * shape.key_stride..][..slots];
-            weigh(asked, scores, sees, softmax, row);
-        }
+        set_product(
+            asked.simd,
+            &products,
+            &mut scores[seen.column(block)..],
+            width,
+        );
+    }
+    for (row, scores) in scores.chunks_exact_mut(width).take(rows).enumerate() {
+        let sees = visible(tile.position + row / asked.group, asked.window);
+        let scores = &mut scores[..seen.column(seen.blocks.end)];
+        (softmax.largest[row], softmax.sum[row]) = seen.weigh(asked, &sees, scores);
+    }
+    for block in seen.blocks.clone() {
+        // SAFETY: the caller's word.
+        let kv = unsafe { asked.layer.block(table[block] as usize, unit.head) };
         let values = Product {
-            a: scores,
-            a_stride: shape.key_stride,
+            a: &scores[seen.column(block)..],
+            a_stride: width,
             rows,
             b: kv.values,
             b_stride: shape.value_stride,
-            depth: slots,
+            depth: seen.slots(block),
             width: shape.value_stride,
         };
-        add_product(asked.simd, &values, &mut softmax.values, shape.value_stride);
+        let multiply = if block == seen.blocks.start {
+            set_product
+        } else {
+            add_product
+        };
+        multiply(asked.simd, &values, &mut softmax.values, shape.value_stride);
     }
 }
 
@@ -258,41 +272,90 @@ fn visible(position: usize, window: Option<usize>) -> Range<usize> {
     lowest..position + 1
 }
 
-/// Makes weights of one row's scores, and lowers what was summed before when a score is the largest yet.
-fn weigh(
-    asked: &Queries<'_>,
-    scores: &mut [f32],
-    sees: Range<usize>,
-    softmax: &mut Softmax,
-    row: usize,
-) {
-    if sees.is_empty() {
-        scores.fill(0.0);
-        return;
-    }
-    if let Some(cap) = asked.softcap {
-        soft_cap(asked.simd, &mut scores[sees.clone()], cap);
-    }
-    scores[..sees.start].fill(f32::NEG_INFINITY);
-    scores[sees.end..].fill(f32::NEG_INFINITY);
-    let before = softmax.largest[row];
-    let (after, sum) = asked.simd.run(|| {
-        let after = math::largest(scores).max(before);
-        for score in scores.iter_mut() {
-            *score = math::exp(*score - after);
+/// The blocks of a span that a tile sees, and where their scores stand in a row of scores.
+struct Seen {
+    shape: KvShape,
+    blocks: Range<usize>,
+    /// The span's first block, seen or not.
+    base: usize,
+    /// Behind the tile's last position.
+    end: usize,
+}
+
+impl Seen {
+    fn new(asked: &Queries<'_>, tile: Tile, span: usize) -> Self {
+        let shape = asked.layer.shape;
+        let in_span = span_blocks(shape.block_size);
+        let base = span * in_span;
+        let end = tile.position + tile.queries;
+        let lowest = visible(tile.position, asked.window).start;
+        let first = (lowest / shape.block_size).max(base);
+        let last = end.div_ceil(shape.block_size).min(base + in_span);
+        Self {
+            shape,
+            blocks: first..last,
+            base,
+            end,
         }
-        (after, math::sum(scores, |weight| weight))
-    });
-    if after > before {
-        let factor = math::exp(before - after);
-        softmax.largest[row] = after;
-        softmax.sum[row] *= factor;
-        let stride = asked.layer.shape.value_stride;
-        scale(
-            asked.simd,
-            &mut softmax.values[row * stride..][..stride],
-            factor,
-        );
     }
-    softmax.sum[row] += sum;
+
+    /// Column of a block's first slot.
+    fn column(&self, block: usize) -> usize {
+        (block - self.base) * self.shape.key_stride
+    }
+
+    /// Slots of a block up to the tile's last position.
+    fn slots(&self, block: usize) -> usize {
+        let size = self.shape.block_size;
+        size.min(self.end - block * size)
+    }
+
+    /// Where sums over a row of scores begin: lanes are counted from the span's start, whichever block comes first.
+    fn start(&self) -> usize {
+        self.column(self.blocks.start) / LANES * LANES
+    }
+
+    /// Makes weights of one query's scores; returns the largest score and the sum of the weights.
+    fn weigh(&self, asked: &Queries<'_>, sees: &Range<usize>, scores: &mut [f32]) -> (f32, f32) {
+        let first = self.column(self.blocks.start);
+        if let Some(cap) = asked.softcap {
+            soft_cap(asked.simd, &mut scores[first..], cap);
+        }
+        scores[self.start()..first].fill(f32::NEG_INFINITY);
+        for block in self.blocks.clone() {
+            let base = block * self.shape.block_size;
+            let slots = self.slots(block);
+            let start = sees.start.saturating_sub(base).min(slots);
+            let end = sees.end.saturating_sub(base).min(slots).max(start);
+            let scores = &mut scores[self.column(block)..][..self.shape.key_stride];
+            scores[..start].fill(f32::NEG_INFINITY);
+            scores[end..].fill(f32::NEG_INFINITY);
+        }
+        let scores = &mut scores[self.start()..];
+        weights(asked.simd, scores)
+    }
+}
+
+vectorized! {
+    /// Makes weights of scores; returns the largest score and the sum of the weights.
+    fn weights(scores: &mut [f32]) -> (f32, f32) {
+        let largest = math::largest(scores);
+        if largest == f32::NEG_INFINITY {
+            scores.fill(0.0);
+            return (largest, 0.0);
+        }
+        for score in scores.iter_mut() {
+            *score = math::exp(*score - largest);
+        }
+        (largest, math::sum(scores, |weight| weight))
+    }
+}
+
+vectorized! {
+    /// `x = x * own + y * other`.
+    fn blend(x: &mut [f32], own: f32, y: &[f32], other: f32) {
+        for (x, y) in x.iter_mut().zip(y) {
+            *x = *x * own + y * other;
+        }
+    }
 }

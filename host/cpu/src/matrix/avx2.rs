@@ -4,7 +4,7 @@
 //! tile to a panel of bytes and f32 scales in the first-level cache, once for all rows of the pass. Both run the same
 //! inner loop in the same order, so a row's products are the same bits either way.
 //!
-//! Invariant: only called where [`Simd::Avx2`](super::simd::Simd) was detected. Does not choose tiles or threads.
+//! Invariant: only called where [`Simd::Avx2`](crate::simd::Simd) was detected. Does not choose tiles or threads.
 
 mod decode;
 mod float_kernel;

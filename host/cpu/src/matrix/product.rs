@@ -17,8 +17,8 @@ use super::{
     output::Output,
     portable,
     rows::{Cursor, QuantizedRows},
-    simd::Simd,
 };
+use crate::simd::Simd;
 
 /// Rows multiplied with one tile before the next: their activations stay in the second-level cache for every tile.
 pub const ROWS_A_PASS: usize = 64;

@@ -12,7 +12,8 @@
 
 use std::{cell::UnsafeCell, ops::Range};
 
-use super::{layout::BLOCK, simd::Simd};
+use super::layout::BLOCK;
+use crate::simd::Simd;
 
 /// Below this a block is zero: its inverse scale would not be a finite f32.
 const SMALLEST: f32 = 1e-30;
@@ -96,12 +97,12 @@ impl Cursor {
 impl QuantizedRows {
     /// Room for `max_rows` rows of `columns` (a multiple of 32) for matrices of the int8 formats. Holds no rows yet.
     pub fn new(max_rows: usize, columns: usize) -> Self {
-        Self::with(max_rows, columns, false, Simd::best())
+        Self::with(max_rows, columns, false, Simd::detect())
     }
 
     /// The same, with the f32 numbers kept for matrices of F16, BF16 and F32.
     pub fn with_floats(max_rows: usize, columns: usize) -> Self {
-        Self::with(max_rows, columns, true, Simd::best())
+        Self::with(max_rows, columns, true, Simd::detect())
     }
 
     pub(super) fn with(max_rows: usize, columns: usize, floats: bool, simd: Simd) -> Self {

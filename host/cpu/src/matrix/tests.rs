@@ -5,13 +5,14 @@ mod made_up;
 use made_up::{FORMATS, Noise, Weights};
 use proptest::prelude::*;
 
-use super::{PackError, PackedMatrix, QuantizedRows, WeightFormat, simd::Simd};
+use super::{PackError, PackedMatrix, QuantizedRows, WeightFormat};
+use crate::simd::Simd;
 
 /// Every instruction set this processor has.
 fn sets() -> Vec<Simd> {
     let mut sets = vec![Simd::Portable];
-    if Simd::best() != Simd::Portable {
-        sets.push(Simd::best());
+    if Simd::detect() != Simd::Portable {
+        sets.push(Simd::detect());
     }
     sets
 }
@@ -110,10 +111,10 @@ proptest! {
         let mut noise = Noise(seed);
         let weights = Weights::noise(FORMATS[format], rows, 2, &mut noise);
         let x = noise.floats(x_rows * weights.columns, 1.0);
-        let matrix = weights.pack(Simd::best());
-        let together = product(&matrix, &quantized(Simd::best(), &x, weights.columns));
+        let matrix = weights.pack(Simd::detect());
+        let together = product(&matrix, &quantized(Simd::detect(), &x, weights.columns));
         let each = x.chunks_exact(weights.columns).flat_map(|x| {
-            product(&matrix, &quantized(Simd::best(), x, weights.columns))
+            product(&matrix, &quantized(Simd::detect(), x, weights.columns))
         });
         prop_assert!(together.iter().map(|float| float.to_bits()).eq(each.map(f32::to_bits)));
     }
@@ -191,8 +192,8 @@ fn zeros_give_zeros() {
             for x in [0.0, -0.0, 1e-40] {
                 let x = vec![x; x_rows * weights.columns];
                 let got = product(
-                    &weights.pack(Simd::best()),
-                    &quantized(Simd::best(), &x, weights.columns),
+                    &weights.pack(Simd::detect()),
+                    &quantized(Simd::detect(), &x, weights.columns),
                 );
                 assert!(got.iter().all(|float| float.abs() < 1e-30), "{format:?}");
             }
@@ -204,8 +205,8 @@ fn zeros_give_zeros() {
 fn threads_may_share_an_output() {
     let weights = Weights::noise(WeightFormat::Q4_1, 37, 3, &mut Noise(2));
     let x = Noise(3).floats(10 * weights.columns, 1.0);
-    let matrix = weights.pack(Simd::best());
-    let x = quantized(Simd::best(), &x, weights.columns);
+    let matrix = weights.pack(Simd::detect());
+    let x = quantized(Simd::detect(), &x, weights.columns);
     let whole = product(&matrix, &x);
     let mut out = vec![0.0f32; 10 * 37];
     for tiles in [2..3, 0..1, 1..1, 1..2] {

@@ -1,6 +1,9 @@
 //! Made-up weights and activations, and what their product must be.
 
-use crate::matrix::{PackedMatrix, WeightFormat, simd::Simd};
+use crate::{
+    matrix::{PackedMatrix, WeightFormat},
+    simd::Simd,
+};
 
 /// Every format.
 pub const FORMATS: [WeightFormat; 11] = [
