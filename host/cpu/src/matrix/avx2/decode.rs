@@ -40,8 +40,8 @@ pub trait Decode: Copy {
         2 => 3,
         _ => 6,
     };
-    /// Every step is decoded alike, so that the kernel may loop over them.
-    const ROLLED: bool = false;
+    /// It was widened from a tile and lies in the first-level cache.
+    const WIDENED: bool = false;
     /// There is a minimum to add.
     const MINS: bool = false;
     /// Each half of a block has its factors, and its numbers are 32 too large: see [`Self::factors`].

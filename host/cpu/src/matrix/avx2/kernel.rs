@@ -11,9 +11,8 @@
 )]
 
 use std::{
-    arch::x86_64::*,
+    arch::{asm, x86_64::*},
     hint::black_box,
-    sync::atomic::{Ordering, compiler_fence},
 };
 
 use super::{decode::Decode, panel::PanelBlock};
@@ -27,7 +26,7 @@ use crate::matrix::{
 /// From this many rows on, widening the tile first pays.
 const PANEL_ROWS: usize = 4;
 /// Blocks of a panel: with the activations of a group of rows they fill most of a first-level cache of 32 KiB.
-const PANEL_BLOCKS: usize = 16;
+const PANEL_BLOCKS: usize = 24;
 /// How far ahead weights are asked for where they come from memory: some hundred nanoseconds at full speed.
 const PREFETCH_BYTES: usize = 4096;
 
@@ -60,13 +59,17 @@ pub unsafe fn multiply<T: Decode>(
             Some(panel) if rows >= PANEL_ROWS => {
                 let mut totals = [[0.0; TILE]; ROWS_A_PASS];
                 let totals = &mut totals[..rows];
-                for (i, stretch) in tile.chunks(PANEL_BLOCKS / T::PARTS).enumerate() {
+                // As even as can be: the ends of a stretch cost something.
+                let longest = PANEL_BLOCKS / T::PARTS;
+                let length = tile.len().div_ceil(tile.len().div_ceil(longest).max(1));
+                for (i, stretch) in tile.chunks(length).enumerate() {
+                    let first = i * length * T::PARTS;
                     let panel = &mut panel[..stretch.len() * T::PARTS];
                     for (b, block) in panel.iter_mut().enumerate() {
                         prefetch(&stretch[b / T::PARTS], b % T::PARTS);
                         block.fill(&stretch[b / T::PARTS], b % T::PARTS);
                     }
-                    each_group(panel, x.advance(0, i * PANEL_BLOCKS), totals);
+                    each_group(panel, x.advance(0, first), totals);
                 }
                 out.write_all(totals);
             }
@@ -105,6 +108,54 @@ unsafe fn each_group<T: Decode>(tile: &[T], x: Cursor, totals: &mut [[f32; TILE]
     }
 }
 
+/// Adds int16 sums of [`Decode::STEPS`] steps, from step `$first` on, to the int32 sums of a block.
+///
+/// A macro, because the pinning below must stand in a function that is compiled for AVX2, and such a function cannot be
+/// inlined for certain.
+macro_rules! add_sum {
+    ($T:ident, $M:ident, $tile:ident, $block:ident, $x:ident, $factors:ident, $whole:ident, $first:literal) => {{
+        let mut part = [[_mm256_setzero_si256(); 2]; $M];
+        add_sum!(@step $T, $M, $tile, $block, $x, part, $first, 0);
+        if $T::STEPS > 1 {
+            add_sum!(@step $T, $M, $tile, $block, $x, part, $first, 1);
+        }
+        if $T::STEPS > 2 {
+            add_sum!(@step $T, $M, $tile, $block, $x, part, $first, 2);
+            add_sum!(@step $T, $M, $tile, $block, $x, part, $first, 3);
+        }
+        if $T::STEPS > 4 {
+            add_sum!(@step $T, $M, $tile, $block, $x, part, $first, 4);
+            add_sum!(@step $T, $M, $tile, $block, $x, part, $first, 5);
+            add_sum!(@step $T, $M, $tile, $block, $x, part, $first, 6);
+            add_sum!(@step $T, $M, $tile, $block, $x, part, $first, 7);
+        }
+        let factors = $factors.of_half[if $T::HALVES { $first / 4 } else { 0 }];
+        for m in 0..$M {
+            for v in 0..2 {
+                let wide = _mm256_madd_epi16(part[m][v], factors[v]);
+                $whole[m][v] = _mm256_add_epi32($whole[m][v], wide);
+            }
+        }
+    }};
+    (@step $T:ident, $M:ident, $tile:ident, $block:ident, $x:ident, $part:ident, $first:literal, $turn:literal) => {
+        let quants = $tile.quants($block, $first + $turn);
+        for m in 0..$M {
+            let four = $x[m].cast::<i32>().add($first + $turn).read();
+            let four = _mm256_set1_epi32(four);
+            for v in 0..2 {
+                let products = products::<$T>(quants[v], four);
+                $part[m][v] = match $turn {
+                    0 => products,
+                    _ => _mm256_add_epi16($part[m][v], products),
+                };
+                // Holds the sum in its register, and loads where they stand: left alone, the compiler reorders the steps
+                // of a block until sums and weights no longer fit the registers, which costs a third of the speed.
+                asm!("/* {0} */", inout(ymm_reg) $part[m][v], options(nostack, preserves_flags));
+            }
+        }
+    };
+}
+
 /// The kernel for `M` rows at once; returns `M`.
 ///
 /// # Safety
@@ -116,48 +167,96 @@ unsafe fn add_products<T: Decode, const M: usize>(
     x: Cursor,
     totals: &mut [[f32; TILE]],
 ) -> usize {
-    let mut rows: [*const RowQuants; M] = std::array::from_fn(|m| x.advance(m, 0).blocks);
-    let mut totals: *mut [f32; TILE] = totals[..M].as_mut_ptr();
-    if T::ROLLED {
-        // Unrelated pointers, as far as the compiler knows: one register each instead of sums of strides in the loop, and
-        // totals that stay in memory, because the registers are taken.
-        (rows, totals) = black_box((rows, totals));
-    }
-    let turns = Turns::of::<T>();
-    let mut index = 0;
+    let x: [*const RowQuants; M] = std::array::from_fn(|m| x.advance(m, 0).blocks);
+    // Unrelated pointers, as far as the compiler knows: a register each instead of sums of strides in the loop.
+    let (mut x, totals) = black_box((x, totals[..M].as_mut_ptr()));
     // SAFETY: the caller's promise: there are `M` totals, of two vectors each, and as many blocks in each row.
     unsafe {
         for tile in tile {
             for block in 0..T::PARTS {
-                if !T::ROLLED {
+                if !T::WIDENED {
                     prefetch(tile, block);
                 }
-                let whole = whole_sums::<T, M>(tile, block, turns, &rows, index);
-                if T::ROLLED {
-                    // Scales and totals are read now: read before the loop, they would only be written to the stack.
-                    compiler_fence(Ordering::SeqCst);
+                let factors = Factors::of(tile, block);
+                let mut whole = start::<T, M>(&x, &factors);
+                add_sum!(T, M, tile, block, x, factors, whole, 0);
+                if T::STEPS < 8 {
+                    add_sum!(T, M, tile, block, x, factors, whole, 4);
                 }
-                let (scales, mins) = (tile.scales(block), tile.mins(block));
-                for m in 0..M {
-                    let x = rows[m].add(index);
-                    let scale = _mm256_broadcast_ss(&(*x).scale);
-                    let sum = _mm256_broadcast_ss(&(*x).sum);
-                    for v in 0..2 {
-                        let at = totals.add(m).cast::<f32>().add(v * 8);
-                        let both = _mm256_mul_ps(scales[v], scale);
-                        let whole = _mm256_cvtepi32_ps(whole[m][v]);
-                        let mut total = _mm256_fmadd_ps(whole, both, _mm256_loadu_ps(at));
-                        if T::MINS {
-                            total = _mm256_fmadd_ps(mins[v], sum, total);
-                        }
-                        _mm256_storeu_ps(at, total);
-                    }
+                if T::STEPS < 4 {
+                    add_sum!(T, M, tile, block, x, factors, whole, 2);
+                    add_sum!(T, M, tile, block, x, factors, whole, 6);
                 }
-                index += 1;
+                if T::STEPS < 2 {
+                    add_sum!(T, M, tile, block, x, factors, whole, 1);
+                    add_sum!(T, M, tile, block, x, factors, whole, 3);
+                    add_sum!(T, M, tile, block, x, factors, whole, 5);
+                    add_sum!(T, M, tile, block, x, factors, whole, 7);
+                }
+                add_block(tile, block, &x, whole, totals);
+                x = x.map(|x| x.wrapping_add(1));
             }
         }
     }
     M
+}
+
+/// Where the int32 sums of a block start: zero, or what takes off the offset of numbers with factors.
+///
+/// # Safety
+///
+/// As for [`multiply`].
+#[inline(always)]
+unsafe fn start<T: Decode, const M: usize>(
+    x: &[*const RowQuants; M],
+    factors: &Factors,
+) -> [[__m256i; 2]; M] {
+    // SAFETY: AVX2 and a block in each row by the caller's promise.
+    unsafe {
+        let mut whole = [[_mm256_setzero_si256(); 2]; M];
+        if T::HALVES {
+            for m in 0..M {
+                let sums = (&raw const (*x[m]).half_sums).cast::<i32>().read();
+                for v in 0..2 {
+                    whole[m][v] = _mm256_madd_epi16(_mm256_set1_epi32(sums), factors.offset[v]);
+                }
+            }
+        }
+        whole
+    }
+}
+
+/// Adds a block's int32 sums to the totals, scaled, and the minima.
+///
+/// # Safety
+///
+/// As for [`multiply`]; there are `M` totals.
+#[inline(always)]
+unsafe fn add_block<T: Decode, const M: usize>(
+    tile: &T,
+    block: usize,
+    x: &[*const RowQuants; M],
+    whole: [[__m256i; 2]; M],
+    totals: *mut [f32; TILE],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (scales, mins) = (tile.scales(block), tile.mins(block));
+        for m in 0..M {
+            let scale = _mm256_broadcast_ss(&(*x[m]).scale);
+            let sum = _mm256_broadcast_ss(&(*x[m]).sum);
+            for v in 0..2 {
+                let at = totals.add(m).cast::<f32>().add(v * 8);
+                let both = _mm256_mul_ps(scales[v], scale);
+                let whole = _mm256_cvtepi32_ps(whole[m][v]);
+                let mut total = _mm256_fmadd_ps(whole, both, _mm256_loadu_ps(at));
+                if T::MINS {
+                    total = _mm256_fmadd_ps(mins[v], sum, total);
+                }
+                _mm256_storeu_ps(at, total);
+            }
+        }
+    }
 }
 
 /// Asks for what a later block of this matrix holds: of a tile's parts, which lie apart, the processor guesses less well.
@@ -178,152 +277,20 @@ unsafe fn prefetch<T: Decode>(tile: &T, block: usize) {
     }
 }
 
-/// How often the loops of [`whole_sums`] turn: `sums * steps` is eight.
-///
-/// Where the steps of a tile are alike ([`Decode::ROLLED`]) the compiler may not know, or it unrolls all eight and
-/// reorders them until sums and weights no longer fit the registers, which costs a third of the speed.
-#[derive(Clone, Copy)]
-struct Turns {
-    sums: usize,
-    steps: usize,
-}
-
-impl Turns {
-    fn of<T: Decode>() -> Self {
-        let (sums, steps) = (8 / T::STEPS, T::STEPS);
-        match (T::ROLLED, T::STEPS) {
-            (false, _) => Self { sums, steps },
-            (true, ..4) => Self {
-                sums: black_box(sums),
-                steps,
-            },
-            (true, _) => Self {
-                sums,
-                steps: black_box(steps),
-            },
-        }
-    }
-}
-
-/// The int32 products of a block: `M` rows with rows 0 to 7 and 8 to 15 of the tile.
-///
-/// # Safety
-///
-/// As for [`multiply`]; each of `rows` has a block at `index`.
-#[inline(always)]
-unsafe fn whole_sums<T: Decode, const M: usize>(
-    tile: &T,
-    block: usize,
-    turns: Turns,
-    rows: &[*const RowQuants; M],
-    index: usize,
-) -> [[__m256i; 2]; M] {
-    // SAFETY: the caller's promise: each row has 32 quants at the index.
-    unsafe {
-        let factors = Factors::of(tile, block);
-        let mut whole = [[_mm256_setzero_si256(); 2]; M];
-        if T::HALVES {
-            for m in 0..M {
-                let sums = (&raw const (*rows[m].add(index)).half_sums).cast::<i32>();
-                let sums = _mm256_set1_epi32(sums.read());
-                for v in 0..2 {
-                    whole[m][v] = _mm256_madd_epi16(sums, factors.offset[v]);
-                }
-            }
-        }
-        let mut add = |sum| {
-            add_sum(
-                tile,
-                block,
-                (sum, turns.steps),
-                &factors,
-                (rows, index),
-                &mut whole,
-            )
-        };
-        if T::ROLLED {
-            for sum in 0..turns.sums {
-                add(sum);
-            }
-        } else {
-            // Written out: the compiler leaves a long loop alone, and then shifts by what it could have known.
-            add(0);
-            if T::STEPS < 8 {
-                add(1);
-            }
-            if T::STEPS < 4 {
-                add(2);
-                add(3);
-            }
-            if T::STEPS < 2 {
-                add(4);
-                add(5);
-                add(6);
-                add(7);
-            }
-        }
-        whole
-    }
-}
-
-/// Adds int16 sum number `sum` of a block, of `steps` steps, to the int32 sums.
-///
-/// # Safety
-///
-/// As for [`whole_sums`].
-#[inline(always)]
-unsafe fn add_sum<T: Decode, const M: usize>(
-    tile: &T,
-    block: usize,
-    (sum, steps): (usize, usize),
-    factors: &Factors,
-    (rows, index): (&[*const RowQuants; M], usize),
-    whole: &mut [[__m256i; 2]; M],
-) {
-    // SAFETY: the caller's promise: each row has 32 quants at the index.
-    unsafe {
-        let mut part = [[_mm256_setzero_si256(); 2]; M];
-        let mut turn = 0;
-        // A loop that runs at least once, or the compiler makes a second copy of what follows.
-        loop {
-            let step = sum * T::STEPS + turn;
-            let quants = tile.quants(block, step);
-            for m in 0..M {
-                let four = rows[m].add(index).cast::<i32>().add(step).read();
-                add_step::<T>(&mut part[m], quants, _mm256_set1_epi32(four));
-            }
-            turn += 1;
-            if turn == steps {
-                break;
-            }
-        }
-        let factors = factors.of_half[if T::HALVES { sum * T::STEPS / 4 } else { 0 }];
-        for m in 0..M {
-            for v in 0..2 {
-                let wide = _mm256_madd_epi16(part[m][v], factors[v]);
-                whole[m][v] = _mm256_add_epi32(whole[m][v], wide);
-            }
-        }
-    }
-}
-
-/// Adds four columns' products to the int16 sums of a row.
+/// Eight rows' products of four columns, as int16 sums of two.
 ///
 /// # Safety
 ///
 /// As for [`multiply`].
 #[inline(always)]
-unsafe fn add_step<T: Decode>(part: &mut [__m256i; 2], quants: [__m256i; 2], four: __m256i) {
+unsafe fn products<T: Decode>(quants: __m256i, four: __m256i) -> __m256i {
     // SAFETY: AVX2 by the caller's promise.
     unsafe {
-        for v in 0..2 {
-            let products = if T::SIGNED {
-                let signed = _mm256_sign_epi8(four, quants[v]);
-                _mm256_maddubs_epi16(_mm256_abs_epi8(quants[v]), signed)
-            } else {
-                _mm256_maddubs_epi16(quants[v], four)
-            };
-            part[v] = _mm256_add_epi16(part[v], products);
+        if T::SIGNED {
+            let signed = _mm256_sign_epi8(four, quants);
+            _mm256_maddubs_epi16(_mm256_abs_epi8(quants), signed)
+        } else {
+            _mm256_maddubs_epi16(quants, four)
         }
     }
 }

@@ -78,7 +78,7 @@ unsafe fn floats(from: &[f32; 16]) -> [__m256; 2] {
 
 impl<T: Decode> Decode for PanelBlock<T> {
     const PARTS: usize = 1;
-    const ROLLED: bool = true;
+    const WIDENED: bool = true;
     const STEPS: usize = T::STEPS;
     const SIGNED: bool = T::SIGNED;
     const MINS: bool = T::MINS;
