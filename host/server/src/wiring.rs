@@ -200,12 +200,17 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
             ProgressStyle::with_template("loading the model {bar:30} {bytes}/{total_bytes}");
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
-    let runner = runner_for(&files.checkpoint, options, &mut |progress| {
-        if let Some(bar) = &bar {
-            bar.set_length(progress.total_bytes);
-            bar.set_position(progress.loaded_bytes);
-        }
-    })?;
+    let runner = runner_for(
+        &files.checkpoint,
+        options,
+        config.threads,
+        &mut |progress| {
+            if let Some(bar) = &bar {
+                bar.set_length(progress.total_bytes);
+                bar.set_position(progress.loaded_bytes);
+            }
+        },
+    )?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
@@ -222,6 +227,7 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
 fn runner_for(
     checkpoint: &Checkpoint,
     options: RunnerOptions,
+    threads: Option<usize>,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<Box<dyn ModelRunner>, ModelError> {
     if let Err(reason) = CpuRunner::supports(checkpoint, &checkpoint.describe()?) {
@@ -229,7 +235,7 @@ fn runner_for(
         return Ok(Box::new(CandleRunner::load(checkpoint, options, progress)?));
     }
     Ok(Box::new(CpuRunner::load(
-        checkpoint, options, None, progress,
+        checkpoint, options, threads, progress,
     )?))
 }
 
