@@ -174,7 +174,7 @@ async fn rounds(load: &Load<'_>, targets: &[Target]) -> Vec<Vec<Vec<Measured>>> 
     let nothing = || (0..levels).map(|_| Vec::new()).collect();
     let mut measured: Vec<Vec<Vec<Measured>>> = targets.iter().map(|_| nothing()).collect();
     for round in 0..load.flags.rounds {
-        for level in 0..levels {
+        for (level, clients) in load.flags.concurrency.iter().enumerate() {
             let place = Place {
                 round,
                 level: level as u32,
@@ -184,7 +184,6 @@ async fn rounds(load: &Load<'_>, targets: &[Target]) -> Vec<Vec<Vec<Measured>>> 
             let first = (round as usize + level) % targets.len();
             for step in 0..targets.len() {
                 let index = (first + step) % targets.len();
-                let clients = load.flags.concurrency[level];
                 let url = &targets[index].server.url;
                 load.progress
                     .set_message(format!("round {}, {clients} clients, {url}", round + 1));

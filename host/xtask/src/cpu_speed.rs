@@ -43,62 +43,25 @@ struct Load {
     name: &'static str,
     /// What the table's caption says of it.
     says: &'static str,
-    arguments: &'static [&'static str],
-    quick: &'static [&'static str],
+    /// What `weir bench` gets.
+    arguments: &'static str,
+    quick: &'static str,
 }
 
 /// About 200 prompt tokens with the default model's chat template.
 const LEVELS: Load = Load {
     name: "levels",
     says: "Prompts of about 200 tokens, answers of 128, every prompt new to both servers.",
-    arguments: &[
-        "--concurrency",
-        "1,8,16",
-        "--input-tokens",
-        "178",
-        "--output-tokens",
-        "128",
-    ],
-    quick: &[
-        "--concurrency",
-        "1,8,16",
-        "--input-tokens",
-        "178",
-        "--output-tokens",
-        "16",
-        "--requests",
-        "16",
-    ],
+    arguments: "--concurrency 1,8,16 --input-tokens 173 --output-tokens 128",
+    quick: "--concurrency 1,8,16 --input-tokens 173 --output-tokens 8 --requests 4",
 };
 /// 1,490 tokens before each question, which are new in each round.
 const SHARED: Load = Load {
     name: "shared prefix",
     says: "One system prompt of about 1,490 tokens, new in each round: the first request computes it (cold), four more \
            begin with it (warm), one after the other.",
-    arguments: &[
-        "--concurrency",
-        "1",
-        "--requests",
-        "4",
-        "--shared-prefix-tokens",
-        "1490",
-        "--input-tokens",
-        "40",
-        "--output-tokens",
-        "32",
-    ],
-    quick: &[
-        "--concurrency",
-        "1",
-        "--requests",
-        "1",
-        "--shared-prefix-tokens",
-        "1490",
-        "--input-tokens",
-        "40",
-        "--output-tokens",
-        "8",
-    ],
+    arguments: "--concurrency 1 --requests 4 --shared-prefix-tokens 1435 --input-tokens 40 --output-tokens 32",
+    quick: "--concurrency 1 --requests 1 --shared-prefix-tokens 1435 --input-tokens 40 --output-tokens 8",
 };
 
 /// What issue 6 asks of the default model with two threads.
@@ -227,6 +190,10 @@ fn bench(
     arguments: &Arguments,
     [weir, peer]: [&Server; 2],
 ) -> Result<Value> {
+    let flags = match arguments.quick {
+        true => load.quick,
+        false => load.arguments,
+    };
     let mut command = Command::new(program);
     command
         .args([
@@ -239,11 +206,7 @@ fn bench(
             "-",
         ])
         .args(["--rounds", &rounds(arguments).to_string()])
-        .args(if arguments.quick {
-            load.quick
-        } else {
-            load.arguments
-        })
+        .args(flags.split_whitespace())
         .stderr(Stdio::inherit());
     let output = command.output()?;
     ensure!(output.status.success(), "weir bench failed: {}", load.name);
