@@ -4,7 +4,7 @@
 
 The package is installed once, in an environment of its own in weir's cache (packages.py); this program then starts
 itself again in there. When the model is loaded it prints one line, `listening on URL, xllamacpp VERSION`; llama.cpp's
-log goes to stderr. It ends with SIGTERM, or when its standard input is a pipe whose other end closes, so it does not
+log goes to stderr. It ends with SIGTERM or SIGINT, or when its standard input is a pipe whose other end closes, so it does not
 outlive the program that started it. Everything not named here is llama.cpp's default, the prompt cache among it.
 """
 
@@ -26,7 +26,8 @@ def main():
     if importlib.util.find_spec("xllamacpp") is None:
         python = packages.venv(Path(__file__).with_suffix(".txt"))
         os.execv(python, [str(python), *sys.argv])
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
     server = start(options)
     version = importlib.metadata.version("xllamacpp")
     print(f"listening on {server.listening_address}, xllamacpp {version}", flush=True)

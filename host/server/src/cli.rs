@@ -47,7 +47,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Measure how fast a running server answers, ours or another's, or two in turn; exits with 1 if no request succeeds
+    /// Measure how fast a running server answers, weir or another, or two in turn; exits with 1 if one answers nothing
     Bench(Box<BenchFlags>),
     /// List, inspect or check plugins
     Plugin {

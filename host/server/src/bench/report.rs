@@ -131,10 +131,16 @@ const HEAD: [&str; 9] = [
 ];
 
 impl Report {
-    /// Whether any request was answered well.
-    pub(super) fn any_succeeded(&self) -> bool {
-        let mut sides = self.levels.iter().flat_map(Level::sides);
-        sides.any(|side| side.failed < side.sent)
+    /// Whether every server answered a request well.
+    pub(super) fn all_answer(&self) -> bool {
+        let answers = |index| {
+            let mut sides = self
+                .levels
+                .iter()
+                .filter_map(|level| level.sides().nth(index));
+            sides.any(|side| side.failed < side.sent)
+        };
+        (0..self.asked().count()).all(answers)
     }
 
     /// As JSON.

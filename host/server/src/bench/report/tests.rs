@@ -64,7 +64,7 @@ fn two_servers() {
     let report = report(vec![level], true, 0);
     insta::assert_snapshot!("two_servers_table", report.to_table());
     insta::assert_snapshot!("two_servers_json", report.to_json().expect("JSON"));
-    assert!(report.any_succeeded());
+    assert!(report.all_answer());
 }
 
 #[test]
@@ -93,5 +93,11 @@ fn nothing_succeeds() {
     );
     insta::assert_snapshot!("all_failed_table", report.to_table());
     insta::assert_snapshot!("all_failed_json", report.to_json().expect("JSON"));
-    assert!(!report.any_succeeded());
+    assert!(!report.all_answer());
+}
+
+#[test]
+fn one_of_two_servers_fails() {
+    let level = Level::new((1, 2), &[round(100, 10, true)], Some(&[failing()]));
+    assert!(!report(vec![level], true, 0).all_answer());
 }
