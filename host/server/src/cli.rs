@@ -265,7 +265,7 @@ pub struct EngineFlags {
     #[arg(long, value_name = "cpu|cuda|auto")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// Threads of the CPU runner; a container's share of the cores counts [default: one a core]
+    /// Threads that compute [default: one a physical core that the process may use]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,

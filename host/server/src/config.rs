@@ -270,8 +270,8 @@ fn first_line(error: &figment::Error) -> String {
         .to_owned()
 }
 
-/// More than any machine has cores; each one is started.
-const MAX_THREADS: usize = 1024;
+/// No machine has more processors, and a typing error must not start a thread for each of its digits.
+const MAX_THREADS: usize = 4096;
 
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     let bad = |message: String| Err(ConfigError::Value(message));
@@ -280,14 +280,16 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
         ("max_num_batched_tokens", config.max_num_batched_tokens),
         ("max_queue", config.max_queue),
         ("max_model_len", config.max_model_len.unwrap_or(1)),
-        ("threads", config.threads.unwrap_or(1)),
         ("tp", config.tp),
+        ("threads", config.threads.unwrap_or(1)),
     ];
     if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
         return bad(format!("{key} must be at least 1"));
     }
-    if config.threads.is_some_and(|threads| threads > MAX_THREADS) {
-        return bad(format!("threads must be at most {MAX_THREADS}"));
+    if let Some(threads) = config.threads.filter(|threads| *threads > MAX_THREADS) {
+        return bad(format!(
+            "threads is {threads}, it must be at most {MAX_THREADS}"
+        ));
     }
     if config.tp > 1 {
         return bad(format!(

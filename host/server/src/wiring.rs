@@ -200,17 +200,12 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
             ProgressStyle::with_template("loading the model {bar:30} {bytes}/{total_bytes}");
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
-    let runner = runner_for(
-        &files.checkpoint,
-        options,
-        config.threads,
-        &mut |progress| {
-            if let Some(bar) = &bar {
-                bar.set_length(progress.total_bytes);
-                bar.set_position(progress.loaded_bytes);
-            }
-        },
-    )?;
+    let runner = runner_for(config, &files.checkpoint, options, &mut |progress| {
+        if let Some(bar) = &bar {
+            bar.set_length(progress.total_bytes);
+            bar.set_position(progress.loaded_bytes);
+        }
+    })?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
@@ -225,18 +220,17 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
 
 /// The runner of a model: the CPU runner where it computes the model, else the reference.
 fn runner_for(
+    config: &Config,
     checkpoint: &Checkpoint,
     options: RunnerOptions,
-    threads: Option<usize>,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<Box<dyn ModelRunner>, ModelError> {
     if let Err(reason) = CpuRunner::supports(checkpoint, &checkpoint.describe()?) {
         tracing::info!("the reference runner computes this model: {reason}");
         return Ok(Box::new(CandleRunner::load(checkpoint, options, progress)?));
     }
-    Ok(Box::new(CpuRunner::load(
-        checkpoint, options, threads, progress,
-    )?))
+    let runner = CpuRunner::load(checkpoint, options, config.threads, progress)?;
+    Ok(Box::new(runner))
 }
 
 fn from_replay(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {

@@ -121,7 +121,7 @@ fn values_out_of_place_name_their_key() {
     complains(
         &files,
         &["--threads", "9999999"],
-        &["threads", "at most 1024"],
+        &["threads", "at most 4096"],
     );
     complains(&files, &["--body-limit", "much"], &["`much`"]);
     complains(
