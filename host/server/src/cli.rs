@@ -7,6 +7,8 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use crate::bench::BenchFlags;
+
 /// weir: an OpenAI-compatible LLM server whose parsers are sandboxed WebAssembly plugins.
 #[derive(Debug, Parser)]
 #[command(
@@ -45,6 +47,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure how fast a running server answers, weir or another, or two in turn; exits with 1 if one answers nothing
+    Bench(Box<BenchFlags>),
     /// List, inspect or check plugins
     Plugin {
         /// What to do with them.
@@ -261,6 +265,10 @@ pub struct EngineFlags {
     #[arg(long, value_name = "cpu|cuda|auto")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// Threads that compute [default: one a physical core that the process may use]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
     /// Tensor-parallel devices [default: 1]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]

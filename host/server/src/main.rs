@@ -1,5 +1,5 @@
 //! The `weir` binary: reads the command line and hands over. Usage errors and unusable input end with 2, a plugin
-//! that is not right with 1.
+//! that is not right, or a server that answers nothing, with 1.
 
 use std::{
     io::{self, Write as _},
@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use weir_output::ToolCallStreaming;
 use weir_server::{
+    bench,
     cli::{self, Command, ParseFlags, PluginCommand, PluginFlags, ServeFlags},
     config,
     model_list::ModelLists,
@@ -38,6 +39,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Parse(flags) => parse_lines(&flags),
         Command::Pull { model } => pull_model(&model),
         Command::Models { config, json } => list_models(config, json),
+        Command::Bench(flags) => {
+            return Ok(match bench::run(&flags)? {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            });
+        }
         Command::Plugin { command, sources } => return plugin_command(&command, &sources),
         Command::Config(flags) => print_config(&flags),
         Command::Version => Ok(writeln!(

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod chat_templates;
 mod check_plugins;
+mod cpu_speed;
 mod deps;
 mod example;
 mod fuzz;
@@ -35,6 +36,8 @@ enum Command {
     CheckPlugins,
     /// Render conversations with real chat templates, by transformers and by weir
     ChatTemplates,
+    /// Measure weir beside llama.cpp's server over HTTP, on processor cores
+    CpuSpeed(cpu_speed::Arguments),
     /// Check the house rules that neither rustfmt nor clippy knows
     Tidy,
     /// Run seeded random inputs through the parsers, natively and as wasm
@@ -73,6 +76,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Plugins(arguments) => plugins::run(&root, &arguments),
         Command::CheckPlugins => check_plugins::run(&root),
         Command::ChatTemplates => chat_templates::run(&root),
+        Command::CpuSpeed(arguments) => cpu_speed::run(&root, &arguments),
         Command::Tidy => tidy::run(&root),
         Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
         Command::PushCost => push_cost::run(&root),

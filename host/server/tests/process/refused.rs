@@ -117,6 +117,12 @@ fn values_out_of_place_name_their_key() {
     );
     complains(&files, &["--tp", "2"], &["tp is 2", "--tp 1"]);
     complains(&files, &["--device", "cuda"], &["device", "cpu"]);
+    complains(&files, &["--threads", "0"], &["threads must be at least 1"]);
+    complains(
+        &files,
+        &["--threads", "9999999"],
+        &["threads", "at most 4096"],
+    );
     complains(&files, &["--body-limit", "much"], &["`much`"]);
     complains(
         &files,
