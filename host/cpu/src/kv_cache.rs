@@ -5,13 +5,19 @@
 //! padded to whole vectors. The caller's block tables say which block holds what. Numbers that f16 has no room for
 //! become its largest, so that no stale slot ever holds an infinity: a slot that a query may not see counts 0 times.
 
-use half::f16;
+use half::{
+    f16,
+    slice::{HalfBitsSliceExt, HalfFloatSliceExt},
+};
 use weir_model::{KvLayout, ModelDescription};
 
 use crate::shared::Shared;
 
 /// Floats of a vector; widths are multiples of it.
 pub(crate) const VECTOR: usize = 8;
+
+/// Elements narrowed at a time.
+const NARROWED: usize = 64;
 
 /// The KV blocks of all layers.
 #[derive(Debug)]
@@ -124,15 +130,21 @@ impl KvLayer {
         let keys = self
             .elements
             .pointer(keys..keys + shape.dim * shape.key_stride);
-        for (at, &element) in key.iter().enumerate() {
-            // SAFETY: `at` is below `dim` and the slot below the stride, so the place is within the range above; the
-            // caller answers for the slot.
-            unsafe { *keys.add(at * shape.key_stride + slot) = narrow(element) };
+        let mut halves = [0; NARROWED];
+        for (part, elements) in key.chunks(NARROWED).enumerate() {
+            let halves = &mut halves[..elements.len()];
+            narrow(elements, halves);
+            for (at, &half) in halves.iter().enumerate() {
+                let at = part * NARROWED + at;
+                // SAFETY: `at` is below `dim` and the slot below the stride, so the place is within the range above; the
+                // caller answers for the slot.
+                unsafe { *keys.add(at * shape.key_stride + slot) = half };
+            }
         }
         // SAFETY: the caller answers for the slot.
         let values = unsafe { self.elements.slice_mut(values..values + shape.dim) };
-        for (stored, &element) in values.iter_mut().zip(value) {
-            *stored = narrow(element);
+        for (elements, halves) in value.chunks(NARROWED).zip(values.chunks_mut(NARROWED)) {
+            narrow(elements, halves);
         }
     }
 
@@ -160,7 +172,15 @@ impl KvLayer {
     }
 }
 
-fn narrow(element: f32) -> u16 {
+/// The elements as f16, at most [`NARROWED`] of them.
+fn narrow(elements: &[f32], halves: &mut [u16]) {
     let largest = f16::MAX.to_f32();
-    f16::from_f32(element.clamp(-largest, largest)).to_bits()
+    let mut bounded = [0.0; NARROWED];
+    let bounded = &mut bounded[..elements.len()];
+    for (bounded, element) in bounded.iter_mut().zip(elements) {
+        *bounded = element.clamp(-largest, largest);
+    }
+    halves
+        .reinterpret_cast_mut::<f16>()
+        .convert_from_f32_slice(bounded);
 }

@@ -54,7 +54,7 @@ impl Product<'_> {
             }),
             #[cfg(target_arch = "x86_64")]
             Simd::Avx2 => {
-                let mut panel = Panel::for_rows(self.x.rows());
+                let mut panel = Panel::new();
                 self.each_tile(packed, |tile, x, rows, out| unsafe {
                     avx2::multiply(tile, x, rows, &mut panel, out);
                 });

@@ -13,6 +13,7 @@
 use std::{
     arch::{asm, x86_64::*},
     hint::black_box,
+    mem::MaybeUninit,
 };
 
 use super::{decode::Decode, panel::PanelBlock};
@@ -30,13 +31,20 @@ const PANEL_BLOCKS: usize = 24;
 /// How far ahead weights are asked for where they come from memory: some hundred nanoseconds at full speed.
 const PREFETCH_BYTES: usize = 4096;
 
-/// Room for a widened stretch of a tile; none where so few rows come that none is used.
-pub struct Panel<T>(Option<[PanelBlock<T>; PANEL_BLOCKS]>);
+/// Room for a widened stretch of a tile and for what is summed so far. None of it is written before it is needed: it is
+/// larger than what a product with few rows reads.
+pub struct Panel<T> {
+    blocks: [MaybeUninit<PanelBlock<T>>; PANEL_BLOCKS],
+    totals: [MaybeUninit<[f32; TILE]>; ROWS_A_PASS],
+}
 
 impl<T: Decode> Panel<T> {
-    /// For products with `rows` rows.
-    pub fn for_rows(rows: usize) -> Self {
-        Self((rows >= PANEL_ROWS).then_some([PanelBlock::ZERO; PANEL_BLOCKS]))
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self {
+            blocks: [const { MaybeUninit::uninit() }; PANEL_BLOCKS],
+            totals: [const { MaybeUninit::uninit() }; ROWS_A_PASS],
+        }
     }
 }
 
@@ -53,33 +61,31 @@ pub unsafe fn multiply<T: Decode>(
     panel: &mut Panel<T>,
     out: &Output,
 ) {
-    // SAFETY: the caller's promise; the totals are as many as the rows.
+    let totals = &mut panel.totals[..rows];
+    for totals in totals.iter_mut() {
+        totals.write([0.0; TILE]);
+    }
+    // SAFETY: the caller's promise; the totals are as many as the rows, and written; so are the blocks once filled.
     unsafe {
-        match &mut panel.0 {
-            Some(panel) if rows >= PANEL_ROWS => {
-                let mut totals = [[0.0; TILE]; ROWS_A_PASS];
-                let totals = &mut totals[..rows];
-                // As even as can be: the ends of a stretch cost something.
-                let longest = PANEL_BLOCKS / T::PARTS;
-                let length = tile.len().div_ceil(tile.len().div_ceil(longest).max(1));
-                for (i, stretch) in tile.chunks(length).enumerate() {
-                    let first = i * length * T::PARTS;
-                    let panel = &mut panel[..stretch.len() * T::PARTS];
-                    for (b, block) in panel.iter_mut().enumerate() {
-                        prefetch(&stretch[b / T::PARTS], b % T::PARTS);
-                        block.fill(&stretch[b / T::PARTS], b % T::PARTS);
-                    }
-                    each_group(panel, x.advance(0, first), totals);
+        let totals = totals.assume_init_mut();
+        if rows < PANEL_ROWS {
+            each_group(tile, x, totals);
+        } else {
+            // As even as can be: the ends of a stretch cost something.
+            let longest = PANEL_BLOCKS / T::PARTS;
+            let length = tile.len().div_ceil(tile.len().div_ceil(longest).max(1));
+            for (i, stretch) in tile.chunks(length).enumerate() {
+                let blocks = &mut panel.blocks[..stretch.len() * T::PARTS];
+                for (b, block) in blocks.iter_mut().enumerate() {
+                    let (tile, part) = (&stretch[b / T::PARTS], b % T::PARTS);
+                    prefetch(tile, part);
+                    PanelBlock::fill(block, tile, part);
                 }
-                out.write_all(totals);
-            }
-            _ => {
-                let mut totals = [[0.0; TILE]; PANEL_ROWS];
-                let totals = &mut totals[..rows];
-                each_group(tile, x, totals);
-                out.write_all(totals);
+                let x = x.advance(0, i * length * T::PARTS);
+                each_group(blocks.assume_init_ref(), x, totals);
             }
         }
+        out.write_all(totals);
     }
 }
 

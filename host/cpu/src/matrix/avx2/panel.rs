@@ -3,7 +3,7 @@
 //! Invariant: answers the kernel exactly as the tile it was made of. Lives in the first-level cache, for one pass.
 #![allow(unsafe_code, reason = "AVX2 intrinsics")]
 
-use std::{arch::x86_64::*, marker::PhantomData};
+use std::{arch::x86_64::*, marker::PhantomData, mem::MaybeUninit};
 
 use super::decode::{Decode, load};
 
@@ -19,49 +19,39 @@ pub struct PanelBlock<T> {
 }
 
 impl<T: Decode> PanelBlock<T> {
-    /// A block of zeros.
-    pub const ZERO: Self = Self {
-        quants: [[0; 64]; 8],
-        scales: [0.0; 16],
-        mins: [0.0; 16],
-        factors: [[0; 16]; 2],
-        format: PhantomData,
-    };
-
-    /// Widens block `block` of a tile.
+    /// Widens block `block` of a tile into `place`.
     ///
     /// # Safety
     ///
     /// As for [`Decode`].
     #[inline(always)]
-    pub unsafe fn fill(&mut self, tile: &T, block: usize) {
-        // SAFETY: the caller's promise; every store is as long as its array, and aligned as it is.
+    pub unsafe fn fill(place: &mut MaybeUninit<Self>, tile: &T, block: usize) {
+        let place = place.as_mut_ptr();
+        // SAFETY: the caller's promise; every store is as long as its array, and aligned as it is. Arrays that the format
+        // has no use for are zeros, so that nothing stays unwritten.
         unsafe {
             for step in 0..8 {
-                let target = self.quants[step].as_mut_ptr().cast::<__m256i>();
+                let target = (&raw mut (*place).quants[step]).cast::<__m256i>();
                 for (v, quants) in tile.quants(block, step).into_iter().enumerate() {
                     _mm256_store_si256(target.add(v), quants);
                 }
             }
-            store(&mut self.scales, tile.scales(block));
-            if T::MINS {
-                store(&mut self.mins, tile.mins(block));
-            }
-            if T::HALVES {
-                for (to, factors) in self.factors.iter_mut().zip(tile.factors(block)) {
-                    _mm256_store_si256(to.as_mut_ptr().cast(), factors);
-                }
+            store(&raw mut (*place).scales, tile.scales(block));
+            store(&raw mut (*place).mins, tile.mins(block));
+            let target = (&raw mut (*place).factors).cast::<__m256i>();
+            for (half, factors) in tile.factors(block).into_iter().enumerate() {
+                _mm256_store_si256(target.add(half), factors);
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn store(to: &mut [f32; 16], from: [__m256; 2]) {
-    // SAFETY: AVX2 by the caller's promise; sixteen floats are two stores.
+unsafe fn store(to: *mut [f32; 16], from: [__m256; 2]) {
+    // SAFETY: AVX2 and a valid place by the caller's promise; sixteen floats are two stores.
     unsafe {
-        _mm256_storeu_ps(to.as_mut_ptr(), from[0]);
-        _mm256_storeu_ps(to.as_mut_ptr().add(8), from[1]);
+        _mm256_storeu_ps(to.cast(), from[0]);
+        _mm256_storeu_ps(to.cast::<f32>().add(8), from[1]);
     }
 }
 
