@@ -2,11 +2,13 @@
 //!
 //! A layer's slab holds, block by block and in each head by head, the keys as `(dim, slots)` and the values as
 //! `(slots, dim)`: both are then the right side of a row-times-matrix product whose rows are contiguous. Widths are
-//! padded to whole vectors. The caller's block tables say which block holds what. Numbers that f16 has no room for
+//! padded to whole vectors. Latent attention has one head, whose values are the beginnings of its keys: they are stored
+//! twice, for the two products read them in different orders (1,088 numbers a token rather than 576 for DeepSeek-V3,
+//! where as many heads of keys and values would take 40,960). The caller's block tables say which block holds what. Numbers that f16 has no room for
 //! become its largest, so that no stale slot ever holds an infinity: a slot that a query may not see counts 0 times.
 
 use half::f16;
-use weir_model::{KvLayout, ModelDescription};
+use weir_model::{Attention, KvLayout, ModelDescription};
 
 use crate::shared::Shared;
 
@@ -35,9 +37,11 @@ pub(crate) struct KvShape {
     pub(crate) key_stride: usize,
     /// Heads of keys, and as many of values.
     pub(crate) heads: usize,
-    /// Elements of a head.
+    /// Elements of a key.
     pub(crate) dim: usize,
-    /// `dim` in whole vectors: from one value to the next.
+    /// Elements of a value.
+    pub(crate) value_dim: usize,
+    /// `value_dim` in whole vectors: from one value to the next.
     pub(crate) value_stride: usize,
 }
 
@@ -56,7 +60,21 @@ impl KvShape {
             key_stride: block_size.next_multiple_of(VECTOR),
             heads: layout.heads,
             dim: layout.dim,
+            value_dim: layout.dim,
             value_stride: layout.dim.next_multiple_of(VECTOR),
+        }
+    }
+
+    /// What a layer needs.
+    fn of(attention: &Attention, block_size: usize) -> Self {
+        let shape = Self::new(attention.kv_layout(), block_size);
+        match attention {
+            Attention::Grouped(_) => shape,
+            Attention::Latent(latent) => Self {
+                value_dim: latent.kv_rank,
+                value_stride: latent.kv_rank.next_multiple_of(VECTOR),
+                ..shape
+            },
         }
     }
 
@@ -94,7 +112,7 @@ fn shapes(description: &ModelDescription, block_size: usize) -> impl Iterator<It
     description
         .layers
         .iter()
-        .map(move |layer| KvShape::new(layer.attention.kv_layout(), block_size))
+        .map(move |layer| KvShape::of(&layer.attention, block_size))
 }
 
 #[allow(unsafe_code, reason = "workers write disjoint slots of one slab")]
@@ -118,7 +136,8 @@ impl KvLayer {
         value: &[f32],
     ) {
         let shape = self.shape;
-        assert!(slot < shape.block_size && key.len() == shape.dim && value.len() == shape.dim);
+        assert!(slot < shape.block_size);
+        assert!(key.len() == shape.dim && value.len() == shape.value_dim);
         let keys = self.start(block, head);
         let values = keys + shape.dim * shape.key_stride + slot * shape.value_stride;
         let keys = self
@@ -130,7 +149,7 @@ impl KvLayer {
             unsafe { *keys.add(at * shape.key_stride + slot) = narrow(element) };
         }
         // SAFETY: the caller answers for the slot.
-        let values = unsafe { self.elements.slice_mut(values..values + shape.dim) };
+        let values = unsafe { self.elements.slice_mut(values..values + shape.value_dim) };
         for (stored, &element) in values.iter_mut().zip(value) {
             *stored = narrow(element);
         }

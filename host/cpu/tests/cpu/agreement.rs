@@ -87,23 +87,3 @@ fn what_is_missing_is_named() {
     let message = refused.unwrap_err().to_string();
     assert_eq!(message, "tensor blk.1.ffn_up.weight is missing");
 }
-
-/// Models whose layers this runner does not compute are told by their description.
-#[test]
-fn experts_and_latent_attention_are_not_supported() {
-    for (name, reason) in [
-        (
-            "qwen3-moe",
-            "layer 0 has experts, which the CPU runner lacks",
-        ),
-        (
-            "deepseek-v2",
-            "layer 0 has latent attention, which the CPU runner lacks",
-        ),
-    ] {
-        let checkpoint = Checkpoint::open(&crate::checkpoints::file(name)).unwrap();
-        let description = checkpoint.describe().unwrap();
-        let refused = CpuRunner::supports(&checkpoint, &description);
-        assert_eq!(refused, Err(reason.to_owned()));
-    }
-}

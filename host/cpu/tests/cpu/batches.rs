@@ -3,10 +3,19 @@
 use proptest::prelude::*;
 use weir_engine::{Batch, EngineError, ModelRunner};
 
-use crate::checkpoints::{Chunk, behind, execute, file, load, scattered, supported};
+use crate::checkpoints::{Chunk, behind, decoders, execute, file, load, scattered};
 
-/// Plain, windows and caps and norms behind, biases, norms of heads, fused matrices and partial rope.
-const NAMES: [&str; 5] = ["llama", "gemma2", "qwen2", "qwen3", "phi4-mini"];
+/// Plain, windows and caps and norms behind, biases, norms of heads, fused matrices and partial rope, experts, latent
+/// attention with experts in groups and beside a shared one.
+const NAMES: [&str; 7] = [
+    "llama",
+    "gemma2",
+    "qwen2",
+    "qwen3",
+    "phi4-mini",
+    "qwen3-moe",
+    "deepseek-v3",
+];
 const BLOCK_SIZE: usize = 4;
 
 /// Tokens of a sequence, each below the vocabulary of the tiny models.
@@ -17,7 +26,7 @@ fn tokens(seed: u32, count: usize) -> Vec<u32> {
 
 #[test]
 fn a_row_says_in_company_what_it_says_alone() {
-    for (path, _) in supported() {
+    for (path, _) in decoders() {
         let mut runner = load(&path, BLOCK_SIZE, 2);
         let prompts = [tokens(1, 37), tokens(2, 1), tokens(3, 70), tokens(4, 20)];
         let mut first = 0;
