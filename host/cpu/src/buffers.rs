@@ -9,7 +9,7 @@ use weir_model::RouterMemory;
 use crate::{
     attention::{AttentionScratch, Plan, partial_len},
     decoder::{AttentionWeights, Decoder, FeedForwardWeights, Linear, NetworkWeights, Stack},
-    kv_cache::VECTOR,
+    kv_cache::{VECTOR, latent_groups},
     matrix::QuantizedRows,
     shared::Shared,
     step::{Grouping, QUANTIZED},
@@ -93,7 +93,8 @@ impl Buffers {
                 }
                 AttentionWeights::Latent(weights) => {
                     let attention = &weights.description;
-                    (attention.heads, attention.heads, attention.kv_rank)
+                    let group = attention.heads / latent_groups(attention.heads);
+                    (attention.heads, group, attention.kv_rank)
                 }
             };
             mixed = mixed.max(heads * value_dim);

@@ -2,7 +2,7 @@
 //!
 //! A layer's slab holds, block by block and in each head by head, the keys as `(dim, slots)` and the values as
 //! `(slots, dim)`: both are then the right side of a row-times-matrix product whose rows are contiguous. Widths are
-//! padded to whole vectors. Latent attention has one head, whose values are the beginnings of its keys: they are stored
+//! padded to whole vectors. Latent attention stores one head, whose values are the beginnings of its keys: they are stored
 //! twice, for the two products read them in different orders (1,088 numbers a token rather than 576 for DeepSeek-V3,
 //! where as many heads of keys and values would take 40,960). The caller's block tables say which block holds what. Numbers that f16 has no room for
 //! become its largest, so that no stale slot ever holds an infinity: a slot that a query may not see counts 0 times.
@@ -35,8 +35,10 @@ pub(crate) struct KvShape {
     pub(crate) block_size: usize,
     /// `block_size` in whole vectors: from one element of a key to the next.
     pub(crate) key_stride: usize,
-    /// Heads of keys, and as many of values.
+    /// Heads of keys, and as many of values, as groups of query heads see them.
     pub(crate) heads: usize,
+    /// Heads that are stored: as many, or one that they all see.
+    stored: usize,
     /// Elements of a key.
     pub(crate) dim: usize,
     /// Elements of a value.
@@ -59,6 +61,7 @@ impl KvShape {
             block_size,
             key_stride: block_size.next_multiple_of(VECTOR),
             heads: layout.heads,
+            stored: layout.heads,
             dim: layout.dim,
             value_dim: layout.dim,
             value_stride: layout.dim.next_multiple_of(VECTOR),
@@ -71,6 +74,7 @@ impl KvShape {
         match attention {
             Attention::Grouped(_) => shape,
             Attention::Latent(latent) => Self {
+                heads: latent_groups(latent.heads),
                 value_dim: latent.kv_rank,
                 value_stride: latent.kv_rank.next_multiple_of(VECTOR),
                 ..shape
@@ -84,7 +88,7 @@ impl KvShape {
     }
 
     fn block_elements(self) -> usize {
-        self.heads.saturating_mul(self.head_elements())
+        self.stored.saturating_mul(self.head_elements())
     }
 }
 
@@ -106,6 +110,16 @@ impl KvCache {
             layers: shapes(description, block_size).map(layer).collect(),
         }
     }
+}
+
+/// Query heads of a group of latent attention at most. More would read a block less often, but the queries and sums of a
+/// tile should stay in a core's cache, and a step with one token should have work for several.
+const LATENT_GROUP: usize = 16;
+
+/// Groups of query heads, all of one size, that latent attention is computed in.
+pub(crate) fn latent_groups(heads: usize) -> usize {
+    let groups = (heads.div_ceil(LATENT_GROUP)..heads).find(|groups| heads % groups == 0);
+    groups.unwrap_or(heads)
 }
 
 fn shapes(description: &ModelDescription, block_size: usize) -> impl Iterator<Item = KvShape> {
@@ -174,8 +188,10 @@ impl KvLayer {
     }
 
     fn start(&self, block: usize, head: usize) -> usize {
-        assert!(head < self.shape.heads);
-        block * self.shape.block_elements() + head * self.shape.head_elements()
+        let shape = self.shape;
+        assert!(head < shape.heads);
+        let stored = head * shape.stored / shape.heads;
+        block * shape.block_elements() + stored * shape.head_elements()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     attention::Plan,
     buffers::{Buffers, Scratch},
     decoder::Decoder,
-    kv_cache::KvCache,
+    kv_cache::{KvCache, latent_groups},
     loading,
     shared::Shared,
     simd::Simd,
@@ -186,7 +186,7 @@ fn plans(description: &ModelDescription) -> Vec<Plan> {
     for layer in &description.layers {
         let (kv_heads, window) = match &layer.attention {
             Attention::Grouped(attention) => (attention.kv_heads, attention.window),
-            Attention::Latent(_) => (1, None),
+            Attention::Latent(attention) => (latent_groups(attention.heads), None),
         };
         if !plans
             .iter()

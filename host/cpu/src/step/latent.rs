@@ -30,13 +30,14 @@ impl Worker<'_> {
         let (heads, kv_rank) = (attention.heads, attention.kv_rank);
         let width = kv_rank + attention.rope_dim;
         self.multiply_heads(&weights.key, rows, &buffers.latent.absorbed, width)?;
+        let layer = &step.cache.layers[index];
         let asked = Queries {
             simd: step.simd,
             rows: &step.batch.rows,
-            layer: &step.cache.layers[index],
+            layer,
             projected: &buffers.latent.absorbed,
             stride: heads * width,
-            group: heads,
+            group: heads / layer.shape.heads,
             softcap: None,
             window: None,
             mixed: &buffers.mixed,
