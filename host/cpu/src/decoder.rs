@@ -64,7 +64,7 @@ pub(crate) enum AttentionWeights {
 
 /// A layer's second half.
 pub(crate) enum FeedForwardWeights {
-    Dense(NetworkWeights),
+    Dense(Box<NetworkWeights>),
     Experts(Box<ExpertsWeights>),
 }
 
@@ -186,13 +186,9 @@ impl Layer {
             post_attention_norm,
             network_norm,
             network: match feed_forward {
-                FeedForward::Dense(network) => FeedForwardWeights::Dense(NetworkWeights::load(
-                    loader,
-                    hidden,
-                    place,
-                    names::DENSE,
-                    network,
-                )?),
+                FeedForward::Dense(network) => FeedForwardWeights::Dense(Box::new(
+                    NetworkWeights::load(loader, hidden, place, names::DENSE, network)?,
+                )),
                 FeedForward::Experts(experts) => FeedForwardWeights::Experts(Box::new(
                     ExpertsWeights::load(loader, hidden, index, experts)?,
                 )),

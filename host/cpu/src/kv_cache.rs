@@ -118,7 +118,7 @@ const LATENT_GROUP: usize = 16;
 
 /// Groups of query heads, all of one size, that latent attention is computed in.
 pub(crate) fn latent_groups(heads: usize) -> usize {
-    let groups = (heads.div_ceil(LATENT_GROUP)..heads).find(|groups| heads % groups == 0);
+    let groups = (heads.div_ceil(LATENT_GROUP)..heads).find(|groups| heads.is_multiple_of(*groups));
     groups.unwrap_or(heads)
 }
 

@@ -82,7 +82,7 @@ fn describe(model: &mut TinyLlama) {
     );
     for (key, value) in [
         ("block_count", 2),
-        ("context_length", 64),
+        ("context_length", 128),
         ("embedding_length", HIDDEN),
         ("feed_forward_length", 128),
         ("leading_dense_block_count", 1),
