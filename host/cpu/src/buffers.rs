@@ -4,15 +4,22 @@
 //! thing after the other.
 
 use weir_engine::Batch;
+use weir_model::RouterMemory;
 
 use crate::{
     attention::{AttentionScratch, Plan, partial_len},
-    decoder::{Decoder, Linear},
-    kv_cache::VECTOR,
+    decoder::{AttentionWeights, Decoder, FeedForwardWeights, Linear, NetworkWeights, Stack},
+    kv_cache::{VECTOR, latent_groups},
     matrix::QuantizedRows,
     shared::Shared,
-    step::QUANTIZED,
+    step::{Grouping, QUANTIZED},
 };
+
+mod experts;
+mod latent;
+
+pub(crate) use experts::{Choice, ExpertBuffers};
+pub(crate) use latent::LatentBuffers;
 
 /// What all workers of a step share.
 #[derive(Default)]
@@ -21,7 +28,7 @@ pub(crate) struct Buffers {
     pub(crate) hidden: Shared<f32>,
     /// What half a layer adds to it.
     pub(crate) delta: Shared<f32>,
-    /// Queries, keys and values of a token, side by side.
+    /// Queries, keys and values of a token, side by side, or what latent attention projects.
     pub(crate) projected: Shared<f32>,
     /// What attention makes of them.
     pub(crate) mixed: Shared<f32>,
@@ -32,6 +39,8 @@ pub(crate) struct Buffers {
     pub(crate) outer: Activations,
     /// What the last projection of a network reads. Apart, for it is written while `outer` is read.
     pub(crate) inner: Activations,
+    pub(crate) latent: LatentBuffers,
+    pub(crate) experts: ExpertBuffers,
     /// Of the tokens whose logits are wanted.
     pub(crate) head: Option<QuantizedRows>,
     head_rows: usize,
@@ -60,6 +69,9 @@ pub(crate) struct Scratch {
     /// Some columns of gate and of up, a row a token.
     pub(crate) gate: Vec<f32>,
     pub(crate) up: Vec<f32>,
+    pub(crate) router: RouterMemory,
+    /// Of this layer's visits: each worker makes the same one for itself.
+    pub(crate) grouping: Grouping,
 }
 
 impl Buffers {
@@ -69,17 +81,28 @@ impl Buffers {
         let hidden = decoder.description.hidden;
         self.hidden.grow(tokens * hidden);
         self.delta.grow(tokens * hidden);
-        let (mut projected, mut partials) = (0, 0);
+        let places = plans.iter().map(|plan| plan.partials).max().unwrap_or(0);
+        let (mut projected, mut mixed, mut partials) = (0, 0, 0);
         for layer in &decoder.layers {
-            let attention = &layer.attention.description;
             projected = projected.max(layer.attention.projected());
-            let group = attention.heads / attention.kv_heads;
-            let len = partial_len(group, attention.head_dim.next_multiple_of(VECTOR));
-            let places = plans.iter().map(|plan| plan.partials).max().unwrap_or(0);
+            let (heads, group, value_dim) = match &layer.attention {
+                AttentionWeights::Grouped(weights) => {
+                    let attention = &weights.description;
+                    let group = attention.heads / attention.kv_heads;
+                    (attention.heads, group, attention.head_dim)
+                }
+                AttentionWeights::Latent(weights) => {
+                    let attention = &weights.description;
+                    let group = attention.heads / latent_groups(attention.heads);
+                    (attention.heads, group, attention.kv_rank)
+                }
+            };
+            mixed = mixed.max(heads * value_dim);
+            let len = partial_len(group, value_dim.next_multiple_of(VECTOR));
             partials = partials.max(places * len);
         }
         self.projected.grow(tokens * projected);
-        self.mixed.grow(tokens * projected);
+        self.mixed.grow(tokens * mixed);
         self.partials.grow(partials);
         self.angles
             .resize_with(decoder.ropes.len(), Shared::default);
@@ -87,14 +110,30 @@ impl Buffers {
             angles.grow(tokens * rope.angles_len());
         }
         for layer in &decoder.layers {
-            let (attention, network) = (&layer.attention, &layer.network);
-            self.outer.add(&attention.query);
-            self.outer.add(&attention.key);
-            self.outer.add(&attention.value);
-            self.outer.add(&attention.output);
-            self.outer.add(&network.gate);
-            self.outer.add(&network.up);
-            self.inner.add(&network.down);
+            match &layer.attention {
+                AttentionWeights::Grouped(weights) => {
+                    for linear in [&weights.query, &weights.key, &weights.value] {
+                        self.outer.add(linear);
+                    }
+                }
+                AttentionWeights::Latent(weights) => {
+                    self.latent.add(weights, &mut self.outer, tokens);
+                }
+            }
+            self.outer.add(layer.attention.output());
+            match &layer.network {
+                FeedForwardWeights::Dense(network) => self.add_network(network),
+                FeedForwardWeights::Experts(weights) => {
+                    self.outer.add(&weights.logits);
+                    self.outer.add_stack(&weights.gate);
+                    self.outer.add_stack(&weights.up);
+                    self.experts.add(weights, tokens);
+                    weights
+                        .shared
+                        .iter()
+                        .for_each(|shared| self.add_network(shared));
+                }
+            }
         }
         self.outer.resize(tokens);
         self.inner.resize(tokens);
@@ -107,6 +146,12 @@ impl Buffers {
         if let Some(head) = &mut self.head {
             head.set_rows(wanted);
         }
+    }
+
+    fn add_network(&mut self, network: &NetworkWeights) {
+        self.outer.add(&network.gate);
+        self.outer.add(&network.up);
+        self.inner.add(&network.down);
     }
 }
 
@@ -130,7 +175,14 @@ impl Activations {
 
     /// Makes sure that there are rows for a matrix.
     fn add(&mut self, Linear { matrix, floats, .. }: &Linear) {
-        let (columns, floats) = (matrix.columns(), *floats);
+        self.add_width(matrix.columns(), *floats);
+    }
+
+    fn add_stack(&mut self, stack: &Stack) {
+        self.add_width(stack.columns(), stack.floats);
+    }
+
+    fn add_width(&mut self, columns: usize, floats: bool) {
         let known = self
             .widths
             .iter_mut()
@@ -147,6 +199,11 @@ impl Activations {
                 rows: rows(self.max_rows, columns, floats),
             }),
         }
+    }
+
+    /// Room for at least so many rows, all of them in use.
+    fn grow(&mut self, count: usize) {
+        self.resize(count.max(self.max_rows));
     }
 
     fn resize(&mut self, count: usize) {

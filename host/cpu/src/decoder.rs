@@ -6,10 +6,16 @@
 use weir_model::{
     Activation, Attention, FeedForward, GatedNetwork, GroupedAttention, LayerDescription,
     ModelDescription, ModelError,
-    names::{self, Place},
+    names::{self, GatedParts, Place},
 };
 
 use crate::{loading::Loader, matrix::PackedMatrix, rope::Rope};
+
+mod experts;
+mod latent;
+
+pub(crate) use experts::ExpertsWeights;
+pub(crate) use latent::LatentWeights;
 
 /// A matrix, and what is added to its products; an empty bias adds nothing.
 pub(crate) struct Linear {
@@ -18,6 +24,13 @@ pub(crate) struct Linear {
     /// Whether it multiplies f32.
     pub(crate) floats: bool,
     pub(crate) bias: Vec<f32>,
+}
+
+/// Matrices of one shape and format: one an expert, or one a head. Never empty.
+pub(crate) struct Stack {
+    pub(crate) matrices: Vec<PackedMatrix>,
+    /// Whether they multiply f32.
+    pub(crate) floats: bool,
 }
 
 /// All layers and what is around them.
@@ -38,13 +51,25 @@ pub(crate) struct Layer {
     /// Of attention's result; empty for none.
     pub(crate) post_attention_norm: Vec<f32>,
     pub(crate) network_norm: Vec<f32>,
-    pub(crate) network: NetworkWeights,
+    pub(crate) network: FeedForwardWeights,
     /// Of the network's result; empty for none.
     pub(crate) post_network_norm: Vec<f32>,
 }
 
 /// A layer's first half.
-pub(crate) struct AttentionWeights {
+pub(crate) enum AttentionWeights {
+    Grouped(GroupedWeights),
+    Latent(LatentWeights),
+}
+
+/// A layer's second half.
+pub(crate) enum FeedForwardWeights {
+    Dense(Box<NetworkWeights>),
+    Experts(Box<ExpertsWeights>),
+}
+
+/// Attention with grouped query heads.
+pub(crate) struct GroupedWeights {
     pub(crate) description: GroupedAttention,
     pub(crate) query: Linear,
     pub(crate) key: Linear,
@@ -55,7 +80,7 @@ pub(crate) struct AttentionWeights {
     pub(crate) output: Linear,
 }
 
-/// A layer's second half.
+/// A gated network.
 pub(crate) struct NetworkWeights {
     pub(crate) inner: usize,
     pub(crate) activation: Activation,
@@ -64,31 +89,61 @@ pub(crate) struct NetworkWeights {
     pub(crate) down: Linear,
 }
 
-/// Why this runner does not compute a model, if it does not.
-pub(crate) fn supports(description: &ModelDescription) -> Result<(), String> {
-    for (index, layer) in description.layers.iter().enumerate() {
-        let lacks = |what| {
-            Err(format!(
-                "layer {index} has {what}, which the CPU runner lacks"
-            ))
-        };
-        if let Attention::Latent(_) = layer.attention {
-            return lacks("latent attention");
-        }
-        if let FeedForward::Experts(_) = layer.feed_forward {
-            return lacks("experts");
-        }
-    }
-    Ok(())
-}
-
 impl Decoder {
     pub(crate) fn head(&self) -> &Linear {
         self.output.as_ref().unwrap_or(&self.embedding)
     }
 }
 
+impl Stack {
+    /// Of matrices that have no biases.
+    fn of(linears: Vec<Linear>) -> Self {
+        Self {
+            floats: linears.iter().any(|linear| linear.floats),
+            matrices: linears.into_iter().map(|linear| linear.matrix).collect(),
+        }
+    }
+
+    /// Columns of each, in whole blocks.
+    pub(crate) fn columns(&self) -> usize {
+        self.matrices[0].columns()
+    }
+
+    /// Tiles of each.
+    pub(crate) fn tiles(&self) -> usize {
+        self.matrices[0].tiles()
+    }
+}
+
 impl AttentionWeights {
+    /// Columns of what is projected of a token.
+    pub(crate) fn projected(&self) -> usize {
+        match self {
+            Self::Grouped(weights) => weights.projected(),
+            Self::Latent(weights) => weights.projected(),
+        }
+    }
+
+    /// Of the result.
+    pub(crate) fn output(&self) -> &Linear {
+        match self {
+            Self::Grouped(weights) => &weights.output,
+            Self::Latent(weights) => &weights.output,
+        }
+    }
+}
+
+impl FeedForwardWeights {
+    /// Added to the result; empty for none.
+    pub(crate) fn bias(&self) -> &[f32] {
+        match self {
+            Self::Dense(weights) => &weights.down.bias,
+            Self::Experts(_) => &[],
+        }
+    }
+}
+
+impl GroupedWeights {
     /// Columns of queries, keys and values side by side.
     pub(crate) fn projected(&self) -> usize {
         self.query.matrix.rows() + self.key.matrix.rows() + self.value.matrix.rows()
@@ -117,24 +172,33 @@ impl Layer {
         } else {
             (Vec::new(), norm(names::FEED_FORWARD_NORM)?, Vec::new())
         };
-        let (Attention::Grouped(attention), FeedForward::Dense(network)) =
-            (attention, feed_forward)
-        else {
-            let reason = supports(model).err().unwrap_or_default();
-            return Err(ModelError::InvalidOptions(reason));
-        };
+        let hidden = model.hidden;
         Ok(Self {
             attention_norm: norm(names::ATTENTION_NORM)?,
-            attention: AttentionWeights::load(loader, model, place, attention)?,
+            attention: match attention {
+                Attention::Grouped(attention) => AttentionWeights::Grouped(GroupedWeights::load(
+                    loader, model, place, attention,
+                )?),
+                Attention::Latent(attention) => {
+                    AttentionWeights::Latent(LatentWeights::load(loader, hidden, place, attention)?)
+                }
+            },
             post_attention_norm,
             network_norm,
-            network: NetworkWeights::load(loader, model.hidden, place, network)?,
+            network: match feed_forward {
+                FeedForward::Dense(network) => FeedForwardWeights::Dense(Box::new(
+                    NetworkWeights::load(loader, hidden, place, names::DENSE, network)?,
+                )),
+                FeedForward::Experts(experts) => FeedForwardWeights::Experts(Box::new(
+                    ExpertsWeights::load(loader, hidden, index, experts)?,
+                )),
+            },
             post_network_norm,
         })
     }
 }
 
-impl AttentionWeights {
+impl GroupedWeights {
     fn load(
         loader: &Loader<'_>,
         model: &ModelDescription,
@@ -188,6 +252,7 @@ impl NetworkWeights {
         loader: &Loader<'_>,
         hidden: usize,
         place: Place,
+        parts: GatedParts,
         network: &GatedNetwork,
     ) -> Result<Self, ModelError> {
         let GatedNetwork {
@@ -202,14 +267,14 @@ impl NetworkWeights {
             [both.rows(0..inner)?, both.rows(inner..2 * inner)?]
         } else {
             let linear = |part| loader.linear(place, part, inner, hidden, bias);
-            [linear(names::DENSE.gate)?, linear(names::DENSE.up)?]
+            [linear(parts.gate)?, linear(parts.up)?]
         };
         Ok(Self {
             inner,
             activation,
             gate,
             up,
-            down: loader.linear(place, names::DENSE.down, hidden, inner, bias)?,
+            down: loader.linear(place, parts.down, hidden, inner, bias)?,
         })
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! A layer's slab holds, block by block and in each head by head, the keys as `(dim, slots)` and the values as
 //! `(slots, dim)`: both are then the right side of a row-times-matrix product whose rows are contiguous. Widths are
-//! padded to whole vectors. The caller's block tables say which block holds what. Numbers that f16 has no room for
+//! padded to whole vectors. Latent attention stores one head, whose values are the beginnings of its keys: they are stored
+//! twice, for the two products read them in different orders (1,088 numbers a token rather than 576 for DeepSeek-V3,
+//! where as many heads of keys and values would take 40,960). The caller's block tables say which block holds what. Numbers that f16 has no room for
 //! become its largest, so that no stale slot ever holds an infinity: a slot that a query may not see counts 0 times.
 
 use half::{
     f16,
     slice::{HalfBitsSliceExt, HalfFloatSliceExt},
 };
-use weir_model::{KvLayout, ModelDescription};
+use weir_model::{Attention, KvLayout, ModelDescription};
 
 use crate::shared::Shared;
 
@@ -39,11 +41,15 @@ pub(crate) struct KvShape {
     pub(crate) block_size: usize,
     /// `block_size` in whole vectors: from one element of a key to the next.
     pub(crate) key_stride: usize,
-    /// Heads of keys, and as many of values.
+    /// Heads of keys, and as many of values, as groups of query heads see them.
     pub(crate) heads: usize,
-    /// Elements of a head.
+    /// Heads that are stored: as many, or one that they all see.
+    stored: usize,
+    /// Elements of a key.
     pub(crate) dim: usize,
-    /// `dim` in whole vectors: from one value to the next.
+    /// Elements of a value.
+    pub(crate) value_dim: usize,
+    /// `value_dim` in whole vectors: from one value to the next.
     pub(crate) value_stride: usize,
 }
 
@@ -61,8 +67,24 @@ impl KvShape {
             block_size,
             key_stride: block_size.next_multiple_of(VECTOR),
             heads: layout.heads,
+            stored: layout.heads,
             dim: layout.dim,
+            value_dim: layout.dim,
             value_stride: layout.dim.next_multiple_of(VECTOR),
+        }
+    }
+
+    /// What a layer needs.
+    fn of(attention: &Attention, block_size: usize) -> Self {
+        let shape = Self::new(attention.kv_layout(), block_size);
+        match attention {
+            Attention::Grouped(_) => shape,
+            Attention::Latent(latent) => Self {
+                heads: latent_groups(latent.heads),
+                value_dim: latent.kv_rank,
+                value_stride: latent.kv_rank.next_multiple_of(VECTOR),
+                ..shape
+            },
         }
     }
 
@@ -72,7 +94,7 @@ impl KvShape {
     }
 
     fn block_elements(self) -> usize {
-        self.heads.saturating_mul(self.head_elements())
+        self.stored.saturating_mul(self.head_elements())
     }
 }
 
@@ -96,11 +118,21 @@ impl KvCache {
     }
 }
 
+/// Query heads of a group of latent attention at most. More would read a block less often, but the queries and sums of a
+/// tile should stay in a core's cache, and a step with one token should have work for several.
+const LATENT_GROUP: usize = 16;
+
+/// Groups of query heads, all of one size, that latent attention is computed in.
+pub(crate) fn latent_groups(heads: usize) -> usize {
+    let groups = (heads.div_ceil(LATENT_GROUP)..heads).find(|groups| heads.is_multiple_of(*groups));
+    groups.unwrap_or(heads)
+}
+
 fn shapes(description: &ModelDescription, block_size: usize) -> impl Iterator<Item = KvShape> {
     description
         .layers
         .iter()
-        .map(move |layer| KvShape::new(layer.attention.kv_layout(), block_size))
+        .map(move |layer| KvShape::of(&layer.attention, block_size))
 }
 
 #[allow(unsafe_code, reason = "workers write disjoint slots of one slab")]
@@ -124,7 +156,8 @@ impl KvLayer {
         value: &[f32],
     ) {
         let shape = self.shape;
-        assert!(slot < shape.block_size && key.len() == shape.dim && value.len() == shape.dim);
+        assert!(slot < shape.block_size);
+        assert!(key.len() == shape.dim && value.len() == shape.value_dim);
         let keys = self.start(block, head);
         let values = keys + shape.dim * shape.key_stride + slot * shape.value_stride;
         let keys = self
@@ -142,7 +175,7 @@ impl KvLayer {
             }
         }
         // SAFETY: the caller answers for the slot.
-        let values = unsafe { self.elements.slice_mut(values..values + shape.dim) };
+        let values = unsafe { self.elements.slice_mut(values..values + shape.value_dim) };
         for (elements, halves) in value.chunks(NARROWED).zip(values.chunks_mut(NARROWED)) {
             narrow(elements, halves);
         }
@@ -167,8 +200,10 @@ impl KvLayer {
     }
 
     fn start(&self, block: usize, head: usize) -> usize {
-        assert!(head < self.shape.heads);
-        block * self.shape.block_elements() + head * self.shape.head_elements()
+        let shape = self.shape;
+        assert!(head < shape.heads);
+        let stored = head * shape.stored / shape.heads;
+        block * shape.block_elements() + stored * shape.head_elements()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The quantized CPU runner: weights repacked at load, int8 activations, one parallel region a step.
 //!
-//! [`CpuRunner`] implements [`weir_engine::ModelRunner`] for dense decoders with grouped-query attention in GGUF files;
-//! [`CpuRunner::supports`] says of a model whether it is one. What it computes is what `weir_model`'s reference computes,
+//! [`CpuRunner`] implements [`weir_engine::ModelRunner`] for every decoder that [`weir_model::ModelDescription`] describes,
+//! in GGUF files; [`CpuRunner::supports`] says of a model whether its tensors are of types that are packed. What it computes is what `weir_model`'s reference computes,
 //! within the error of int8 activations and of KV in f16. It opens no files itself and knows no families: a model is
 //! [`weir_model::ModelDescription`].
 

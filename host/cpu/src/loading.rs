@@ -19,7 +19,7 @@ use weir_model::{
 };
 
 use crate::{
-    decoder::{Decoder, Layer, Linear},
+    decoder::{Decoder, Layer, Linear, Stack},
     matrix::{PackedMatrix, WeightFormat},
     rope::Rope,
     step::QUANTIZED,
@@ -216,6 +216,46 @@ impl Loader<'_> {
         })
     }
 
+    /// The matrices that a tensor stacks, each of `rows` outputs by `columns` inputs: read and packed one by one, for
+    /// the whole of all experts would not fit beside what is packed of them.
+    pub(crate) fn stack(
+        &self,
+        place: Place,
+        part: Part,
+        count: usize,
+        (rows, columns): (usize, usize),
+    ) -> Result<Stack, ModelError> {
+        let name = names::in_gguf(place, part, "weight");
+        self.account.take(&name, &[count, rows, columns])?;
+        let mut floats = false;
+        let matrices = (0..count).map(|index| {
+            let stored = self.stored(&name, rows, self.file.read_part_bytes(&name, index)?)?;
+            floats = stored.format.is_float();
+            let _ = self.loaded.send(stored.bytes.len() as u64);
+            stored.pack(0..rows, columns)
+        });
+        Ok(Stack {
+            matrices: matrices.collect::<Result<_, _>>()?,
+            floats,
+        })
+    }
+
+    /// Whether the file holds a part's weights.
+    pub(crate) fn has(&self, place: Place, part: Part) -> bool {
+        let name = names::in_gguf(place, part, "weight");
+        self.file.tensor_shape(&name).is_some()
+    }
+
+    /// A router's correction bias.
+    pub(crate) fn router_correction(
+        &self,
+        layer: usize,
+        experts: usize,
+    ) -> Result<Vec<f32>, ModelError> {
+        let name = format!("blk.{layer}.{}", names::ROUTER_CORRECTION_GGUF);
+        self.vector(name, experts)
+    }
+
     /// The weights of an RMSNorm over `len` elements.
     pub(crate) fn norm(
         &self,
@@ -239,18 +279,29 @@ impl Loader<'_> {
 
     fn read(&self, name: String, shape: &[usize]) -> Result<Stored, ModelError> {
         let taken = self.account.take(&name, shape)?;
-        let (dtype, bytes) = self.file.read_bytes(&name)?;
-        let Some(format) = format(dtype) else {
-            return Err(ModelError::UnsupportedTensorType { name, dtype });
-        };
+        let rows = if shape.len() > 1 { shape[0] } else { 1 };
+        let stored = self.stored(&name, rows, self.file.read_bytes(&name)?)?;
         // Who has gone does not want to know.
         let _ = self.loaded.send(taken);
-        Ok(Stored {
-            name,
-            format,
-            rows: if shape.len() > 1 { shape[0] } else { 1 },
-            bytes,
-        })
+        Ok(stored)
+    }
+
+    fn stored(
+        &self,
+        name: &str,
+        rows: usize,
+        (dtype, bytes): (&'static str, Vec<u8>),
+    ) -> Result<Stored, ModelError> {
+        let name = name.to_owned();
+        match format(dtype) {
+            None => Err(ModelError::UnsupportedTensorType { name, dtype }),
+            Some(format) => Ok(Stored {
+                name,
+                format,
+                rows,
+                bytes,
+            }),
+        }
     }
 }
 
@@ -261,6 +312,31 @@ impl StoredLinear {
             matrix: self.stored.pack(rows.clone(), self.columns)?,
             floats: self.stored.format.is_float(),
             bias: self.bias.get(rows).unwrap_or_default().to_vec(),
+        })
+    }
+
+    /// Some of its rows as the columns of a matrix of floats.
+    pub(crate) fn turned(&self, rows: Range<usize>) -> Result<Linear, ModelError> {
+        let matrix = self.stored.pack(rows.clone(), self.columns)?;
+        let mut row = vec![0.0; matrix.columns()];
+        let mut bytes = vec![0; self.columns * rows.len() * size_of::<f32>()];
+        for from in 0..rows.len() {
+            matrix.dequantize_row(from, &mut row);
+            for (to, number) in row[..self.columns].iter().enumerate() {
+                let start = (to * rows.len() + from) * size_of::<f32>();
+                bytes[start..start + size_of::<f32>()].copy_from_slice(&number.to_le_bytes());
+            }
+        }
+        let turned = Stored {
+            name: self.stored.name.clone(),
+            format: WeightFormat::F32,
+            rows: self.columns,
+            bytes,
+        };
+        Ok(Linear {
+            matrix: turned.pack(0..self.columns, rows.len())?,
+            floats: true,
+            bias: Vec::new(),
         })
     }
 }

@@ -263,6 +263,28 @@ impl PackedMatrix {
         out: *mut f32,
         stride: usize,
     ) {
+        // SAFETY: the caller's promise.
+        unsafe { self.multiply_rows(x, 0..x.rows(), tiles, out, stride) };
+    }
+
+    /// The same of some rows of `x`; `out` begins with the first of them.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::multiply`], and if there are no such rows.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::multiply`], but `out` has these rows, and nobody quantizes into them meanwhile.
+    pub unsafe fn multiply_rows(
+        &self,
+        x: &QuantizedRows,
+        rows: Range<usize>,
+        tiles: Range<usize>,
+        out: *mut f32,
+        stride: usize,
+    ) {
+        assert!(rows.end <= x.rows(), "{} rows", x.rows());
         assert_eq!(x.columns(), self.columns, "columns of both factors");
         assert!(tiles.end <= self.tiles(), "{} tiles", self.tiles());
         assert!(
@@ -273,6 +295,7 @@ impl PackedMatrix {
         let product = Product {
             simd: self.simd,
             x,
+            rows,
             tiles,
             matrix_rows: self.rows,
             out,

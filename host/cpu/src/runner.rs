@@ -11,8 +11,8 @@ use weir_model::{
 use crate::{
     attention::Plan,
     buffers::{Buffers, Scratch},
-    decoder::{Decoder, supports},
-    kv_cache::KvCache,
+    decoder::Decoder,
+    kv_cache::{KvCache, latent_groups},
     loading,
     shared::Shared,
     simd::Simd,
@@ -43,11 +43,10 @@ impl CpuRunner {
     ///
     /// # Errors
     /// What it lacks, in one line.
-    pub fn supports(checkpoint: &Checkpoint, description: &ModelDescription) -> Result<(), String> {
+    pub fn supports(checkpoint: &Checkpoint) -> Result<(), String> {
         let Checkpoint::Gguf(file) = checkpoint else {
             return Err("the model is no GGUF file, which the CPU runner needs".to_owned());
         };
-        supports(description)?;
         match file
             .tensors()
             .find(|tensor| loading::format(&tensor.dtype).is_none())
@@ -73,7 +72,7 @@ impl CpuRunner {
     ) -> Result<Self, ModelError> {
         let description = checkpoint.describe()?;
         let refuse = |reason| Err(ModelError::InvalidOptions(reason));
-        if let Err(reason) = Self::supports(checkpoint, &description) {
+        if let Err(reason) = Self::supports(checkpoint) {
             return refuse(reason);
         }
         let Checkpoint::Gguf(file) = checkpoint else {
@@ -185,14 +184,15 @@ impl ModelRunner for CpuRunner {
 fn plans(description: &ModelDescription) -> Vec<Plan> {
     let mut plans: Vec<Plan> = Vec::new();
     for layer in &description.layers {
-        if let Attention::Grouped(attention) = &layer.attention {
-            let (kv_heads, window) = (attention.kv_heads, attention.window);
-            if !plans
-                .iter()
-                .any(|plan| (plan.kv_heads, plan.window) == (kv_heads, window))
-            {
-                plans.push(Plan::new(kv_heads, window));
-            }
+        let (kv_heads, window) = match &layer.attention {
+            Attention::Grouped(attention) => (attention.kv_heads, attention.window),
+            Attention::Latent(attention) => (latent_groups(attention.heads), None),
+        };
+        if !plans
+            .iter()
+            .any(|plan| (plan.kv_heads, plan.window) == (kv_heads, window))
+        {
+            plans.push(Plan::new(kv_heads, window));
         }
     }
     plans

@@ -24,7 +24,7 @@ use crate::{
     attention::{Plan, Queries},
     barrier::{Abandoned, Barrier},
     buffers::{Buffers, Scratch},
-    decoder::{Decoder, Layer, Linear},
+    decoder::{AttentionWeights, Decoder, FeedForwardWeights, Linear, NetworkWeights},
     kv_cache::KvCache,
     matrix::{PackedMatrix, QuantizedRows},
     norm::{add_scaled, rms_norm, rms_norm_in_place, scale, soft_cap},
@@ -33,7 +33,12 @@ use crate::{
 };
 
 mod attend;
+mod experts;
+mod grouping;
+mod latent;
 mod network;
+
+pub(crate) use grouping::Grouping;
 
 /// Elements of a block of quantized activations.
 pub(crate) const QUANTIZED: usize = 32;
@@ -68,9 +73,9 @@ pub(crate) struct Step<'a> {
     pub(crate) logits: &'a Shared<f32>,
 }
 
-/// How many phases a model's step has.
+/// How many phases a model's step has at most: layers of latent attention and experts have as many.
 pub(crate) fn phases(layers: usize) -> usize {
-    9 * layers + 3
+    20 * layers + 3
 }
 
 /// What half a layer leaves to be added to the residual stream: `delta`, its bias, and a norm of the sum.
@@ -124,17 +129,17 @@ impl Step<'_> {
         let mut left = None;
         for (index, layer) in self.decoder.layers.iter().enumerate() {
             worker.join(left.as_ref(), &layer.attention_norm)?;
-            worker.attend(index, layer)?;
+            worker.attend(index, &layer.attention)?;
             worker.join(
                 Some(&Left {
-                    bias: &layer.attention.output.bias,
+                    bias: &layer.attention.output().bias,
                     norm: &layer.post_attention_norm,
                 }),
                 &layer.network_norm,
             )?;
-            worker.network(layer)?;
+            worker.feed_forward(&layer.network)?;
             left = Some(Left {
-                bias: &layer.network.down.bias,
+                bias: layer.network.bias(),
                 norm: &layer.post_network_norm,
             });
         }

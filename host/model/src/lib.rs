@@ -18,6 +18,7 @@ mod gguf;
 mod kv_slabs;
 pub mod names;
 mod rope;
+mod router;
 mod runner;
 mod runner_options;
 mod safetensors;
@@ -34,6 +35,7 @@ pub use description::{
 pub use encoder::Embedder;
 pub use error::ModelError;
 pub use gguf::GgufFile;
+pub use router::RouterMemory;
 pub use runner::CandleRunner;
 pub use runner_options::{KvCapacity, RunnerOptions, check_batch};
 pub use safetensors::SafetensorsFolder;

@@ -225,7 +225,7 @@ fn runner_for(
     options: RunnerOptions,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<Box<dyn ModelRunner>, ModelError> {
-    if let Err(reason) = CpuRunner::supports(checkpoint, &checkpoint.describe()?) {
+    if let Err(reason) = CpuRunner::supports(checkpoint) {
         tracing::info!("the reference runner computes this model: {reason}");
         return Ok(Box::new(CandleRunner::load(checkpoint, options, progress)?));
     }

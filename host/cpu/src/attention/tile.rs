@@ -36,7 +36,7 @@ pub(crate) struct Queries<'a> {
     pub(crate) softcap: Option<f32>,
     /// A query sees itself and the `window - 1` positions before it.
     pub(crate) window: Option<usize>,
-    /// Results: a row of `group * kv_heads * dim` a token.
+    /// Results: a row of `group * kv_heads * value_dim` a token.
     pub(crate) mixed: &'a Shared<f32>,
     /// Results of parts of contexts, each of [`partial_len`] numbers.
     pub(crate) partials: &'a Shared<f32>,
@@ -185,7 +185,7 @@ unsafe fn gather(asked: &Queries<'_>, unit: &Unit, queries: &mut Vec<f32>) {
 /// Divides by the sums of the weights and hands the result out.
 unsafe fn write(asked: &Queries<'_>, tile: Tile, head: usize, total: &mut Softmax) {
     let shape = asked.layer.shape;
-    let (group, dim) = (asked.group, shape.dim);
+    let (group, dim) = (asked.group, shape.value_dim);
     let rows = total.values.chunks_exact_mut(shape.value_stride);
     for (row, (values, sum)) in rows.zip(&total.sum).enumerate() {
         scale(asked.simd, values, 1.0 / sum);

@@ -29,6 +29,8 @@ pub struct Product<'a> {
     pub simd: Simd,
     /// The activations.
     pub x: &'a QuantizedRows,
+    /// Which of their rows.
+    pub rows: Range<usize>,
     /// The tiles.
     pub tiles: Range<usize>,
     /// Rows of the whole matrix, which say how short its last tile is.
@@ -44,7 +46,7 @@ impl Product<'_> {
     ///
     /// # Safety
     ///
-    /// The output has the rows of `x` and the columns of `tiles`, which nobody else touches; nobody writes `x`; `packed`
+    /// The output has the rows and the columns of `tiles`, which nobody else touches; nobody writes `x`; `packed`
     /// has the columns of `x`; `simd` is what the processor has.
     pub unsafe fn of_blocks<T: Decode + Tile>(&self, packed: &[T]) {
         // SAFETY: the caller's promise, and `each_tile` stays within rows and tiles.
@@ -83,9 +85,9 @@ impl Product<'_> {
             return;
         }
         let per_tile = packed.len() / self.matrix_rows.div_ceil(TILE);
-        for first in (0..self.x.rows()).step_by(ROWS_A_PASS) {
-            let rows = ROWS_A_PASS.min(self.x.rows() - first);
-            let x = self.x.cursor().advance(first, 0);
+        for first in (0..self.rows.len()).step_by(ROWS_A_PASS) {
+            let rows = ROWS_A_PASS.min(self.rows.len() - first);
+            let x = self.x.cursor().advance(self.rows.start + first, 0);
             for tile in self.tiles.clone() {
                 let out = Output {
                     start: self.out.wrapping_add(first * self.stride + tile * TILE),

@@ -167,6 +167,33 @@ impl QuantizedRows {
         }
     }
 
+    /// Makes row `row` that of `from` which is `from_row`.
+    ///
+    /// # Panics
+    ///
+    /// If there are no such rows, the columns differ, or floats are kept here and not there.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else touches this row, nor writes that of `from`, meanwhile; the two are not one.
+    pub unsafe fn copy_row(&self, row: usize, from: &Self, from_row: usize) {
+        assert!(row < self.rows && from_row < from.rows, "rows in use");
+        assert_eq!(self.columns, from.columns, "columns of both");
+        let blocks = self.columns / BLOCK;
+        let (to, source) = (self.cursor(), from.cursor());
+        let (to, source) = (to.advance(row, 0), source.advance(from_row, 0));
+        // SAFETY: both rows are in their buffers by the assertions, and the caller answers for who else touches them.
+        unsafe {
+            let target = to.blocks.cast_mut();
+            target.copy_from_nonoverlapping(source.blocks, blocks);
+            if self.keeps_floats() {
+                assert!(from.keeps_floats(), "floats of both");
+                let target = to.floats.cast_mut();
+                target.copy_from_nonoverlapping(source.floats, self.columns);
+            }
+        }
+    }
+
     /// The first block of the first row.
     pub(super) fn cursor(&self) -> Cursor {
         let floats = self.floats.as_ref();

@@ -1,18 +1,29 @@
 //! A layer's first half: projections, heads turned and written to the KV cache, attention, and its projection.
 
-use super::{Layer, Queries, Step, Worker, quantize};
+use super::{AttentionWeights, Queries, Step, Worker, quantize};
 use crate::{
     attention::{attend, finish_split},
     barrier::Abandoned,
-    decoder::AttentionWeights,
+    decoder::GroupedWeights,
     norm::{add_scaled, rms_norm_in_place, scale},
 };
 
 impl Worker<'_> {
+    /// The first half of all tokens, into `delta`.
+    pub(super) fn attend(
+        &mut self,
+        index: usize,
+        weights: &AttentionWeights,
+    ) -> Result<(), Abandoned> {
+        match weights {
+            AttentionWeights::Grouped(weights) => self.attend_grouped(index, weights),
+            AttentionWeights::Latent(weights) => self.attend_latent(index, weights),
+        }
+    }
+
     /// Attention of all tokens over their contexts, into `delta`.
-    pub(super) fn attend(&mut self, index: usize, layer: &Layer) -> Result<(), Abandoned> {
+    fn attend_grouped(&mut self, index: usize, weights: &GroupedWeights) -> Result<(), Abandoned> {
         let step = self.step;
-        let weights = &layer.attention;
         let buffers = step.buffers;
         let linears = [&weights.query, &weights.key, &weights.value];
         self.multiply(
@@ -22,13 +33,6 @@ impl Worker<'_> {
         )?;
         self.turn_heads(index, weights)?;
         let attention = &weights.description;
-        let found = step
-            .plans
-            .iter()
-            .find(|plan| (plan.kv_heads, plan.window) == (attention.kv_heads, attention.window));
-        let Some(plan) = found else {
-            unreachable!("every layer has a plan");
-        };
         let asked = Queries {
             simd: step.simd,
             rows: &step.batch.rows,
@@ -41,33 +45,53 @@ impl Worker<'_> {
             mixed: &buffers.mixed,
             partials: &buffers.partials,
         };
-        self.phase(plan.units.len(), |worker, units| {
-            for unit in &plan.units[units] {
-                // SAFETY: in this phase queries and KV are only read, and a unit's results are its own.
-                unsafe { attend(&asked, unit, &mut worker.scratch.attention) };
-            }
-        })?;
         let width = attention.heads * attention.head_dim;
         let attended = buffers.outer.rows(width);
-        self.phase(step.tokens.len(), |worker, tokens| {
-            for token in tokens {
-                if let Some(split) = plan.split(token) {
-                    let row = step.tokens[token].row;
-                    // SAFETY: all units are done, and a token's row belongs to whoever took the token.
-                    unsafe { finish_split(&asked, row, split, &mut worker.scratch.attention) };
-                }
-                // SAFETY: as above.
-                unsafe {
-                    let mixed = buffers.mixed.slice(Step::row(token, width));
-                    quantize(attended, token, 0, mixed);
-                }
+        self.mix(&asked, |token| {
+            // SAFETY: a token's rows belong to whoever took the token.
+            unsafe {
+                let mixed = buffers.mixed.slice(Step::row(token, width));
+                quantize(attended, token, 0, mixed);
             }
         })?;
         self.multiply(&[&weights.output], attended, &buffers.delta)
     }
 
+    /// All tokens' values mixed; `then` is called for each when they are.
+    pub(super) fn mix(
+        &mut self,
+        asked: &Queries<'_>,
+        then: impl Fn(usize),
+    ) -> Result<(), Abandoned> {
+        let step = self.step;
+        let kind = (asked.layer.shape.heads, asked.window);
+        let found = step
+            .plans
+            .iter()
+            .find(|plan| (plan.kv_heads, plan.window) == kind);
+        let Some(plan) = found else {
+            unreachable!("every layer has a plan");
+        };
+        self.phase(plan.units.len(), |worker, units| {
+            for unit in &plan.units[units] {
+                // SAFETY: in this phase queries and KV are only read, and a unit's results are its own.
+                unsafe { attend(asked, unit, &mut worker.scratch.attention) };
+            }
+        })?;
+        self.phase(step.tokens.len(), |worker, tokens| {
+            for token in tokens {
+                if let Some(split) = plan.split(token) {
+                    let row = step.tokens[token].row;
+                    // SAFETY: all units are done, and a token's row belongs to whoever took the token.
+                    unsafe { finish_split(asked, row, split, &mut worker.scratch.attention) };
+                }
+                then(token);
+            }
+        })
+    }
+
     /// Biases, norms of heads, rotation; keys and values into the cache.
-    fn turn_heads(&mut self, index: usize, weights: &AttentionWeights) -> Result<(), Abandoned> {
+    fn turn_heads(&mut self, index: usize, weights: &GroupedWeights) -> Result<(), Abandoned> {
         let step = self.step;
         let kv_heads = weights.description.kv_heads;
         self.phase(step.tokens.len() * kv_heads, |_, pieces| {
@@ -80,7 +104,7 @@ impl Worker<'_> {
 }
 
 /// One head of keys and values of a token, and the queries that share it.
-fn turn_head(step: &Step<'_>, index: usize, weights: &AttentionWeights, token: usize, head: usize) {
+fn turn_head(step: &Step<'_>, index: usize, weights: &GroupedWeights, token: usize, head: usize) {
     let attention = &weights.description;
     let dim = attention.head_dim;
     let group = attention.heads / attention.kv_heads;

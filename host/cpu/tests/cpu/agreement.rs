@@ -9,6 +9,7 @@ use weir_model::{CandleRunner, Checkpoint};
 
 use crate::{
     checkpoints::{behind, distance},
+    made_up::deepseek,
     tiny_llama::{TinyLlama, options, prompt},
 };
 
@@ -16,17 +17,19 @@ use crate::{
 /// and the reference rounds them too, for all but Q4_1, Q5_0 and Q5_1.
 const TOLERANCE: f32 = 0.05;
 
+const FORMATS: [GgmlDType; 7] = [
+    GgmlDType::Q4_0,
+    GgmlDType::Q4_1,
+    GgmlDType::Q5_0,
+    GgmlDType::Q5_1,
+    GgmlDType::Q8_0,
+    GgmlDType::F16,
+    GgmlDType::F32,
+];
+
 #[test]
 fn quantized_matrices_give_the_reference_logits() {
-    for format in [
-        GgmlDType::Q4_0,
-        GgmlDType::Q4_1,
-        GgmlDType::Q5_0,
-        GgmlDType::Q5_1,
-        GgmlDType::Q8_0,
-        GgmlDType::F16,
-        GgmlDType::F32,
-    ] {
+    for format in FORMATS {
         let mut model = TinyLlama::new();
         for (name, tensor) in &mut model.tensors {
             if !name.contains("norm") {
@@ -34,27 +37,38 @@ fn quantized_matrices_give_the_reference_logits() {
                 *tensor = QTensor::quantize(&wide, format).unwrap();
             }
         }
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tiny.gguf");
-        model.write(&path);
-        let checkpoint = Checkpoint::open(&path).unwrap();
-        let mut reference = CandleRunner::load(&checkpoint, options(), &mut |_| {}).unwrap();
-        let mut bytes = Vec::new();
-        let mut progress = |at: weir_model::LoadProgress| bytes.push(at);
-        let mut runner = CpuRunner::load(&checkpoint, options(), Some(2), &mut progress).unwrap();
-        assert_eq!(bytes[0].loaded_bytes, 0);
-        let last = bytes[bytes.len() - 1];
-        assert_eq!(last.loaded_bytes, last.total_bytes);
-        let tokens = prompt(11, 40);
-        let ends = [1, 2, 17, 39, 40];
-        let table: Vec<u32> = (0..10).collect();
-        let right = behind(&mut reference, &tokens, &table, &ends);
-        let found = behind(&mut runner, &tokens, &table, &ends);
-        for (found, right) in found.iter().zip(&right) {
-            let off = distance(found, right);
-            println!("{format:?} {off:.1e}");
-            assert!(off < TOLERANCE, "{format:?} is off by {off:.1e}");
-        }
+        compare(&model, format);
+    }
+}
+
+#[test]
+fn quantized_experts_and_latents_give_the_reference_logits() {
+    for format in FORMATS {
+        compare(&deepseek(format), format);
+    }
+}
+
+fn compare(model: &TinyLlama, format: GgmlDType) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.gguf");
+    model.write(&path);
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let mut reference = CandleRunner::load(&checkpoint, options(), &mut |_| {}).unwrap();
+    let mut bytes = Vec::new();
+    let mut progress = |at: weir_model::LoadProgress| bytes.push(at);
+    let mut runner = CpuRunner::load(&checkpoint, options(), Some(2), &mut progress).unwrap();
+    assert_eq!(bytes[0].loaded_bytes, 0);
+    let last = bytes[bytes.len() - 1];
+    assert_eq!(last.loaded_bytes, last.total_bytes);
+    let tokens = prompt(11, 40);
+    let ends = [1, 2, 17, 39, 40];
+    let table: Vec<u32> = (0..10).collect();
+    let right = behind(&mut reference, &tokens, &table, &ends);
+    let found = behind(&mut runner, &tokens, &table, &ends);
+    for (found, right) in found.iter().zip(&right) {
+        let off = distance(found, right);
+        println!("{format:?} {off:.1e}");
+        assert!(off < TOLERANCE, "{format:?} is off by {off:.1e}");
     }
 }
 
@@ -86,24 +100,4 @@ fn what_is_missing_is_named() {
     let refused = CpuRunner::load(&checkpoint, options(), Some(2), &mut |_| {});
     let message = refused.unwrap_err().to_string();
     assert_eq!(message, "tensor blk.1.ffn_up.weight is missing");
-}
-
-/// Models whose layers this runner does not compute are told by their description.
-#[test]
-fn experts_and_latent_attention_are_not_supported() {
-    for (name, reason) in [
-        (
-            "qwen3-moe",
-            "layer 0 has experts, which the CPU runner lacks",
-        ),
-        (
-            "deepseek-v2",
-            "layer 0 has latent attention, which the CPU runner lacks",
-        ),
-    ] {
-        let checkpoint = Checkpoint::open(&crate::checkpoints::file(name)).unwrap();
-        let description = checkpoint.describe().unwrap();
-        let refused = CpuRunner::supports(&checkpoint, &description);
-        assert_eq!(refused, Err(reason.to_owned()));
-    }
 }

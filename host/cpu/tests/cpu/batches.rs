@@ -1,12 +1,25 @@
 //! What must change nothing, not a bit: company, chunks, block tables, block sizes, the number of threads.
 
+use candle_core::quantized::GgmlDType;
 use proptest::prelude::*;
 use weir_engine::{Batch, EngineError, ModelRunner};
 
-use crate::checkpoints::{Chunk, behind, execute, file, load, scattered, supported};
+use crate::{
+    checkpoints::{Chunk, behind, decoders, execute, file, load, scattered},
+    made_up::deepseek,
+};
 
-/// Plain, windows and caps and norms behind, biases, norms of heads, fused matrices and partial rope.
-const NAMES: [&str; 5] = ["llama", "gemma2", "qwen2", "qwen3", "phi4-mini"];
+/// Plain, windows and caps and norms behind, biases, norms of heads, fused matrices and partial rope, experts, latent
+/// attention with experts in groups and beside a shared one.
+const NAMES: [&str; 7] = [
+    "llama",
+    "gemma2",
+    "qwen2",
+    "qwen3",
+    "phi4-mini",
+    "qwen3-moe",
+    "deepseek-v3",
+];
 const BLOCK_SIZE: usize = 4;
 
 /// Tokens of a sequence, each below the vocabulary of the tiny models.
@@ -17,7 +30,7 @@ fn tokens(seed: u32, count: usize) -> Vec<u32> {
 
 #[test]
 fn a_row_says_in_company_what_it_says_alone() {
-    for (path, _) in supported() {
+    for (path, _) in decoders() {
         let mut runner = load(&path, BLOCK_SIZE, 2);
         let prompts = [tokens(1, 37), tokens(2, 1), tokens(3, 70), tokens(4, 20)];
         let mut first = 0;
@@ -73,6 +86,35 @@ fn neither_threads_nor_block_sizes_matter() {
             assert_eq!(found, right, "{name} on {threads} threads");
         }
     }
+}
+
+/// Rows of int8 beside each other, in the matrices of experts and of heads.
+#[test]
+fn quantized_experts_and_latents_say_the_same_however_they_are_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.gguf");
+    deepseek(GgmlDType::Q4_1).write(&path);
+    let tokens = tokens(8, 100);
+    let right = behind(&mut load(&path, 4, 1), &tokens, &scattered(0, 25), &[100]);
+    for (threads, ends) in [(1, vec![1, 2, 50, 100]), (3, vec![37, 99, 100])] {
+        let mut runner = load(&path, 4, threads);
+        let found = behind(&mut runner, &tokens, &scattered(7, 25), &ends);
+        assert_eq!(found.last(), right.last(), "{threads} threads, {ends:?}");
+    }
+    // Beside other rows, a decode and a prefill, which visit the same experts.
+    let mut runner = load(&path, 4, 2);
+    let tables = [scattered(0, 25), scattered(25, 25)];
+    let row = |sequence: usize, start: usize, end: usize| Chunk {
+        sequence: sequence as u64,
+        context_len: start,
+        tokens: &tokens[start..end],
+        block_table: &tables[sequence],
+        wants_logits: end == 100,
+    };
+    assert!(execute(&mut runner, &[row(0, 0, 99)]).is_empty());
+    assert!(execute(&mut runner, &[row(1, 0, 30)]).is_empty());
+    let found = execute(&mut runner, &[row(0, 99, 100), row(1, 30, 100)]);
+    assert_eq!(found, [right.clone(), right].concat());
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! Every supported family held to the logits that transformers computes of its tiny checkpoint, however its prompts are
+//! Every family held to the logits that transformers computes of its tiny checkpoint, however its prompts are
 //! cut and batched. The files hold floats, so what is off is KV in f16: 2^-11 of each key and value, which shows as up to
 //! 1.1e-3 of the largest logit.
 
 use weir_cpu::CpuRunner;
 
-use crate::checkpoints::{Chunk, Prompt, distance, execute, load, scattered, supported};
+use crate::checkpoints::{Chunk, Prompt, decoders, distance, execute, load, scattered};
 
 /// Of a row's largest logit.
 const TOLERANCE: f32 = 2e-3;
@@ -15,8 +15,8 @@ const BLOCK_SIZE: usize = 4;
 /// A schedule holds, for each prompt, where its chunks end; chunks at the same place of their lists are one batch.
 fn judge(threads: usize, cut: impl Fn(&[Prompt]) -> Vec<Vec<Vec<usize>>>) {
     let mut failures = Vec::new();
-    let checkpoints = supported();
-    assert!(checkpoints.len() >= 15, "only {} files", checkpoints.len());
+    let checkpoints = decoders();
+    assert!(checkpoints.len() >= 20, "only {} files", checkpoints.len());
     for (path, prompts) in checkpoints {
         let mut runner = load(&path, BLOCK_SIZE, threads);
         let off = cut(&prompts)

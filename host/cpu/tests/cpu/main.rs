@@ -9,6 +9,8 @@ mod agreement;
 mod batches;
 mod checkpoints;
 mod golden;
+mod made_up;
+mod rows;
 #[allow(
     dead_code,
     reason = "the fixture of the reference runner's tests, which use more of it"

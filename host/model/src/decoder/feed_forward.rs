@@ -3,11 +3,10 @@
 use candle_core::{D, Result, Tensor};
 
 use crate::{
-    description::{
-        Activation, Experts, FeedForward, GatedNetwork, GroupScore, Router, RouterScore,
-    },
+    description::{Activation, Experts, FeedForward, GatedNetwork, Router},
     error::ModelError,
     names::{self, GatedParts, Place},
+    router::RouterMemory,
     weights::{Linear, Weights},
 };
 
@@ -168,8 +167,11 @@ impl Mixture {
 
     fn forward(&self, normed: &Tensor) -> Result<Tensor> {
         let mut visits: Vec<Vec<(u32, f32)>> = vec![Vec::new(); self.experts.len()];
+        let mut memory = RouterMemory::default();
+        let (correction, used) = (&self.correction, self.used);
         for (token, logits) in self.logits.forward(normed)?.to_vec2()?.iter().enumerate() {
-            for (expert, weight) in self.router.choose(logits, &self.correction, self.used) {
+            let chosen = self.router.choose(logits, correction, used, &mut memory);
+            for (expert, weight) in chosen {
                 visits[expert].push((token as u32, weight));
             }
         }
@@ -190,69 +192,4 @@ impl Mixture {
         }
         Ok(sum)
     }
-}
-
-impl Router {
-    /// The experts of one token, each with its weight, from the router's logits.
-    fn choose(&self, logits: &[f32], correction: &[f32], used: usize) -> Vec<(usize, f32)> {
-        let scores = match self.score {
-            RouterScore::Softmax => softmax(logits),
-            RouterScore::Sigmoid => logits.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
-        };
-        let mut judged = scores.clone();
-        for (score, correction) in judged.iter_mut().zip(correction) {
-            *score += correction;
-        }
-        if self.groups > 1 {
-            self.leave_best_groups(&mut judged);
-        }
-        let chosen = best(&judged, used);
-        let sum: f32 = chosen.iter().map(|&expert| scores[expert]).sum();
-        let factor = if self.normalise {
-            // The reference adds this, lest all scores be zero.
-            self.scale / (sum + 1e-20)
-        } else {
-            self.scale
-        };
-        chosen
-            .into_iter()
-            .map(|expert| (expert, scores[expert] * factor))
-            .collect()
-    }
-
-    /// Experts outside the best groups are out of the question.
-    fn leave_best_groups(&self, judged: &mut [f32]) {
-        let size = judged.len() / self.groups;
-        let groups: Vec<f32> = judged
-            .chunks(size)
-            .map(|group| {
-                let counted = match self.group_score {
-                    GroupScore::Best => 1,
-                    GroupScore::BestTwo => 2,
-                };
-                best(group, counted).into_iter().map(|i| group[i]).sum()
-            })
-            .collect();
-        let kept = best(&groups, self.groups_used);
-        for (group, scores) in judged.chunks_mut(size).enumerate() {
-            if !kept.contains(&group) {
-                scores.fill(f32::NEG_INFINITY);
-            }
-        }
-    }
-}
-
-/// Indices of the `count` largest values, largest first, the first of equals before the others.
-fn best(values: &[f32], count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
-    order.truncate(count);
-    order
-}
-
-fn softmax(logits: &[f32]) -> Vec<f32> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let raised: Vec<f32> = logits.iter().map(|x| (x - largest).exp()).collect();
-    let sum: f32 = raised.iter().sum();
-    raised.into_iter().map(|x| x / sum).collect()
 }
