@@ -71,7 +71,8 @@ impl Barrier {
         self.wake();
     }
 
-    fn is_abandoned(&self) -> bool {
+    /// Whether somebody gave it up: it is of no more use.
+    pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::SeqCst)
     }
 

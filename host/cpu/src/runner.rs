@@ -17,7 +17,7 @@ use crate::{
     shared::Shared,
     simd::Simd,
     step::{Step, Token, phases},
-    team::Team,
+    team::{Team, TeamError},
 };
 
 /// Computes a GGUF file's decoder on the CPU, with int8 activations and KV in f16.
@@ -176,7 +176,10 @@ impl ModelRunner for CpuRunner {
         };
         self.team
             .run(&|index, barrier| step.work(index, barrier))
-            .map_err(EngineError::Runner)?;
+            .map_err(|error| match error {
+                TeamError::Panicked(message) => EngineError::Runner(message),
+                TeamError::NoThread(_) => EngineError::Lost(error.to_string()),
+            })?;
         Ok(Logits::new(logits.into_vec(), vocab))
     }
 }
@@ -201,4 +204,62 @@ fn plans(description: &ModelDescription) -> Vec<Plan> {
 /// Cores this process may use, by its affinity and its cgroup.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use weir_engine::{BatchRow, SequenceId};
+    use weir_model::KvCapacity;
+
+    use super::*;
+
+    fn tiny() -> CpuRunner {
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tiny_models/llama/model.gguf");
+        let options = RunnerOptions {
+            kv_capacity: KvCapacity::Blocks(8),
+            block_size: 4,
+            max_model_len: Some(32),
+            end_token_ids: Vec::new(),
+        };
+        let checkpoint = Checkpoint::open(&file).unwrap();
+        CpuRunner::load(&checkpoint, options, Some(2), &mut |_| {}).unwrap()
+    }
+
+    fn chunk(context_len: usize, tokens: &[u32]) -> Batch {
+        Batch {
+            tokens: tokens.to_vec(),
+            rows: vec![BatchRow {
+                sequence: SequenceId(1),
+                context_len,
+                len: tokens.len(),
+                block_table: vec![3, 1],
+                wants_logits: true,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_worker_that_panics_fails_its_step_and_no_later_one() {
+        let mut sound = tiny();
+        let mut shaken = tiny();
+        let first = chunk(0, &[5, 6, 7]);
+        let second = chunk(3, &[8, 9]);
+        for runner in [&mut sound, &mut shaken] {
+            runner.execute(&first).unwrap();
+        }
+        // The second worker finds no scratch.
+        let scratch = shaken.scratch.pop().unwrap();
+        let outcome = shaken.execute(&second);
+        assert!(
+            matches!(outcome, Err(EngineError::Runner(_))),
+            "{outcome:?}"
+        );
+        shaken.scratch.push(scratch);
+        // What was computed before stands; the step itself can be done again.
+        let right = sound.execute(&second).unwrap();
+        assert_eq!(shaken.execute(&second).unwrap(), right);
+    }
 }
