@@ -1,6 +1,6 @@
 //! [`CpuRunner`]: the decoder, its KV cache and its team of threads behind the engine's boundary.
 
-use std::sync::{Mutex, atomic::AtomicUsize};
+use std::sync::Mutex;
 
 use weir_engine::{Batch, EngineError, Logits, ModelRunner, RunnerInfo};
 use weir_model::{
@@ -10,6 +10,7 @@ use weir_model::{
 
 use crate::{
     attention::Plan,
+    barrier::Phase,
     buffers::{Buffers, Scratch},
     decoder::{Decoder, supports},
     kv_cache::KvCache,
@@ -32,7 +33,7 @@ pub struct CpuRunner {
     simd: Simd,
     buffers: Buffers,
     scratch: Vec<Mutex<Scratch>>,
-    counters: Vec<AtomicUsize>,
+    phases: Vec<Phase>,
     plans: Vec<Plan>,
     tokens: Vec<Token>,
     wanted: Vec<usize>,
@@ -105,7 +106,7 @@ impl CpuRunner {
             simd: Simd::detect(),
             buffers: Buffers::default(),
             scratch: (0..team.workers()).map(|_| Mutex::default()).collect(),
-            counters: (0..phases).map(|_| AtomicUsize::new(0)).collect(),
+            phases: (0..phases).map(|_| Phase::default()).collect(),
             team,
             tokens: Vec::new(),
             wanted: Vec::new(),
@@ -132,9 +133,7 @@ impl CpuRunner {
         for plan in &mut self.plans {
             plan.fill(&batch.rows, self.info.block_size);
         }
-        for counter in &mut self.counters {
-            *counter.get_mut() = 0;
-        }
+        self.phases.iter_mut().for_each(Phase::reset);
         self.buffers.grow(&self.decoder, batch, &self.plans);
     }
 }
@@ -171,7 +170,7 @@ impl ModelRunner for CpuRunner {
             plans: &self.plans,
             buffers: &self.buffers,
             scratch: &self.scratch,
-            counters: &self.counters,
+            phases: &self.phases,
             logits: &logits,
         };
         self.team

@@ -66,7 +66,7 @@ impl Team {
     /// When the system gives no thread.
     pub(crate) fn new(workers: usize) -> std::io::Result<Self> {
         let workers = workers.max(1);
-        let barrier = Arc::new(Barrier::new(workers));
+        let barrier = Arc::<Barrier>::default();
         let members = (1..workers)
             .map(|index| Member::start(index, Arc::clone(&barrier)))
             .collect::<Result<_, _>>()?;
@@ -175,26 +175,41 @@ fn message(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     use super::*;
+    use crate::barrier::Phase;
+
+    fn phases<const COUNT: usize>() -> [Phase; COUNT] {
+        std::array::from_fn(|_| Phase::default())
+    }
 
     #[test]
-    fn every_worker_sees_what_all_wrote_before_the_barrier() {
+    fn every_worker_sees_what_was_written_in_the_phases_before() {
+        const PIECES: usize = 7;
         for workers in [1, 2, 5] {
             let mut team = Team::new(workers).unwrap();
             for _ in 0..50 {
-                let written: Vec<_> = (0..workers).map(|_| AtomicUsize::new(0)).collect();
-                team.run(&|index, barrier| {
-                    for round in 1..20 {
-                        written[index].store(round, Ordering::Relaxed);
-                        barrier.wait()?;
-                        assert!(written.iter().all(|w| w.load(Ordering::Relaxed) == round));
-                        barrier.wait()?;
+                let phases = phases::<20>();
+                let written: Vec<_> = (0..PIECES).map(|_| AtomicUsize::new(0)).collect();
+                team.run(&|_, barrier| {
+                    for (round, phase) in phases.iter().enumerate() {
+                        barrier.share(phase, PIECES, 2, |piece| {
+                            for index in piece {
+                                let before = written[index].fetch_add(1, Ordering::Relaxed);
+                                assert_eq!(before, round);
+                            }
+                        })?;
+                        let least = written.iter().map(|w| w.load(Ordering::Relaxed)).min();
+                        assert!(least > Some(round));
                     }
                     Ok(())
                 })
                 .unwrap();
+                assert!(written.iter().all(|w| w.load(Ordering::Relaxed) == 20));
             }
         }
     }
@@ -202,15 +217,40 @@ mod tests {
     #[test]
     fn a_sleeper_is_woken() {
         let mut team = Team::new(3).unwrap();
-        for late in 0..3 {
-            team.run(&|index, barrier| {
-                if index == late {
-                    std::thread::sleep(std::time::Duration::from_millis(20));
+        for _ in 0..3 {
+            let phases = phases::<2>();
+            team.run(&|_, barrier| {
+                for phase in &phases {
+                    barrier.share(phase, 3, 1, |piece| {
+                        let slow = u64::from(piece.start == 0);
+                        std::thread::sleep(Duration::from_millis(20 * slow));
+                    })?;
                 }
-                barrier.wait()
+                Ok(())
             })
             .unwrap();
         }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_worker_that_holds_no_piece() {
+        let mut team = Team::new(2).unwrap();
+        let phases = phases::<10>();
+        let over = AtomicUsize::new(0);
+        team.run(&|index, barrier| {
+            // The second comes when all is over: it waits for the first, which so cannot wait for it.
+            while index == 1 && over.load(Ordering::SeqCst) < phases.len() {
+                std::thread::yield_now();
+            }
+            for phase in &phases {
+                barrier.share(phase, 4, 1, |_| assert_eq!(index, 0))?;
+                if index == 0 {
+                    over.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
     }
 
     #[test]
@@ -218,18 +258,24 @@ mod tests {
         for workers in [1, 3] {
             let mut team = Team::new(workers).unwrap();
             for culprit in 0..workers {
+                // Whoever has the phase's one piece has it until somebody has panicked.
+                let first = Phase::default();
                 let outcome = team.run(&|index, barrier| {
                     assert!(index != culprit, "by hand");
-                    barrier.wait()
+                    barrier.share(&first, workers, workers, |_| {
+                        while !barrier.is_abandoned() {
+                            std::thread::yield_now();
+                        }
+                    })
                 });
                 let Err(TeamError::Panicked(message)) = outcome else {
                     panic!("{outcome:?}");
                 };
                 assert!(message.contains("by hand"), "{message}");
-                let ran = AtomicUsize::new(0);
+                let (second, ran) = (Phase::default(), AtomicUsize::new(0));
                 team.run(&|_, barrier| {
                     ran.fetch_add(1, Ordering::Relaxed);
-                    barrier.wait()
+                    barrier.share(&second, workers, 1, drop)
                 })
                 .unwrap();
                 assert_eq!(ran.into_inner(), workers);

@@ -1,7 +1,8 @@
 //! What the clients ask: requests of every length and kind, drawn from a seed.
 //!
 //! Lengths are drawn log-uniformly, so that as many are below 60 tokens as are above. A prompt is a stretch of a text that
-//! repeats, from a place of its own; a third of the prompts begin with one of a few prefixes.
+//! repeats, from a place of its own; a third of the prompts begin with one of a few prefixes. A quarter of the requests are
+//! short and want long answers: those grow by many blocks, which is what runs KV out in mid-answer.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -17,6 +18,9 @@ use crate::client::Manner;
 /// Prompts are stretches of this.
 const TEXT: &str = include_str!("../../../../ARCHITECTURE.md");
 const OUTPUT: RangeInclusive<usize> = 1..=256;
+/// The prompts that want long answers, and those.
+const GROWING_PROMPT: usize = 64;
+const GROWING_OUTPUT: RangeInclusive<usize> = 192..=256;
 /// Tokens of each shared prefix.
 const PREFIXES: [usize; 4] = [90, 300, 700, 1_500];
 /// Room for a chat template and its tools.
@@ -72,10 +76,11 @@ impl Load {
     /// The next request.
     pub fn draw(&mut self) -> Asked {
         let chat = self.one_in(3);
-        let longest = if chat {
-            self.longest_prompt.saturating_sub(TEMPLATE).max(1)
-        } else {
-            self.longest_prompt
+        let grows = self.one_in(4);
+        let longest = match (grows, chat) {
+            (true, _) => GROWING_PROMPT,
+            (false, true) => self.longest_prompt.saturating_sub(TEMPLATE).max(1),
+            (false, false) => self.longest_prompt,
         };
         let len = self.log_uniform(1..=longest);
         let from = self.below(self.tokens.len());
@@ -100,7 +105,7 @@ impl Load {
             self.make_chat(&mut asked, &prompt);
         }
         self.choose_sampling(&mut asked);
-        self.choose_end(&mut asked);
+        self.choose_end(&mut asked, if grows { GROWING_OUTPUT } else { OUTPUT });
         self.choose_manner(&mut asked);
         asked
     }
@@ -148,8 +153,8 @@ impl Load {
         }
     }
 
-    fn choose_end(&mut self, asked: &mut Asked) {
-        let most = self.log_uniform(OUTPUT);
+    fn choose_end(&mut self, asked: &mut Asked, output: RangeInclusive<usize>) {
+        let most = self.log_uniform(output);
         asked.body["max_tokens"] = json!(most);
         if self.one_in(5) {
             asked.body["stop"] = json!([STOPS[self.below(STOPS.len())]]);

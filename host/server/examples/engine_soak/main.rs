@@ -222,7 +222,7 @@ impl Counts {
 /// What was seen while it ran.
 #[derive(Default)]
 struct Watched {
-    /// Resident memory after the warm-up, in bytes.
+    /// Resident memory after the warm-up, in bytes, without the pages of files.
     resident: Vec<u64>,
     most_running: usize,
     most_waiting: usize,
@@ -325,10 +325,14 @@ impl Soak {
     }
 }
 
-/// Resident memory of this process (proc(5), statm).
+/// Resident memory of this process without the pages of files, which the system takes and gives as it likes (proc(5)).
 fn resident_bytes() -> Result<u64> {
-    const PAGE_BYTES: u64 = 4096;
-    let statm = fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split(' ').nth(1).context("statm")?;
-    Ok(pages.parse::<u64>()? * PAGE_BYTES)
+    let status = fs::read_to_string("/proc/self/status")?;
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix("RssAnon:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next());
+    let kibibytes: u64 = kibibytes
+        .context("no RssAnon in /proc/self/status")?
+        .parse()?;
+    Ok(kibibytes << 10)
 }

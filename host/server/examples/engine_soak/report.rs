@@ -44,7 +44,7 @@ pub fn report(
     totals(&engine);
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
     row(
-        "resident after the warm-up, median of a quarter",
+        "resident without files after the warm-up, median of a quarter",
         mib(first),
     );
     row("resident at the end, median of a quarter", mib(last));
