@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use futures_util::StreamExt;
+use tokio::task::JoinHandle;
 use weir_engine::{Generator, SamplingParams, SequenceRequest, StopConditions};
 use weir_server::{
     EngineHandle,
@@ -115,6 +116,14 @@ async fn compare(arguments: &Arguments) -> Result<()> {
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| tokio::spawn(client(engine.clone(), number)))
         .collect();
+    // Until all have an answer: first prompts are no throughput.
+    while engine.counters().generated_tokens < u64::from(CLIENTS) * OUTPUT as u64 {
+        tokio::time::sleep(SETTLE).await;
+        ensure!(
+            !clients.iter().all(JoinHandle::is_finished),
+            "the clients got nothing"
+        );
+    }
     let window = Duration::from_secs(arguments.seconds);
     let (mut quiet, mut busy) = (Vec::new(), Vec::new());
     for round in 0..arguments.rounds {
