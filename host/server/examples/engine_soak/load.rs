@@ -24,7 +24,7 @@ const GROWING_OUTPUT: RangeInclusive<usize> = 192..=256;
 /// Tokens of each shared prefix.
 const PREFIXES: [usize; 4] = [90, 300, 700, 1_500];
 /// Room for a chat template and its tools.
-const TEMPLATE: usize = 700;
+pub const TEMPLATE: usize = 700;
 const STOPS: [&str; 4] = ["\n\n", ". ", " the", "weir"];
 
 /// A request and what a client does with its answer.

@@ -35,8 +35,7 @@ use load::{Asked, Load};
 use server::Server;
 use spot::Spot;
 
-/// The longest prompt, where the model's context has room for it, and the longest answer.
-const LONGEST_PROMPT: usize = 4_000;
+/// The longest answer, in tokens.
 const LONGEST_OUTPUT: usize = 256;
 const BLOCK_SIZE: usize = 32;
 /// Sequences at once, and those that may wait: fewer than the clients ask for.
@@ -62,7 +61,10 @@ struct Arguments {
     /// Clients, each with one request at a time
     #[arg(long, default_value_t = 24)]
     clients: u64,
-    /// Tokens that KV blocks hold; never fewer than the longest request needs
+    /// The longest prompt in tokens, where the model's context has room for it
+    #[arg(long, default_value_t = 4_000)]
+    longest_prompt: usize,
+    /// Tokens that KV blocks hold; never fewer than the longest request and a chat template need
     #[arg(long, default_value_t = 5_120)]
     kv_tokens: usize,
     /// What the requests are drawn from
@@ -75,7 +77,8 @@ async fn main() -> Result<()> {
     weir_server::serve::start_log("error")?;
     let arguments = Arguments::parse();
     let (served, alone) = servers(&arguments).await?;
-    let longest_prompt = LONGEST_PROMPT.min(served.max_model_len - LONGEST_OUTPUT);
+    let room = served.max_model_len - LONGEST_OUTPUT;
+    let longest_prompt = arguments.longest_prompt.clamp(1, room);
     let (spots, to_check) = mpsc::channel(SPOTS);
     let counts = Arc::new(Counts::default());
     let checker = tokio::spawn(spot::check(alone.address, to_check, Arc::clone(&counts)));
@@ -126,7 +129,7 @@ async fn servers(arguments: &Arguments) -> Result<(Server, Server)> {
     }
     let block_bytes = server::block_bytes(&config)?;
     let memory = |tokens: usize| ByteSize(tokens.div_ceil(BLOCK_SIZE) as u64 * block_bytes);
-    let enough = LONGEST_PROMPT + LONGEST_OUTPUT;
+    let enough = arguments.longest_prompt.max(load::TEMPLATE) + LONGEST_OUTPUT;
     config.kv_cache_memory = memory(arguments.kv_tokens.max(enough));
     let served = Server::start(&config).await?;
     let alone = Config {

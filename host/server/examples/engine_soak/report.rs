@@ -32,6 +32,7 @@ pub fn report(
     row("model", id.unwrap_or_default());
     row("seconds", arguments.seconds);
     row("clients", arguments.clients);
+    row("longest prompt, tokens", arguments.longest_prompt);
     row("KV blocks of 32 tokens", engine.blocks_total);
     requests(counts);
     row("most sequences running", watched.most_running);
