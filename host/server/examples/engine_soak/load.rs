@@ -147,7 +147,7 @@ impl Load {
             body["repetition_penalty"] = json!(1.1);
             body["presence_penalty"] = json!(0.5);
         }
-        if body["temperature"] != json!(0) && self.one_in(8) {
+        if body["temperature"] != json!(0) && self.one_in(5) {
             body["n"] = json!(4);
             asked.answers = 4;
         }

@@ -244,8 +244,8 @@ impl Soak {
     async fn one_after_the_other(&self, mut load: Load) {
         while !self.over.load(Ordering::Relaxed) {
             let asked = load.draw();
-            let turned_away = self.ask(asked).await;
-            if turned_away {
+            // Asked again until it is taken: those that want many places would never be served else.
+            while self.ask(asked.clone()).await && !self.over.load(Ordering::Relaxed) {
                 sleep(Duration::from_millis(200 + load.below(800) as u64)).await;
             }
         }
