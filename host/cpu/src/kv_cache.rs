@@ -147,7 +147,7 @@ impl KvLayer {
     /// Writes a token's key and value of one head into a slot of a block.
     ///
     /// # Safety
-    /// Until the next barrier nobody else touches this slot.
+    /// In this phase of the step nobody else touches this slot.
     pub(crate) unsafe fn write(
         &self,
         (block, slot): (usize, usize),

@@ -1,6 +1,6 @@
 //! [`CpuRunner`]: the decoder, its KV cache and its team of threads behind the engine's boundary.
 
-use std::sync::{Mutex, atomic::AtomicUsize};
+use std::sync::Mutex;
 
 use weir_engine::{Batch, EngineError, Logits, ModelRunner, RunnerInfo};
 use weir_model::{
@@ -10,6 +10,7 @@ use weir_model::{
 
 use crate::{
     attention::Plan,
+    barrier::Phase,
     buffers::{Buffers, Scratch},
     decoder::Decoder,
     kv_cache::{KvCache, latent_groups},
@@ -17,7 +18,7 @@ use crate::{
     shared::Shared,
     simd::Simd,
     step::{Step, Token, phases},
-    team::Team,
+    team::{Team, TeamError},
 };
 
 /// Computes a GGUF file's decoder on the CPU, with int8 activations and KV in f16.
@@ -32,7 +33,7 @@ pub struct CpuRunner {
     simd: Simd,
     buffers: Buffers,
     scratch: Vec<Mutex<Scratch>>,
-    counters: Vec<AtomicUsize>,
+    phases: Vec<Phase>,
     plans: Vec<Plan>,
     tokens: Vec<Token>,
     wanted: Vec<usize>,
@@ -104,7 +105,7 @@ impl CpuRunner {
             simd: Simd::detect(),
             buffers: Buffers::default(),
             scratch: (0..team.workers()).map(|_| Mutex::default()).collect(),
-            counters: (0..phases).map(|_| AtomicUsize::new(0)).collect(),
+            phases: (0..phases).map(|_| Phase::default()).collect(),
             team,
             tokens: Vec::new(),
             wanted: Vec::new(),
@@ -131,9 +132,7 @@ impl CpuRunner {
         for plan in &mut self.plans {
             plan.fill(&batch.rows, self.info.block_size);
         }
-        for counter in &mut self.counters {
-            *counter.get_mut() = 0;
-        }
+        self.phases.iter_mut().for_each(Phase::reset);
         self.buffers.grow(&self.decoder, batch, &self.plans);
     }
 }
@@ -170,12 +169,15 @@ impl ModelRunner for CpuRunner {
             plans: &self.plans,
             buffers: &self.buffers,
             scratch: &self.scratch,
-            counters: &self.counters,
+            phases: &self.phases,
             logits: &logits,
         };
         self.team
             .run(&|index, barrier| step.work(index, barrier))
-            .map_err(EngineError::Runner)?;
+            .map_err(|error| match error {
+                TeamError::Panicked(message) => EngineError::Runner(message),
+                TeamError::NoThread(_) => EngineError::Lost(error.to_string()),
+            })?;
         Ok(Logits::new(logits.into_vec(), vocab))
     }
 }
@@ -201,4 +203,62 @@ fn plans(description: &ModelDescription) -> Vec<Plan> {
 /// Cores this process may use, by its affinity and its cgroup.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use weir_engine::{BatchRow, SequenceId};
+    use weir_model::KvCapacity;
+
+    use super::*;
+
+    fn tiny() -> CpuRunner {
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tiny_models/llama/model.gguf");
+        let options = RunnerOptions {
+            kv_capacity: KvCapacity::Blocks(8),
+            block_size: 4,
+            max_model_len: Some(32),
+            end_token_ids: Vec::new(),
+        };
+        let checkpoint = Checkpoint::open(&file).unwrap();
+        CpuRunner::load(&checkpoint, options, Some(2), &mut |_| {}).unwrap()
+    }
+
+    fn chunk(context_len: usize, tokens: &[u32]) -> Batch {
+        Batch {
+            tokens: tokens.to_vec(),
+            rows: vec![BatchRow {
+                sequence: SequenceId(1),
+                context_len,
+                len: tokens.len(),
+                block_table: vec![3, 1],
+                wants_logits: true,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_worker_that_panics_fails_its_step_and_no_later_one() {
+        let mut sound = tiny();
+        let mut shaken = tiny();
+        let first = chunk(0, &[5, 6, 7]);
+        let second = chunk(3, &[8, 9]);
+        for runner in [&mut sound, &mut shaken] {
+            runner.execute(&first).unwrap();
+        }
+        // The second worker finds no scratch.
+        let scratch = shaken.scratch.pop().unwrap();
+        let outcome = shaken.execute(&second);
+        assert!(
+            matches!(outcome, Err(EngineError::Runner(_))),
+            "{outcome:?}"
+        );
+        shaken.scratch.push(scratch);
+        // What was computed before stands; the step itself can be done again.
+        let right = sound.execute(&second).unwrap();
+        assert_eq!(shaken.execute(&second).unwrap(), right);
+    }
 }

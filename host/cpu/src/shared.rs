@@ -1,6 +1,6 @@
 //! Memory that the workers of a step write side by side, each its own part.
 //!
-//! What keeps it sound is the order of a step: between two barriers no element is written by one worker and touched by
+//! What keeps it sound is the order of a step: within a phase no element is written by one worker and touched by
 //! another. That order is the callers' to keep, so access is unsafe; bounds are checked here.
 #![allow(
     unsafe_code,

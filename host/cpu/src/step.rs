@@ -1,7 +1,8 @@
 //! One step: the whole forward pass of a batch, as every worker of the team runs it.
 //!
-//! A step is a row of phases with a barrier behind each. A phase is so many pieces of work, which workers take one after
-//! the other from a counter, so that one that is slowed down by something else on the machine takes fewer. Who takes
+//! A step is a row of phases, each of which begins when the one before is done. A phase is so many pieces of work, which
+//! workers take one after the other from a counter, so that one that is slowed down by something else on the machine takes
+//! fewer. Between its pieces a worker may be late by whole phases: it touches shared memory within pieces only. Who takes
 //! what changes no result: pieces write disjoint memory, and every number is computed by one piece in one order.
 //! Nor does company: a token's numbers are computed from its own sequence alone, in an order that depends on positions
 //! only. So logits are the same to the bit however rows are batched and prompts are cut into chunks.
@@ -12,17 +13,14 @@
 
 use std::{
     ops::Range,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
 
 use weir_engine::Batch;
 
 use crate::{
     attention::{Plan, Queries},
-    barrier::{Abandoned, Barrier},
+    barrier::{Abandoned, Barrier, Phase},
     buffers::{Buffers, Scratch},
     decoder::{AttentionWeights, Decoder, FeedForwardWeights, Linear, NetworkWeights},
     kv_cache::KvCache,
@@ -67,8 +65,8 @@ pub(crate) struct Step<'a> {
     pub(crate) buffers: &'a Buffers,
     /// One a worker.
     pub(crate) scratch: &'a [Mutex<Scratch>],
-    /// One a phase, at 0.
-    pub(crate) counters: &'a [AtomicUsize],
+    /// None taken yet.
+    pub(crate) phases: &'a [Phase],
     /// `(wanted, vocab)`.
     pub(crate) logits: &'a Shared<f32>,
 }
@@ -158,23 +156,17 @@ impl Step<'_> {
 }
 
 impl Worker<'_> {
-    /// Takes pieces `body(worker, range)` of `0..total` until none is left, then waits for the others.
+    /// Takes pieces `body(worker, range)` of `0..total` until none is left, then waits until all are done.
     fn phase(
         &mut self,
         total: usize,
         mut body: impl FnMut(&mut Self, Range<usize>),
     ) -> Result<(), Abandoned> {
-        let counter = &self.step.counters[self.phase];
+        let phase = &self.step.phases[self.phase];
         self.phase += 1;
         let size = (total / (PIECES * self.workers)).max(1);
-        loop {
-            let start = counter.fetch_add(size, Ordering::Relaxed);
-            if start >= total {
-                break;
-            }
-            body(self, start..(start + size).min(total));
-        }
-        self.barrier.wait()
+        self.barrier
+            .share(phase, total, size, |piece| body(self, piece))
     }
 
     /// Embeddings and angles.

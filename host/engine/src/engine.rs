@@ -82,6 +82,8 @@ pub struct EngineCounters {
     pub preemptions: u64,
     /// Steps that failed in the runner, since the start.
     pub failed_steps: u64,
+    /// Whether the last step found that the runner can compute none.
+    pub lost: bool,
     /// Tokens of all sequences started, each counted at its first start, since the start.
     pub prefix_query_tokens: u64,
     /// Those of them that were found in the prefix cache, since the start.
@@ -189,7 +191,9 @@ impl Engine {
             return Vec::new();
         }
         self.totals.steps += 1;
-        match self.run() {
+        let outcome = self.run();
+        self.totals.lost = matches!(outcome, Err(EngineError::Lost(_)));
+        match outcome {
             Ok(logits) => self.postprocess(logits),
             Err(error) => self.fail(&error),
         }

@@ -30,6 +30,9 @@ pub enum EngineError {
     /// The runner failed; every sequence of that step ends with this.
     #[error("the model runner failed: {0}")]
     Runner(String),
+    /// Nothing can be computed any more, or not until what the runner lacks is there again; trying is allowed.
+    #[error("the engine cannot compute: {0}")]
+    Lost(String),
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     Stopped,

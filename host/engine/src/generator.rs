@@ -62,6 +62,15 @@ pub trait Generator: Send + Sync {
     /// Queues a sequence. Returns at once; dropping the stream aborts the sequence and frees its blocks in the next step.
     ///
     /// # Errors
-    /// [`EngineError::TooLong`], [`EngineError::QueueFull`], [`EngineError::InvalidRequest`] or [`EngineError::Stopped`].
+    /// [`EngineError::TooLong`], [`EngineError::QueueFull`], [`EngineError::InvalidRequest`], [`EngineError::Lost`] or
+    /// [`EngineError::Stopped`].
     fn submit(&self, request: SequenceRequest) -> Result<GeneratedStream, EngineError>;
+
+    /// Whether it can compute, as far as it knows without a request.
+    ///
+    /// # Errors
+    /// [`EngineError::Lost`].
+    fn check(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
 }

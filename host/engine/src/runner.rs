@@ -30,7 +30,8 @@ pub trait ModelRunner: Send {
     /// Writes K and V of the batch's new tokens into their blocks and returns the wanted logits.
     ///
     /// # Errors
-    /// [`EngineError::Runner`] when the step could not be computed; what stands at its new tokens' positions is then undefined.
+    /// [`EngineError::Runner`] when the step could not be computed, [`EngineError::Lost`] when no step can; what stands at
+    /// its new tokens' positions is then undefined.
     fn execute(&mut self, batch: &Batch) -> Result<Logits, EngineError>;
 
     /// Called once when a sequence is gone, for runners that keep state per sequence.

@@ -75,6 +75,8 @@ struct Inbox {
     readers_changed: bool,
     /// No more submissions; the thread ends, or has ended.
     stopped: bool,
+    /// The thread has ended because the engine panicked.
+    panicked: bool,
     /// As of the last step.
     counters: EngineCounters,
 }
@@ -105,6 +107,16 @@ impl Shared {
     fn stop(&self) {
         self.lock().stopped = true;
         self.wake.notify_one();
+    }
+}
+
+impl Inbox {
+    /// Why nothing more comes of a thread that is gone.
+    fn end(&self) -> EngineError {
+        match self.panicked {
+            true => EngineError::Lost("its thread has panicked".to_owned()),
+            false => EngineError::Stopped,
+        }
     }
 }
 
@@ -155,7 +167,7 @@ impl Generator for EngineHandle {
         {
             let mut inbox = shared.lock();
             if inbox.stopped {
-                return Err(EngineError::Stopped);
+                return Err(inbox.end());
             }
             let queued = inbox.submissions.len();
             if queued >= INBOX_CAPACITY {
@@ -179,6 +191,17 @@ impl Generator for EngineHandle {
             ended: false,
         }))
     }
+
+    fn check(&self) -> Result<(), EngineError> {
+        let inbox = self.inner.shared.lock();
+        if inbox.panicked {
+            return Err(inbox.end());
+        }
+        match inbox.counters.lost {
+            true => Err(EngineError::Lost("its last step could not run".to_owned())),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The reader's end of one sequence.
@@ -200,7 +223,7 @@ impl Stream for TokenStream {
             return Poll::Pending;
         };
         // A channel that closes without an end: the thread is gone.
-        let item = item.unwrap_or(Err(EngineError::Stopped));
+        let item = item.unwrap_or_else(|| Err(self.handle.shared.lock().end()));
         self.ended = matches!(item, Err(_) | Ok(Generated::Finished { .. }));
         let caught_up = {
             let gate = lock(&self.gate);
@@ -337,6 +360,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let mut inbox = self.shared.lock();
         inbox.stopped = true;
+        inbox.panicked = thread::panicking();
         inbox.submissions.clear();
         inbox.counters = EngineCounters {
             blocks_total: inbox.counters.blocks_total,

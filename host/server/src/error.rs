@@ -154,6 +154,10 @@ impl From<EngineError> for ApiError {
             EngineError::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()).with_code("queue_full")
             }
+            EngineError::Lost(reason) => {
+                tracing::error!(reason, "the engine is lost");
+                Self::unavailable("the model's engine has failed; the server's log has the details")
+            }
             EngineError::Stopped => Self::unavailable("the server is shutting down"),
             other => Self::internal(&other),
         }
@@ -193,7 +197,7 @@ mod tests {
             call: "push",
             kind: PluginErrorKind::Trap("secret".into()),
         };
-        let cases: [(ApiError, u16, &str); 9] = [
+        let cases: [(ApiError, u16, &str); 10] = [
             (
                 Invalid::bad_value("n", "x").into(),
                 400,
@@ -215,6 +219,11 @@ mod tests {
                 "rate_limit_error",
             ),
             (EngineError::Stopped.into(), 503, "service_unavailable"),
+            (
+                EngineError::Lost("secret".into()).into(),
+                503,
+                "service_unavailable",
+            ),
             (
                 EngineError::Runner("secret".into()).into(),
                 500,

@@ -192,6 +192,23 @@ impl ModelSet {
         })
     }
 
+    /// Whether the engines of all that are served can compute.
+    ///
+    /// # Errors
+    /// 503 otherwise, naming the model.
+    pub fn healthy(&self) -> Result<(), ApiError> {
+        for (_, model) in self.served() {
+            let Some(generator) = &model.generator else {
+                continue;
+            };
+            if let Err(error) = generator.check() {
+                let id = model.id();
+                return Err(ApiError::unavailable(&format!("model {id}: {error}")));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether nothing loads any more and something is served.
     ///
     /// # Errors

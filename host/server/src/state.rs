@@ -72,9 +72,10 @@ impl AppState {
     /// Whether every model that can be served is, and requests are taken.
     ///
     /// # Errors
-    /// 503 while a model loads, when none could be loaded, and while the server drains.
+    /// 503 while a model loads, when none could be loaded or one's engine has failed, and while the server drains.
     pub fn check_ready(&self) -> Result<(), ApiError> {
         self.models.ready()?;
+        self.models.healthy()?;
         self.lifecycle.check_draining()
     }
 }

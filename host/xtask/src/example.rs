@@ -1,5 +1,5 @@
-//! Long checks that are examples of another crate, because they need its parts: `soak`, `reload`, `forced-calls`, and the
-//! measurements of `push-cost`. Here they are run and their tables kept.
+//! Long checks that are examples of another crate, because they need its parts: `soak`, `engine-soak`, `busy-cpu`, `reload`,
+//! `forced-calls`, and the measurements of `push-cost`. Here they are run and their tables kept.
 
 use std::{
     path::Path,
@@ -41,8 +41,7 @@ pub const RELOAD: Check = Check {
 
 /// Runs an example in the release profile; what it says beside its table goes to the terminal.
 pub fn output(root: &Path, package: &str, example: &str) -> Result<Output> {
-    let mut command = cargo(root, "run", package, example);
-    Ok(command.output()?)
+    Ok(cargo(root, "run", package, example).output()?)
 }
 
 fn cargo(root: &Path, verb: &str, package: &str, example: &str) -> Command {
@@ -57,15 +56,22 @@ fn cargo(root: &Path, verb: &str, package: &str, example: &str) -> Command {
 
 /// Runs a check and writes tests/reports/EXAMPLE.md, whatever came out; fails if the check did.
 pub fn run(root: &Path, check: &Check) -> Result<()> {
+    run_with(root, check, &[])
+}
+
+/// The same, with options of the check's own.
+pub fn run_with(root: &Path, check: &Check, options: &[String]) -> Result<()> {
     const PACKAGE: &str = "weir-server";
     let mut build = cargo(root, "build", PACKAGE, check.example);
     let built = build.args(["--bin", "weir"]).status()?;
     ensure!(built.success(), "it does not build");
-    let output = output(root, PACKAGE, check.example)?;
+    let mut command = cargo(root, "run", PACKAGE, check.example);
+    let output = command.arg("--").args(options).output()?;
     let table = String::from_utf8(output.stdout)?;
     print!("{table}");
     ensure!(table.lines().count() > 2, "it did not come to an end");
-    report::write(root, check.example, check.title, check.command, &table)?;
+    let command = [&[check.command.to_owned()], options].concat().join(" ");
+    report::write(root, check.example, check.title, &command, &table)?;
     ensure!(output.status.success(), "the check failed");
     Ok(())
 }

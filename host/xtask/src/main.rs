@@ -8,6 +8,7 @@ mod chat_templates;
 mod check_plugins;
 mod cpu_speed;
 mod deps;
+mod engine;
 mod example;
 mod fuzz;
 mod guests;
@@ -48,6 +49,10 @@ enum Command {
     ForcedCalls,
     /// Run two thousand sessions at once, one in fifty hostile, for five minutes
     Soak,
+    /// Load the engine with requests of every kind for half an hour, with little KV
+    EngineSoak(engine::SoakArguments),
+    /// Measure what is left of the engine's throughput when other processes want every core
+    BusyCpu(engine::BusyArguments),
     /// Reload a plugin a hundred times while two hundred streams run
     Reload,
     /// Build and check what `weir plugin new` writes, in every language
@@ -82,6 +87,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::PushCost => push_cost::run(&root),
         Command::ForcedCalls => example::run(&root, &example::FORCED_CALLS),
         Command::Soak => example::run(&root, &example::SOAK),
+        Command::EngineSoak(arguments) => engine::soak(&root, &arguments),
+        Command::BusyCpu(arguments) => engine::busy(&root, &arguments),
         Command::Reload => example::run(&root, &example::RELOAD),
         Command::Guests(arguments) => guests::run(&root, &arguments),
         Command::Tokenizers(arguments) => tokenizers::run(&root, &arguments),

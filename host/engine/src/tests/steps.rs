@@ -426,6 +426,30 @@ fn a_failed_step_ends_its_own_sequences_and_no_others() {
 }
 
 #[test]
+fn an_engine_is_lost_until_a_step_runs() {
+    let (mut engine, probe) = engine(16, 4, EngineConfig::default());
+    for error in [
+        EngineError::Runner("out of luck".into()),
+        EngineError::Lost("out of threads".into()),
+    ] {
+        let id = engine.add(endless(vec![1; 4], 3)).unwrap();
+        probe.lock().unwrap().fail_next = Some(error.clone());
+        let mut transcripts = Transcripts::default();
+        transcripts.record(engine.step());
+        assert_eq!(transcripts.of(id).end, Some(Err(error.clone())));
+        assert_eq!(
+            engine.counters().lost,
+            matches!(error, EngineError::Lost(_))
+        );
+    }
+    let id = engine.add(endless(vec![1; 4], 3)).unwrap();
+    let mut transcripts = Transcripts::default();
+    run_dry(&mut engine, &mut transcripts);
+    assert_eq!(transcripts.of(id).tokens.len(), 3);
+    assert!(!engine.counters().lost);
+}
+
+#[test]
 fn a_row_of_nan_ends_only_its_own_sequence() {
     let (mut engine, probe) = engine(16, 4, EngineConfig::default());
     let first = engine.add(endless(vec![1; 4], 3)).unwrap();

@@ -9,9 +9,10 @@ use crate::{error::ApiError, state::AppState};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The process answers; says nothing of the models.
-pub(super) async fn health() -> Json<Value> {
-    Json(json!({"status": "ok", "version": VERSION}))
+/// The process answers and no engine of a model has failed: 503 where a new start is what helps. Loading is no failure.
+pub(super) async fn health(State(state): State<Arc<AppState>>) -> Result<Json<Value>, ApiError> {
+    state.models.healthy()?;
+    Ok(Json(json!({"status": "ok", "version": VERSION})))
 }
 
 /// The process answers.
@@ -19,7 +20,8 @@ pub(super) async fn live() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// Requests are taken: 503 until all models are settled and one is served, and while the server drains.
+/// Requests are taken: 503 until all models are settled and one is served, when an engine has failed, and while the server
+/// drains.
 pub(super) async fn ready(State(state): State<Arc<AppState>>) -> Result<Json<Value>, ApiError> {
     state.check_ready()?;
     Ok(Json(json!({"status": "ok"})))

@@ -190,6 +190,11 @@ impl PluginWiring {
         Arc::clone(&self.registry.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Plugin sessions alive now, of all requests.
+    pub fn live_sessions(&self) -> u32 {
+        self.host.live_sessions()
+    }
+
     /// Chooses the plugins of one more model, whose configuration this is. Every reload will choose them again.
     ///
     /// # Errors

@@ -3,10 +3,13 @@
 use axum::{body::to_bytes, http::StatusCode};
 use futures_util::{StreamExt, future::join_all};
 use serde_json::json;
+use std::sync::Arc;
+
 use weir_engine::{
-    EngineConfig, EngineError, FinishReason, Generated, Generator, SamplingParams, SequenceRequest,
-    StopConditions,
+    Batch, Engine, EngineConfig, EngineError, FinishReason, Generated, Generator, Logits,
+    ModelRunner, RunnerInfo, SamplingParams, SequenceRequest, StopConditions,
 };
+use weir_server::EngineThread;
 
 use crate::server::{Server, Setup, chat_body, chunks, lines, read};
 
@@ -153,4 +156,51 @@ async fn a_stream_ends_once_with_its_counts() {
         (*reason, usage.prompt_tokens, usage.completion_tokens),
         (FinishReason::Stop, 1, 3)
     );
+}
+
+/// Has no threads for a prompt of one token, panics over a longer one, and computes none.
+struct Unsound(RunnerInfo);
+
+impl ModelRunner for Unsound {
+    fn info(&self) -> &RunnerInfo {
+        &self.0
+    }
+
+    fn execute(&mut self, batch: &Batch) -> Result<Logits, EngineError> {
+        match batch.tokens.len() {
+            1 => Err(EngineError::Lost("secret".to_owned())),
+            _ => panic!("a runner's own mistake"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_has_failed_makes_the_server_unhealthy() {
+    let info = RunnerInfo {
+        vocab_size: 300,
+        max_model_len: 64,
+        block_size: 16,
+        num_blocks: 8,
+        eos_token_ids: vec![256],
+    };
+    let engine = Engine::new(Box::new(Unsound(info)), EngineConfig::default());
+    let handle = EngineThread::spawn(engine).unwrap();
+    let generator = Arc::new(handle.clone());
+    let server = Setup::saying(&[&["a"]])
+        .model(|model| model.generator = Some(generator))
+        .start();
+    assert_eq!(server.get("/health").await.0, StatusCode::OK);
+    for prompt in [json!([1]), json!([1, 2]), json!([1, 2])] {
+        let body = json!({"prompt": prompt});
+        let (status, answer) = read(server.post("/v1/completions", &body).await).await;
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+        assert!(message.contains("engine has failed"), "{message}");
+        assert!(!message.contains("secret"), "{message}");
+        for path in ["/health", "/ready"] {
+            let (status, answer) = server.get(path).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
+        }
+        assert_eq!(server.get("/live").await.0, StatusCode::OK);
+    }
 }
