@@ -109,7 +109,7 @@ impl Buffers {
         for (angles, rope) in self.angles.iter_mut().zip(&decoder.ropes) {
             angles.grow(tokens * rope.angles_len());
         }
-        for layer in &decoder.layers {
+        for (index, layer) in decoder.layers.iter().enumerate() {
             match &layer.attention {
                 AttentionWeights::Grouped(weights) => {
                     for linear in [&weights.query, &weights.key, &weights.value] {
@@ -127,7 +127,7 @@ impl Buffers {
                     self.outer.add(&weights.logits);
                     self.outer.add_stack(&weights.gate);
                     self.outer.add_stack(&weights.up);
-                    self.experts.add(weights, tokens);
+                    self.experts.add(index, weights, tokens);
                     weights
                         .shared
                         .iter()

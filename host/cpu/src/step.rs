@@ -135,7 +135,7 @@ impl Step<'_> {
                 }),
                 &layer.network_norm,
             )?;
-            worker.feed_forward(&layer.network)?;
+            worker.feed_forward(index, &layer.network)?;
             left = Some(Left {
                 bias: layer.network.bias(),
                 norm: &layer.post_network_norm,

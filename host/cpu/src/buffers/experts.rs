@@ -16,8 +16,8 @@ pub(crate) struct Choice {
 pub(crate) struct ExpertBuffers {
     /// The router's: a row a token.
     pub(crate) logits: Shared<f32>,
-    /// Of each token, by expert.
-    pub(crate) choices: Shared<Choice>,
+    /// Of each layer, what each token chose, by expert. Not one for all layers: a worker that is late reads what is over.
+    pub(crate) choices: Vec<Shared<Choice>>,
     /// What the experts read: a row a visit.
     pub(crate) outer: Activations,
     /// What their last projections read: a row a visit.
@@ -28,10 +28,13 @@ pub(crate) struct ExpertBuffers {
 
 impl ExpertBuffers {
     /// Makes room for a layer's.
-    pub(super) fn add(&mut self, weights: &ExpertsWeights, tokens: usize) {
+    pub(super) fn add(&mut self, layer: usize, weights: &ExpertsWeights, tokens: usize) {
         let visits = tokens * weights.used;
         self.logits.grow(tokens * weights.count());
-        self.choices.grow(visits);
+        if self.choices.len() <= layer {
+            self.choices.resize_with(layer + 1, Shared::default);
+        }
+        self.choices[layer].grow(visits);
         self.outer.add_stack(&weights.gate);
         self.outer.add_stack(&weights.up);
         self.inner.add_stack(&weights.down);

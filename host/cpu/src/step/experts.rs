@@ -10,18 +10,22 @@ use crate::{
 
 impl Worker<'_> {
     /// Experts of all tokens, into `delta`.
-    pub(super) fn visit_experts(&mut self, weights: &ExpertsWeights) -> Result<(), Abandoned> {
+    pub(super) fn visit_experts(
+        &mut self,
+        index: usize,
+        weights: &ExpertsWeights,
+    ) -> Result<(), Abandoned> {
         let step = self.step;
         let buffers = &step.buffers.experts;
         let x = step.buffers.outer.rows(step.hidden());
         self.multiply(&[&weights.logits], x, &buffers.logits)?;
-        self.choose_experts(weights)?;
+        self.choose_experts(index, weights)?;
         if let Some(shared) = &weights.shared {
             self.network(shared)?;
         }
         let choices = 0..step.tokens.len() * weights.used;
-        // SAFETY: choices are only read until the next layer's.
-        let choices = unsafe { buffers.choices.slice(choices) };
+        // SAFETY: the choices of this layer are made, and from here on only read.
+        let choices = unsafe { buffers.choices[index].slice(choices) };
         // Everyone for himself: that takes less time than waiting for one who does it for all.
         self.scratch.grouping.fill(weights.count(), choices);
         let grouped = buffers.outer.rows(step.hidden());
@@ -34,10 +38,10 @@ impl Worker<'_> {
         })?;
         self.gate_visits(weights)?;
         self.finish_visits(weights)?;
-        self.sum_visits(weights)
+        self.sum_visits(weights, choices)
     }
 
-    fn choose_experts(&mut self, weights: &ExpertsWeights) -> Result<(), Abandoned> {
+    fn choose_experts(&mut self, index: usize, weights: &ExpertsWeights) -> Result<(), Abandoned> {
         let step = self.step;
         let buffers = &step.buffers.experts;
         let ExpertsWeights {
@@ -52,7 +56,7 @@ impl Worker<'_> {
                 let (logits, choices) = unsafe {
                     (
                         buffers.logits.slice(Step::row(token, weights.count())),
-                        buffers.choices.slice_mut(Step::row(token, *used)),
+                        buffers.choices[index].slice_mut(Step::row(token, *used)),
                     )
                 };
                 let memory = &mut worker.scratch.router;
@@ -114,25 +118,25 @@ impl Worker<'_> {
     }
 
     /// What the visits of each token say, into `delta`.
-    fn sum_visits(&mut self, weights: &ExpertsWeights) -> Result<(), Abandoned> {
+    fn sum_visits(
+        &mut self,
+        weights: &ExpertsWeights,
+        choices: &[Choice],
+    ) -> Result<(), Abandoned> {
         let step = self.step;
         let buffers = &step.buffers.experts;
         let hidden = step.hidden();
         self.phase(step.tokens.len(), |worker, tokens| {
             let places = worker.scratch.grouping.places();
             for token in tokens {
-                // SAFETY: in this phase a token's row of `delta` belongs to whoever took the token; the rest is read.
-                let (sum, choices) = unsafe {
-                    (
-                        step.buffers.delta.slice_mut(Step::row(token, hidden)),
-                        buffers.choices.slice(Step::row(token, weights.used)),
-                    )
-                };
+                // SAFETY: in this phase a token's row of `delta` belongs to whoever took the token.
+                let sum = unsafe { step.buffers.delta.slice_mut(Step::row(token, hidden)) };
+                let choices = &choices[Step::row(token, weights.used)];
                 if weights.shared.is_none() {
                     sum.fill(0.0);
                 }
                 for (choice, &place) in choices.iter().zip(&places[token * weights.used..]) {
-                    // SAFETY: as above.
+                    // SAFETY: all results are there, and only read.
                     let result = unsafe { buffers.results.slice(Step::row(place, hidden)) };
                     add_scaled(step.simd, sum, result, choice.weight);
                 }

@@ -32,10 +32,14 @@ pub(super) struct Passing<'a> {
 
 impl Worker<'_> {
     /// The second half of all tokens, into `delta`.
-    pub(super) fn feed_forward(&mut self, weights: &FeedForwardWeights) -> Result<(), Abandoned> {
+    pub(super) fn feed_forward(
+        &mut self,
+        index: usize,
+        weights: &FeedForwardWeights,
+    ) -> Result<(), Abandoned> {
         match weights {
             FeedForwardWeights::Dense(network) => self.network(network),
-            FeedForwardWeights::Experts(experts) => self.visit_experts(experts),
+            FeedForwardWeights::Experts(experts) => self.visit_experts(index, experts),
         }
     }
 
