@@ -28,7 +28,7 @@ use crate::{
     kv_cache::KvCache,
     matrix::{PackedMatrix, QuantizedRows},
     norm::{add_scaled, rms_norm, rms_norm_in_place, scale, soft_cap},
-    shared::Shared,
+    shared::{Borrowed, Shared},
     simd::Simd,
 };
 
@@ -65,7 +65,7 @@ pub(crate) struct Step<'a> {
     /// One a phase, at 0.
     pub(crate) counters: &'a [AtomicUsize],
     /// `(wanted, vocab)`.
-    pub(crate) logits: &'a Shared<f32>,
+    pub(crate) logits: &'a Borrowed<'a, f32>,
 }
 
 /// How many phases a model's step has.

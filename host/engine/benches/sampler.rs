@@ -68,16 +68,19 @@ fn sampler(criterion: &mut Criterion) {
             let mut sampling = SamplingParams::default();
             ask(&mut sampling);
             let mut rng = ChaCha8Rng::seed_from_u64(2);
-            let mut tokens = || (0..CONTEXT / 2).map(|_| rng.random_range(0..vocab as u32));
+            let context: Vec<u32> = (0..CONTEXT)
+                .map(|_| rng.random_range(0..vocab as u32))
+                .collect();
+            let (prompt, output) = context.split_at(CONTEXT / 2);
             let request = SequenceRequest {
-                prompt: tokens().collect(),
+                prompt: prompt.to_vec(),
                 sampling,
                 stop: StopConditions::default(),
                 constraint: None,
             };
             let mut processors = processors_for(&request, &[]);
-            for token in tokens() {
-                processors.iter_mut().for_each(|p| p.accept(token));
+            for token in output {
+                processors.iter_mut().for_each(|p| p.accept(*token));
             }
             let row = row(vocab, flat);
             let mut sampler = Sampler::default();
