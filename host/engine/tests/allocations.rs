@@ -85,7 +85,7 @@ fn add(engine: &mut Engine, sampling: &SamplingParams) {
             },
             constraint: None,
         };
-        engine.add(request).unwrap();
+        assert!(engine.add(request).is_ok());
     }
 }
 
