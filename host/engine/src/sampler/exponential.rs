@@ -23,8 +23,9 @@ const COEFFICIENTS: [f32; 5] = [
 /// exp(x) for x <= 0; 0 below [`LOWEST`] and for NaN.
 #[inline]
 pub(super) fn exp(x: f32) -> f32 {
-    let weighs = x >= LOWEST;
-    let x = if weighs { x } else { LOWEST };
+    // All ones or all zeros: a branch would keep loops from becoming vector instructions.
+    let weighs = u32::from(x >= LOWEST).wrapping_neg();
+    let x = if x > LOWEST { x } else { LOWEST };
     let rounded = x * std::f32::consts::LOG2_E + ROUNDER;
     let exponent = rounded - ROUNDER;
     let r = x - exponent * LN_2_HIGH - exponent * LN_2_LOW;
@@ -33,7 +34,7 @@ pub(super) fn exp(x: f32) -> f32 {
     let mantissa = r * r * tail + r + 1.0;
     // What is left of `rounded` when its other bits are shifted out is the exponent.
     let bits = mantissa.to_bits().wrapping_add(rounded.to_bits() << 23);
-    if weighs { f32::from_bits(bits) } else { 0.0 }
+    f32::from_bits(bits & weighs)
 }
 
 #[cfg(test)]

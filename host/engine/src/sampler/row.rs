@@ -80,9 +80,9 @@ impl<'a> Row<'a> {
     pub(super) fn mean(&self, total: f64) -> f32 {
         let weighted = |logit| {
             let scaled = self.scaled(logit);
-            // Without a weight it may be no number.
-            let weight = exp(scaled);
-            if weight > 0.0 { weight * scaled } else { 0.0 }
+            // What has no weight may be no number.
+            let number = if scaled > LOWEST { scaled } else { LOWEST };
+            exp(scaled) * number
         };
         let blocks = self.logits.chunks(BLOCK);
         let weighted: f64 = blocks.map(|block| sum(block, weighted)).sum();
@@ -187,16 +187,18 @@ fn largest(logits: &[f32]) -> f32 {
         .fold(f32::NEG_INFINITY, larger)
 }
 
-/// Sums of a few numbers in f32, then of those in f64.
+/// The sum of a block's terms: of every eighth in f32, then of those in f64.
 #[inline]
 fn sum(block: &[f32], term: impl Fn(f32) -> f32) -> f64 {
+    let mut terms = [0.0_f32; BLOCK];
+    for (place, &logit) in terms.iter_mut().zip(block) {
+        *place = term(logit);
+    }
     let mut lanes = [0.0_f32; LANES];
-    let (chunks, rest) = block.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, &logit) in lanes.iter_mut().zip(chunk) {
-            *lane += term(logit);
+    for chunk in terms.as_chunks::<LANES>().0 {
+        for (lane, term) in lanes.iter_mut().zip(chunk) {
+            *lane += term;
         }
     }
-    let rest = rest.iter().map(|&logit| term(logit));
-    lanes.into_iter().chain(rest).map(f64::from).sum()
+    lanes.into_iter().map(f64::from).sum()
 }

@@ -1,9 +1,7 @@
 //! The tokens that may still be chosen, and what keeps some of them.
 //!
 //! Invariants: a list stands in the order of its tokens' ids, before and after; what is kept is what sorting everything
-//! would keep, ties going to the likelier and then to the lower id. Nothing is sorted but the last few around the cut.
-
-use std::cmp::Ordering;
+//! would keep, ties going to the lower id. Nothing is sorted but the last few around the cut.
 
 use super::exponential::exp;
 
@@ -21,6 +19,9 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    /// The likeliest token's scaled logit.
+    pub(super) const LIKELIEST: f32 = 0.0;
+
     pub(super) fn new(id: u32, scaled: f32) -> Self {
         Self {
             id,
@@ -39,20 +40,12 @@ impl Candidate {
         (weighted.sum::<f64>() / total) as f32
     }
 
-    /// Falling likelihood, then rising id: a total order, so that every sort has one outcome.
-    pub(super) fn likeliest_first(&self, other: &Self) -> Ordering {
-        let likelihood = other.scaled.partial_cmp(&self.scaled);
-        likelihood
-            .unwrap_or(Ordering::Equal)
-            .then(self.id.cmp(&other.id))
-    }
-
-    /// Rising distance from `centre`, then [`Candidate::likeliest_first`].
-    fn nearest_first(&self, other: &Self, centre: f32) -> Ordering {
-        let distance = |candidate: &Self| (candidate.scaled - centre).abs();
-        distance(self)
-            .total_cmp(&distance(other))
-            .then_with(|| self.likeliest_first(other))
+    /// Its place by rising distance from `centre`, then by rising id; the likeliest are nearest to [`Candidate::LIKELIEST`].
+    #[inline]
+    pub(super) fn rank(&self, centre: f32) -> u64 {
+        // The bits of numbers that are not negative rise with them.
+        let distance = (self.scaled - centre).abs().to_bits();
+        u64::from(distance) << 32 | u64::from(self.id)
     }
 }
 
@@ -67,8 +60,10 @@ pub(super) fn keep_likeliest(
     }
     scratch.clear();
     scratch.extend_from_slice(candidates);
-    let (_, first_out, _) = scratch.select_nth_unstable_by(count, Candidate::likeliest_first);
-    candidates.retain(|candidate| candidate.likeliest_first(first_out) == Ordering::Less);
+    let rank = |candidate: &Candidate| candidate.rank(Candidate::LIKELIEST);
+    let (_, first_out, _) = scratch.select_nth_unstable_by_key(count, rank);
+    let first_out = rank(first_out);
+    candidates.retain(|candidate| rank(candidate) < first_out);
 }
 
 /// Keeps the fewest candidates nearest to `centre` that have `wanted` of the weight; all if they have less.
@@ -80,22 +75,17 @@ pub(super) fn keep_nearest(
 ) {
     scratch.clear();
     scratch.extend_from_slice(candidates);
-    let order = |a: &Candidate, b: &Candidate| a.nearest_first(b, centre);
-    if let Some(last) = last_within(scratch, wanted, order) {
-        candidates.retain(|candidate| order(candidate, &last) != Ordering::Greater);
-    }
+    let last = last_within(scratch, centre, wanted);
+    candidates.retain(|candidate| candidate.rank(centre) <= last);
 }
 
-/// The candidate with which, in this order, `wanted` of the weight is there; the last if that never is.
-fn last_within(
-    candidates: &mut [Candidate],
-    mut wanted: f64,
-    order: impl Fn(&Candidate, &Candidate) -> Ordering,
-) -> Option<Candidate> {
+/// The rank of the candidate with which, from the nearest on, `wanted` of the weight is there; of the farthest if that never is.
+fn last_within(candidates: &mut [Candidate], centre: f32, mut wanted: f64) -> u64 {
+    let rank = |candidate: &Candidate| candidate.rank(centre);
     let mut rest = candidates;
     while rest.len() > FEW {
         let middle = rest.len() / 2;
-        rest.select_nth_unstable_by(middle, &order);
+        rest.select_nth_unstable_by_key(middle, rank);
         let (near, far) = rest.split_at_mut(middle);
         let weight = Candidate::total_weight(near);
         if weight >= wanted {
@@ -105,10 +95,14 @@ fn last_within(
             rest = far;
         }
     }
-    rest.sort_unstable_by(order);
-    let enough = rest.iter().position(|candidate| {
+    rest.sort_unstable_by_key(rank);
+    let mut last = 0;
+    for candidate in rest.iter() {
+        last = rank(candidate);
         wanted -= f64::from(candidate.weight);
-        wanted <= 0.0
-    });
-    enough.map_or(rest.last(), |index| rest.get(index)).copied()
+        if wanted <= 0.0 {
+            break;
+        }
+    }
+    last
 }
