@@ -127,7 +127,7 @@ impl Buffers {
         }
         // Locally typical sampling (Meister et al. 2022) keeps the tokens whose surprise is nearest to the expected one.
         // Surprise is a constant less the scaled logit, so they are nearest to the mean of those. The nucleus (Holtzman et
-        // al. 2019) is nearest to the likeliest, which is 0.
+        // al. 2019) is nearest to the likeliest.
         for (share, typical) in [(params.typical_p, true), (params.top_p, false)] {
             if share < 1.0 {
                 self.keep_share(row, listed, share, typical);
@@ -146,7 +146,7 @@ impl Buffers {
             row.weigh(&mut self.weights)
         };
         let centre = match (typical, listed) {
-            (false, _) => 0.0,
+            (false, _) => Candidate::LIKELIEST,
             (true, true) => Candidate::mean(candidates, total),
             (true, false) => row.mean(total),
         };
@@ -165,7 +165,8 @@ impl Buffers {
             let low = row.lowest_of(top, &mut self.numbers);
             row.list(low, 0.0, &mut self.candidates);
             keep_likeliest(&mut self.candidates, top, &mut self.scratch);
-            self.candidates.sort_unstable_by(Candidate::likeliest_first);
+            self.candidates
+                .sort_unstable_by_key(|candidate| candidate.rank(Candidate::LIKELIEST));
         }
         let top = self.candidates.iter();
         TokenLogprobs {
