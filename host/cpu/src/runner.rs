@@ -151,14 +151,15 @@ impl ModelRunner for CpuRunner {
         &self.info
     }
 
-    fn execute(&mut self, batch: &Batch) -> Result<Logits, EngineError> {
+    fn execute_into(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), EngineError> {
         check_batch(batch, &self.info).map_err(EngineError::Runner)?;
         let vocab = self.info.vocab_size;
         if batch.rows.is_empty() {
-            return Ok(Logits::new(Vec::new(), vocab));
+            logits.resize(0, vocab);
+            return Ok(());
         }
         self.prepare(batch);
-        let logits = Shared::zeros(self.wanted.len() * vocab);
+        let logits = Shared::borrowed(logits.resize(self.wanted.len(), vocab));
         let step = Step {
             simd: self.simd,
             decoder: &self.decoder,
@@ -177,8 +178,7 @@ impl ModelRunner for CpuRunner {
             .map_err(|error| match error {
                 TeamError::Panicked(message) => EngineError::Runner(message),
                 TeamError::NoThread(_) => EngineError::Lost(error.to_string()),
-            })?;
-        Ok(Logits::new(logits.into_vec(), vocab))
+            })
     }
 }
 

@@ -7,16 +7,26 @@
     reason = "several threads write disjoint parts of one buffer"
 )]
 
-use std::{cell::UnsafeCell, ops::Range};
+use std::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    ops::{Deref, Range},
+};
 
 /// A buffer of numbers, shared by the workers of a team.
 #[derive(Debug, Default)]
-pub(crate) struct Shared<T> {
-    cells: Box<[UnsafeCell<T>]>,
+pub(crate) struct Shared<T, S = Box<[UnsafeCell<T>]>> {
+    cells: S,
+    elements: PhantomData<T>,
 }
+
+/// Somebody else's buffer, for as long as it is lent.
+pub(crate) type Borrowed<'a, T> = Shared<T, &'a [UnsafeCell<T>]>;
 
 // SAFETY: elements are plain numbers; who may touch which and when is the contract of the unsafe methods.
 unsafe impl<T: Send + Sync> Sync for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for Borrowed<'_, T> {}
 
 impl<T: Copy + Default> Shared<T> {
     /// `len` zeros; the system hands out their memory as it is first written.
@@ -29,14 +39,10 @@ impl<T: Copy + Default> Shared<T> {
         let elements = Box::into_raw(elements.into_boxed_slice());
         // SAFETY: `UnsafeCell<T>` has the layout of `T`, so this is the same allocation under another type.
         let cells = unsafe { Box::from_raw(elements as *mut [UnsafeCell<T>]) };
-        Self { cells }
-    }
-
-    /// The elements, when all workers are done.
-    pub(crate) fn into_vec(self) -> Vec<T> {
-        let cells = Box::into_raw(self.cells);
-        // SAFETY: as in `from_vec`, the other way round.
-        unsafe { Box::from_raw(cells as *mut [T]) }.into_vec()
+        Self {
+            cells,
+            elements: PhantomData,
+        }
     }
 
     /// Grows to at least `len` elements; what was in them is lost.
@@ -45,7 +51,21 @@ impl<T: Copy + Default> Shared<T> {
             *self = Self::from_vec(vec![T::default(); len]);
         }
     }
+}
 
+impl<'a, T> Borrowed<'a, T> {
+    /// Lends the elements to the workers.
+    pub(crate) fn borrowed(elements: &'a mut [T]) -> Self {
+        // SAFETY: `UnsafeCell<T>` has the layout of `T`, and nobody else has the slice while it is borrowed.
+        let cells = unsafe { &*(std::ptr::from_mut(elements) as *const [UnsafeCell<T>]) };
+        Self {
+            cells,
+            elements: PhantomData,
+        }
+    }
+}
+
+impl<T, S: Deref<Target = [UnsafeCell<T>]>> Shared<T, S> {
     /// The elements of a range, to read.
     ///
     /// # Safety

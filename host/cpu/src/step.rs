@@ -26,7 +26,7 @@ use crate::{
     kv_cache::KvCache,
     matrix::{PackedMatrix, QuantizedRows},
     norm::{add_scaled, rms_norm, rms_norm_in_place, scale, soft_cap},
-    shared::Shared,
+    shared::{Borrowed, Shared},
     simd::Simd,
 };
 
@@ -68,7 +68,7 @@ pub(crate) struct Step<'a> {
     /// None taken yet.
     pub(crate) phases: &'a [Phase],
     /// `(wanted, vocab)`.
-    pub(crate) logits: &'a Shared<f32>,
+    pub(crate) logits: &'a Borrowed<'a, f32>,
 }
 
 /// How many phases a model's step has at most: layers of latent attention and experts have as many.

@@ -13,7 +13,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
 };
@@ -54,7 +54,9 @@ pub(crate) struct Team {
 
 #[derive(Debug)]
 struct Member {
-    jobs: Option<Sender<Job>>,
+    jobs: Option<SyncSender<Job>>,
+    /// Whether it got the job at hand.
+    working: bool,
     answers: Receiver<Answer>,
     thread: Option<JoinHandle<()>>,
 }
@@ -91,21 +93,18 @@ impl Team {
         // SAFETY: only the lifetime changes. Below, this function waits for an answer of every thread that got the
         // pointer, and a thread answers when it has done with it.
         let job: *const Work<'static> = unsafe { std::mem::transmute(job) };
-        let sent: Vec<bool> = self
-            .members
-            .iter()
-            .map(|member| {
-                let jobs = member.jobs.as_ref();
-                jobs.is_some_and(|jobs| jobs.send(Job(job)).is_ok())
-            })
-            .collect();
-        if sent.contains(&false) {
+        for member in &mut self.members {
+            let jobs = member.jobs.as_ref();
+            member.working = jobs.is_some_and(|jobs| jobs.send(Job(job)).is_ok());
+        }
+        if self.members.iter().any(|member| !member.working) {
             self.barrier.abandon();
         }
         let own = answer(work, 0, &self.barrier);
         let mut failures: Vec<Option<String>> = own.err().into_iter().collect();
-        for (member, sent) in self.members.iter().zip(sent) {
-            let answer = sent.then(|| member.answers.recv().ok()).flatten();
+        for member in &self.members {
+            let answer = member.working.then(|| member.answers.recv().ok());
+            let answer = answer.flatten();
             let gone = || Err(Some("a worker of the team is gone".to_owned()));
             failures.extend(answer.unwrap_or_else(gone).err());
         }
@@ -132,8 +131,9 @@ impl Drop for Team {
 
 impl Member {
     fn start(index: usize, barrier: Arc<Barrier>) -> std::io::Result<Self> {
-        let (jobs, inbox) = channel::<Job>();
-        let (outbox, answers) = channel();
+        // One place each, made once: a channel without bounds would allocate from time to time.
+        let (jobs, inbox) = sync_channel::<Job>(1);
+        let (outbox, answers) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name(format!("weir-cpu-{index}"))
             .spawn(move || {
@@ -147,6 +147,7 @@ impl Member {
             })?;
         Ok(Self {
             jobs: Some(jobs),
+            working: false,
             answers,
             thread: Some(thread),
         })

@@ -45,10 +45,12 @@ impl Batch {
     }
 }
 
-/// Logits of the rows that wanted them: row-major `(rows, vocab)`, f32.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Logits of the rows that wanted them: row-major `(rows, vocab)`, f32. Their memory only grows, and is used again.
+#[derive(Debug, Clone, Default)]
 pub struct Logits {
+    /// At least `rows * vocab`.
     data: Vec<f32>,
+    rows: usize,
     vocab: usize,
 }
 
@@ -63,20 +65,39 @@ impl Logits {
             "{} logits are no rows of {vocab}",
             data.len()
         );
-        Self { data, vocab }
+        Self {
+            rows: data.len() / vocab,
+            data,
+            vocab,
+        }
     }
 
     /// (rows, vocabulary).
     pub fn shape(&self) -> (usize, usize) {
-        (
-            self.data.len().checked_div(self.vocab).unwrap_or(0),
-            self.vocab,
-        )
+        (self.rows, self.vocab)
+    }
+
+    /// Makes them `(rows, vocab)` and returns them all, to be overwritten: they are what an earlier step left, or zeros.
+    pub fn resize(&mut self, rows: usize, vocab: usize) -> &mut [f32] {
+        let len = rows * vocab;
+        if self.data.len() < len {
+            self.data.resize(len, 0.0);
+        }
+        (self.rows, self.vocab) = (rows, vocab);
+        &mut self.data[..len]
     }
 
     /// The logits rows, in row order; mutable because penalties and masks are applied in place.
     pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [f32]> {
         // The default value has no vocabulary, and no rows either.
-        self.data.chunks_exact_mut(self.vocab.max(1))
+        self.data[..self.rows * self.vocab].chunks_exact_mut(self.vocab.max(1))
+    }
+}
+
+impl PartialEq for Logits {
+    /// What lies behind the last row is no part of them.
+    fn eq(&self, other: &Self) -> bool {
+        let len = self.rows * self.vocab;
+        self.shape() == other.shape() && self.data[..len] == other.data[..len]
     }
 }

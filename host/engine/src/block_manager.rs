@@ -42,7 +42,7 @@ impl BlockManager {
             block_size,
             reference_counts: vec![0; num_blocks],
             free: (0..count).collect(),
-            index: PrefixIndex::default(),
+            index: PrefixIndex::new(num_blocks, block_size),
             cached: BTreeMap::new(),
             released_at: vec![0; num_blocks],
             clock: 0,
@@ -184,7 +184,7 @@ impl BlockManager {
 
     /// Lets no block be found any more; tables keep theirs.
     pub fn forget_prefixes(&mut self) {
-        self.index = PrefixIndex::default();
+        self.index.clear();
         let cached = std::mem::take(&mut self.cached);
         self.free.extend(cached.into_values());
     }

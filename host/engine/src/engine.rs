@@ -100,6 +100,7 @@ pub struct Engine {
     scheduler: Scheduler,
     sampler: Sampler,
     batch: Batch,
+    logits: Logits,
     next_id: u64,
     /// Seeds of requests that name none.
     seeds: ChaCha8Rng,
@@ -122,6 +123,7 @@ impl Engine {
             scheduler: Scheduler::new(&config, blocks),
             sampler: Sampler::default(),
             batch: Batch::default(),
+            logits: Logits::default(),
             next_id: 0,
             // The standard library's hasher keys come from the operating system's random numbers.
             seeds: ChaCha8Rng::seed_from_u64(RandomState::new().hash_one(0)),
@@ -184,38 +186,44 @@ impl Engine {
         self.scheduler.has_work()
     }
 
-    /// Computes one batch: schedule, run, postprocess. Outputs stand in batch order; none without work.
-    pub fn step(&mut self) -> Vec<StepOutput> {
+    /// Computes one batch: schedule, run, postprocess. Appends the outputs in batch order; none without work.
+    pub fn step_into(&mut self, outputs: &mut Vec<StepOutput>) {
         self.scheduler.schedule(&mut self.batch);
         if self.batch.rows.is_empty() {
-            return Vec::new();
+            return;
         }
         self.totals.steps += 1;
         let outcome = self.run();
         self.totals.lost = matches!(outcome, Err(EngineError::Lost(_)));
         match outcome {
-            Ok(logits) => self.postprocess(logits),
-            Err(error) => self.fail(&error),
+            Ok(()) => self.postprocess(outputs),
+            Err(error) => self.fail(&error, outputs),
         }
     }
 
-    fn run(&mut self) -> Result<Logits, EngineError> {
-        let logits = self.runner.execute(&self.batch)?;
+    /// [`Engine::step_into`] with outputs of their own, for callers that do not step on and on.
+    pub fn step(&mut self) -> Vec<StepOutput> {
+        let mut outputs = Vec::new();
+        self.step_into(&mut outputs);
+        outputs
+    }
+
+    fn run(&mut self) -> Result<(), EngineError> {
+        // What an earlier step left must not pass for this one's.
+        self.logits.resize(0, self.info.vocab_size);
+        self.runner.execute_into(&self.batch, &mut self.logits)?;
         let wanted = self.batch.logit_rows();
-        if wanted > 0 && logits.shape() != (wanted, self.info.vocab_size) {
-            let (shape, vocab) = (logits.shape(), self.info.vocab_size);
-            return Err(EngineError::Runner(format!(
-                "logits are {shape:?}, not {:?}",
-                (wanted, vocab)
-            )));
+        let (shape, expected) = (self.logits.shape(), (wanted, self.info.vocab_size));
+        if wanted > 0 && shape != expected {
+            let message = format!("logits are {shape:?}, not {expected:?}");
+            return Err(EngineError::Runner(message));
         }
-        Ok(logits)
+        Ok(())
     }
 
     /// Counts what was computed and gives every row that wanted logits its next token.
-    fn postprocess(&mut self, mut logits: Logits) -> Vec<StepOutput> {
-        let mut outputs = Vec::with_capacity(self.batch.rows.len());
-        let mut logits = logits.rows_mut();
+    fn postprocess(&mut self, outputs: &mut Vec<StepOutput>) {
+        let mut logits = self.logits.rows_mut();
         for row in &self.batch.rows {
             let id = row.sequence;
             let Some(sequence) = self.scheduler.running_mut(id) else {
@@ -232,7 +240,7 @@ impl Engine {
             };
             let ended = match sequence.sample(&mut self.sampler, logits) {
                 Ok(sampled) => {
-                    let ended = advance(sequence, sampled, &mut outputs);
+                    let ended = advance(sequence, sampled, outputs);
                     self.scheduler.publish(id);
                     ended
                 }
@@ -252,13 +260,11 @@ impl Engine {
             }
             self.totals.generated_tokens += 1;
         }
-        outputs
     }
 
     /// Ends every sequence of the batch with the runner's error; the others go on.
-    fn fail(&mut self, error: &EngineError) -> Vec<StepOutput> {
+    fn fail(&mut self, error: &EngineError, outputs: &mut Vec<StepOutput>) {
         self.totals.failed_steps += 1;
-        let mut outputs = Vec::with_capacity(self.batch.rows.len());
         for row in &self.batch.rows {
             self.scheduler.remove(row.sequence);
             self.runner.release(row.sequence);
@@ -267,7 +273,6 @@ impl Engine {
                 result: Err(error.clone()),
             });
         }
-        outputs
     }
 
     /// What the engine is doing and has done.

@@ -144,9 +144,10 @@ impl ModelRunner for FakeRunner {
         &self.info
     }
 
-    fn execute(&mut self, batch: &Batch) -> Result<Logits, EngineError> {
+    fn execute_into(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), EngineError> {
         let vocab = self.info.vocab_size;
-        let mut logits = vec![0.0; batch.logit_rows() * vocab];
+        let logits = logits.resize(batch.logit_rows(), vocab);
+        logits.fill(0.0);
         let mut rows = logits.chunks_exact_mut(vocab);
         for (row, tokens) in batch.rows_with_tokens() {
             self.write(row, tokens)?;
@@ -167,7 +168,7 @@ impl ModelRunner for FakeRunner {
         if let Some(pace) = &mut self.pace {
             pace.wait();
         }
-        Ok(Logits::new(logits, vocab))
+        Ok(())
     }
 
     fn release(&mut self, sequence: SequenceId) {

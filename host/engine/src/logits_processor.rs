@@ -3,8 +3,6 @@
 //! Invariants: a processor sees every generated token of its sequence exactly once, in order (recomputing a preempted
 //! sequence shows it nothing again); it touches nothing but the row it is given. Choosing the token is the sampler's part.
 
-use std::collections::{HashMap, HashSet};
-
 use crate::request::{SamplingParams, SequenceRequest};
 
 /// Changes one sequence's logits in place; keeps whatever state it needs of that sequence.
@@ -23,11 +21,8 @@ pub fn processors_for(
     end_tokens: &[u32],
 ) -> Vec<Box<dyn LogitsProcessor>> {
     let mut processors: Vec<Box<dyn LogitsProcessor>> = Vec::new();
-    if let Some(repetition) = RepetitionPenalty::new(&request.sampling, &request.prompt) {
-        processors.push(Box::new(repetition));
-    }
-    if let Some(occurrence) = OccurrencePenalty::new(&request.sampling) {
-        processors.push(Box::new(occurrence));
+    if let Some(penalties) = Penalties::new(&request.sampling, &request.prompt) {
+        processors.push(Box::new(penalties));
     }
     if !request.sampling.logit_bias.is_empty() {
         processors.push(Box::new(LogitBias {
@@ -46,70 +41,74 @@ pub fn processors_for(
     processors
 }
 
-/// Makes tokens of prompt and output less likely by one factor (Keskar et al. 2019, CTRL, section 4.1; negative logits
-/// are multiplied, so that the penalty always lowers them).
-struct RepetitionPenalty {
-    penalty: f32,
-    seen: HashSet<u32>,
-}
-
-impl RepetitionPenalty {
-    fn new(params: &SamplingParams, prompt: &[u32]) -> Option<Self> {
-        let penalty = params.repetition_penalty;
-        (penalty != 1.0).then(|| Self {
-            penalty,
-            seen: prompt.iter().copied().collect(),
-        })
-    }
-}
-
-impl LogitsProcessor for RepetitionPenalty {
-    fn apply(&mut self, logits: &mut [f32]) {
-        for &token in &self.seen {
-            if let Some(logit) = logits.get_mut(token as usize) {
-                *logit = if *logit > 0.0 {
-                    *logit / self.penalty
-                } else {
-                    *logit * self.penalty
-                };
-            }
-        }
-    }
-
-    fn accept(&mut self, token: u32) {
-        self.seen.insert(token);
-    }
-}
-
-/// OpenAI's presence and frequency penalties: subtracted once, and per occurrence, from the logits of output tokens.
-struct OccurrencePenalty {
+/// Penalties on tokens that were there before: of prompt and output by one factor (Keskar et al. 2019, CTRL, section 4.1;
+/// negative logits are multiplied, so that the penalty always lowers them), and OpenAI's, subtracted once, and per
+/// occurrence, from those of the output.
+struct Penalties {
+    repetition: f32,
     presence: f32,
     frequency: f32,
-    occurrences: HashMap<u32, u32>,
+    /// Each token once: first the prompt's, sorted, as far as they matter; then the others of the output.
+    seen: Vec<Seen>,
+    prompt_tokens: usize,
 }
 
-impl OccurrencePenalty {
-    fn new(params: &SamplingParams) -> Option<Self> {
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    token: u32,
+    /// Occurrences in the output.
+    count: u32,
+}
+
+impl Penalties {
+    fn new(params: &SamplingParams, prompt: &[u32]) -> Option<Self> {
         let (presence, frequency) = (params.presence_penalty, params.frequency_penalty);
-        (presence != 0.0 || frequency != 0.0).then(|| Self {
+        let repetition = params.repetition_penalty;
+        let repeats = repetition != 1.0;
+        if !repeats && presence == 0.0 && frequency == 0.0 {
+            return None;
+        }
+        let mut tokens = if repeats { prompt.to_vec() } else { Vec::new() };
+        tokens.sort_unstable();
+        tokens.dedup();
+        let seen = tokens.iter().map(|&token| Seen { token, count: 0 });
+        Some(Self {
+            repetition,
             presence,
             frequency,
-            occurrences: HashMap::new(),
+            prompt_tokens: tokens.len(),
+            seen: seen.collect(),
         })
     }
 }
 
-impl LogitsProcessor for OccurrencePenalty {
+impl LogitsProcessor for Penalties {
     fn apply(&mut self, logits: &mut [f32]) {
-        for (&token, &count) in &self.occurrences {
-            if let Some(logit) = logits.get_mut(token as usize) {
+        for &Seen { token, count } in &self.seen {
+            let Some(logit) = logits.get_mut(token as usize) else {
+                continue;
+            };
+            *logit = if *logit > 0.0 {
+                *logit / self.repetition
+            } else {
+                *logit * self.repetition
+            };
+            if count > 0 {
                 *logit -= self.presence + self.frequency * count as f32;
             }
         }
     }
 
     fn accept(&mut self, token: u32) {
-        *self.occurrences.entry(token).or_default() += 1;
+        let (prompt, output) = self.seen.split_at_mut(self.prompt_tokens);
+        let known = match prompt.binary_search_by_key(&token, |seen| seen.token) {
+            Ok(index) => prompt.get_mut(index),
+            Err(_) => output.iter_mut().find(|seen| seen.token == token),
+        };
+        match known {
+            Some(seen) => seen.count += 1,
+            None => self.seen.push(Seen { token, count: 1 }),
+        }
     }
 }
 

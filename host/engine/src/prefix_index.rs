@@ -71,32 +71,46 @@ pub enum Inserted {
     Collision,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Entry {
     hash: u64,
     parent: Option<u32>,
-    tokens: Box<[u32]>,
 }
 
-impl Entry {
-    fn is(&self, block: &FullBlock) -> bool {
-        self.hash == block.hash && self.parent == block.parent && *self.tokens == *block.tokens
-    }
-}
-
-/// The findable blocks.
-#[derive(Debug, Default)]
+/// The findable blocks. Whatever is found or forgotten, it allocates nothing.
+#[derive(Debug)]
 pub struct PrefixIndex {
+    block_size: usize,
     blocks: HashMap<u64, u32>,
     /// By physical block.
-    entries: HashMap<u32, Entry>,
+    entries: Vec<Option<Entry>>,
+    /// Of all physical blocks, one after the other.
+    tokens: Vec<u32>,
 }
 
 impl PrefixIndex {
+    /// An index of physical blocks with numbers below `num_blocks`, each of `block_size` tokens.
+    pub fn new(num_blocks: usize, block_size: usize) -> Self {
+        Self {
+            block_size,
+            blocks: HashMap::with_capacity(num_blocks),
+            entries: vec![None; num_blocks],
+            tokens: vec![0; num_blocks * block_size],
+        }
+    }
+
     /// The physical block that holds these tokens behind the same prefix.
     pub fn find(&self, wanted: &FullBlock) -> Option<u32> {
         let block = *self.blocks.get(&wanted.hash)?;
-        self.entries.get(&block)?.is(wanted).then_some(block)
+        self.is(block, wanted).then_some(block)
+    }
+
+    fn is(&self, block: u32, content: &FullBlock) -> bool {
+        self.entries[block as usize].is_some_and(|entry| {
+            let tokens = &self.tokens[block as usize * self.block_size..][..self.block_size];
+            let same = (entry.hash, entry.parent) == (content.hash, content.parent);
+            same && tokens == content.tokens
+        })
     }
 
     /// Makes a physical block findable.
@@ -104,19 +118,20 @@ impl PrefixIndex {
         match self.blocks.entry(content.hash) {
             hash_map::Entry::Vacant(place) => {
                 place.insert(block);
-                let entry = Entry {
+                self.entries[block as usize] = Some(Entry {
                     hash: content.hash,
                     parent: content.parent,
-                    tokens: content.tokens.into(),
-                };
-                self.entries.insert(block, entry);
+                });
+                self.tokens[block as usize * self.block_size..][..self.block_size]
+                    .copy_from_slice(content.tokens);
                 Inserted::New
             }
             hash_map::Entry::Occupied(known) => {
                 let known = *known.get();
-                match self.entries.get(&known) {
-                    Some(entry) if entry.is(content) => Inserted::Known(known),
-                    _ => Inserted::Collision,
+                if self.is(known, content) {
+                    Inserted::Known(known)
+                } else {
+                    Inserted::Collision
                 }
             }
         }
@@ -124,22 +139,30 @@ impl PrefixIndex {
 
     /// Whether a physical block can be found.
     pub fn holds(&self, block: u32) -> bool {
-        self.entries.contains_key(&block)
+        self.entries[block as usize].is_some()
     }
 
     /// Forgets a physical block, because it will hold something else.
     pub fn remove(&mut self, block: u32) {
-        if let Some(entry) = self.entries.remove(&block) {
+        if let Some(entry) = self.entries[block as usize].take() {
             self.blocks.remove(&entry.hash);
         }
+    }
+
+    /// Forgets all blocks.
+    pub fn clear(&mut self) {
+        self.blocks.clear();
+        self.entries.fill(None);
     }
 
     /// Asserts what must hold between any two calls.
     #[cfg(test)]
     pub fn check_invariants(&self) {
-        assert_eq!(self.blocks.len(), self.entries.len());
-        for (block, entry) in &self.entries {
-            assert_eq!(self.blocks.get(&entry.hash), Some(block));
+        let entries = (0..).zip(&self.entries);
+        let entries = entries.filter_map(|(block, entry)| Some((block, entry.as_ref()?)));
+        assert_eq!(self.blocks.len(), entries.clone().count());
+        for (block, entry) in entries {
+            assert_eq!(self.blocks.get(&entry.hash), Some(&block));
             assert!(
                 entry.parent.is_none_or(|parent| self.holds(parent)),
                 "block {block} stands behind a forgotten one"
@@ -173,7 +196,7 @@ mod tests {
             parent,
             tokens,
         };
-        let mut index = PrefixIndex::default();
+        let mut index = PrefixIndex::new(7, 2);
         assert_eq!(index.insert(3, &block(7, None, &[1, 2])), Inserted::New);
         assert_eq!(index.insert(4, &block(8, Some(3), &[1, 2])), Inserted::New);
         assert_eq!(index.find(&block(7, None, &[1, 2])), Some(3));

@@ -27,12 +27,23 @@ pub trait ModelRunner: Send {
     /// Sizes and end tokens; constant for the runner's life.
     fn info(&self) -> &RunnerInfo;
 
-    /// Writes K and V of the batch's new tokens into their blocks and returns the wanted logits.
+    /// Writes K and V of the batch's new tokens into their blocks and the wanted logits into `logits`, whose memory is used
+    /// again in every step.
     ///
     /// # Errors
     /// [`EngineError::Runner`] when the step could not be computed, [`EngineError::Lost`] when no step can; what stands at
     /// its new tokens' positions is then undefined.
-    fn execute(&mut self, batch: &Batch) -> Result<Logits, EngineError>;
+    fn execute_into(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), EngineError>;
+
+    /// [`ModelRunner::execute_into`] with logits of their own, for callers that do not step on and on.
+    ///
+    /// # Errors
+    /// As there.
+    fn execute(&mut self, batch: &Batch) -> Result<Logits, EngineError> {
+        let mut logits = Logits::default();
+        self.execute_into(batch, &mut logits)?;
+        Ok(logits)
+    }
 
     /// Called once when a sequence is gone, for runners that keep state per sequence.
     fn release(&mut self, _sequence: SequenceId) {}

@@ -65,10 +65,10 @@ impl ModelRunner for CandleRunner {
         &self.info
     }
 
-    fn execute(&mut self, batch: &Batch) -> Result<Logits, EngineError> {
+    fn execute_into(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), EngineError> {
         check_batch(batch, &self.info).map_err(EngineError::Runner)?;
         let failed = |error: candle_core::Error| EngineError::Runner(error.to_string());
-        let logits = if batch.rows.is_empty() {
+        let computed = if batch.rows.is_empty() {
             Vec::new()
         } else {
             match self.decoder.forward(batch, &self.slabs).map_err(failed)? {
@@ -79,6 +79,7 @@ impl ModelRunner for CandleRunner {
                 None => Vec::new(),
             }
         };
-        Ok(Logits::new(logits, self.info.vocab_size))
+        *logits = Logits::new(computed, self.info.vocab_size);
+        Ok(())
     }
 }

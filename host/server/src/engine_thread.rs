@@ -48,6 +48,7 @@ impl EngineThread {
             engine,
             shared: Arc::clone(&shared),
             readers: HashMap::new(),
+            outputs: Vec::new(),
         };
         let thread = thread::Builder::new()
             .name("engine".to_owned())
@@ -250,6 +251,8 @@ struct Worker {
     engine: Engine,
     shared: Arc<Shared>,
     readers: HashMap<SequenceId, Reader>,
+    /// Of the step at hand.
+    outputs: Vec<StepOutput>,
 }
 
 struct Reader {
@@ -264,12 +267,10 @@ impl Worker {
                 self.admit(submission);
             }
             self.look_at_readers();
-            let outputs = self.engine.step();
+            self.engine.step_into(&mut self.outputs);
             // Before the outputs: whoever reads one finds it counted.
             self.publish_counters();
-            for output in outputs {
-                self.deliver(output);
-            }
+            self.deliver();
             self.pause_slow_readers();
             self.publish_counters();
         }
@@ -329,18 +330,20 @@ impl Worker {
         });
     }
 
-    fn deliver(&mut self, output: StepOutput) {
-        let StepOutput { sequence, result } = output;
-        let ended = matches!(result, Err(_) | Ok(Generated::Finished { .. }));
-        let Some(reader) = self.readers.get(&sequence) else {
-            return;
-        };
-        // There is room: a sequence without it is paused. A reader that went away is looked after before the next step.
-        if let Err(mpsc::error::TrySendError::Full(_)) = reader.sender.try_send(result) {
-            unreachable!("a sequence was stepped without room in its channel");
-        }
-        if ended {
-            self.readers.remove(&sequence);
+    /// Hands each output to its sequence's reader.
+    fn deliver(&mut self) {
+        for StepOutput { sequence, result } in self.outputs.drain(..) {
+            let ended = matches!(result, Err(_) | Ok(Generated::Finished { .. }));
+            let Some(reader) = self.readers.get(&sequence) else {
+                continue;
+            };
+            // There is room: a sequence without it is paused. A reader that went away is looked after before the next step.
+            if let Err(mpsc::error::TrySendError::Full(_)) = reader.sender.try_send(result) {
+                unreachable!("a sequence was stepped without room in its channel");
+            }
+            if ended {
+                self.readers.remove(&sequence);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
-//! Tool calls, reasoning and failing plugins, with parsers that are not wasm.
+//! Where parsers run, tool calls, reasoning and failing plugins, with parsers that are not wasm.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -12,7 +12,8 @@ use weir_server::{ServedModel, active_plugins::ActivePlugins};
 
 use crate::server::{Server, Setup, chat_body, chunks, read, template};
 
-/// Reads `<call>`, a name, arguments, `</call>`, each in tokens of its own; what stands before `</think>` is reasoning.
+/// Reads `<call>`, a name, arguments, `</call>`, each in tokens of its own; what stands before `</think>` is reasoning, and
+/// `<thread>` is replaced by the name of the thread that it is read on.
 struct Marks {
     info: ParserInfo,
 }
@@ -53,6 +54,13 @@ impl ParserSession for MarksSession {
                     call: "push",
                     kind,
                 });
+            }
+            ("<thread>", _) => {
+                let text = thread::current().name().unwrap_or("no name").to_owned();
+                events.push(Event::Content(Fragment {
+                    text,
+                    kind: fragment.kind,
+                }));
             }
             ("</think>", _) if self.thinking => self.thinking = false,
             _ if self.thinking => events.push(Event::Reasoning { text }),
@@ -119,6 +127,15 @@ const CALL: &[&str] = &["Well", "<call>", "f", "{\"a\"", ":1}", "</call>"];
 
 fn calling(answer: &[&str]) -> Server {
     Setup::saying(&[answer]).model(with_tools).start()
+}
+
+#[tokio::test]
+async fn tokens_become_text_and_events_in_the_requests_task() {
+    // The runtime of this test has one thread: the test's.
+    let body = calling(&["<thread>"]).chat(json!({"tools": tools()})).await;
+    let content = &body["choices"][0]["message"]["content"];
+    assert_eq!(Some(content.as_str().unwrap()), thread::current().name());
+    assert!(content.as_str().unwrap().contains("requests_task"));
 }
 
 #[tokio::test]

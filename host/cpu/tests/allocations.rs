@@ -1,0 +1,98 @@
+//! What a step of the CPU runner allocates: nothing, once its buffers have grown. A binary of its own with one test, for it
+//! counts every allocation.
+#![allow(unsafe_code, reason = "an allocator that counts is an unsafe trait's")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use weir_cpu::CpuRunner;
+use weir_engine::{Batch, BatchRow, Logits, ModelRunner, SequenceId};
+use weir_model::{Checkpoint, KvCapacity, RunnerOptions};
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: the system's allocator does it all.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's word.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's word.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's word.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const SEQUENCES: usize = 8;
+const BLOCK_SIZE: usize = 16;
+const MAX_MODEL_LEN: usize = 64;
+const CONTEXT: usize = 32;
+/// What a thread may allocate that waits for another for the first time, in all.
+const FIRST_WAIT: usize = 3;
+
+/// Eight sequences with `len` new tokens each, behind `context_len`.
+fn batch(context_len: usize, len: usize) -> Batch {
+    let blocks = (MAX_MODEL_LEN / BLOCK_SIZE) as u32;
+    let row = |number: usize| BatchRow {
+        sequence: SequenceId(number as u64),
+        context_len,
+        len,
+        block_table: (0..blocks)
+            .map(|block| number as u32 * blocks + block)
+            .collect(),
+        wants_logits: true,
+    };
+    Batch {
+        tokens: (0..SEQUENCES * len)
+            .map(|token| token as u32 % 90)
+            .collect(),
+        rows: (0..SEQUENCES).map(row).collect(),
+    }
+}
+
+#[test]
+fn a_decode_step_allocates_nothing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tiny_models");
+    let checkpoint = Checkpoint::open(&root.join("llama/model.gguf")).unwrap();
+    let options = || RunnerOptions {
+        kv_capacity: KvCapacity::Blocks(SEQUENCES * MAX_MODEL_LEN / BLOCK_SIZE),
+        block_size: BLOCK_SIZE,
+        max_model_len: Some(MAX_MODEL_LEN),
+        end_token_ids: Vec::new(),
+    };
+    for (threads, most) in [(1, 0), (3, 3 * FIRST_WAIT)] {
+        let mut runner =
+            CpuRunner::load(&checkpoint, options(), Some(threads), &mut |_| {}).unwrap();
+        let mut logits = Logits::default();
+        let steps: Vec<Batch> = (CONTEXT..CONTEXT + 30).map(|at| batch(at, 1)).collect();
+        let (warm_up, measured) = steps.split_at(10);
+        runner
+            .execute_into(&batch(0, CONTEXT), &mut logits)
+            .unwrap();
+        for step in warm_up {
+            runner.execute_into(step, &mut logits).unwrap();
+        }
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        for step in measured {
+            runner.execute_into(step, &mut logits).unwrap();
+        }
+        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        assert!(allocations <= most, "{allocations} with {threads} threads");
+    }
+}
