@@ -64,6 +64,20 @@ pub(crate) struct NetworkWeights {
     pub(crate) down: Linear,
 }
 
+/// What a step reads and multiplies: all layers for every token, the head for rows whose logits are wanted. An embedding
+/// that is not the head too is looked up and does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightSize {
+    /// Packed bytes of all layers' matrices.
+    pub layer_bytes: usize,
+    /// Numbers of all layers' matrices: multiplications of a token.
+    pub layer_numbers: usize,
+    /// Packed bytes of the head.
+    pub head_bytes: usize,
+    /// Numbers of the head: multiplications of a row of logits.
+    pub head_numbers: usize,
+}
+
 /// Why this runner does not compute a model, if it does not.
 pub(crate) fn supports(description: &ModelDescription) -> Result<(), String> {
     for (index, layer) in description.layers.iter().enumerate() {
@@ -83,6 +97,18 @@ pub(crate) fn supports(description: &ModelDescription) -> Result<(), String> {
 }
 
 impl Decoder {
+    pub(crate) fn weight_size(&self) -> WeightSize {
+        let bytes = |linear: &Linear| linear.matrix.bytes();
+        let numbers = |linear: &Linear| linear.matrix.rows() * linear.matrix.columns();
+        let layers = || self.layers.iter().flat_map(Layer::linears);
+        WeightSize {
+            layer_bytes: layers().map(bytes).sum(),
+            layer_numbers: layers().map(numbers).sum(),
+            head_bytes: bytes(self.head()),
+            head_numbers: numbers(self.head()),
+        }
+    }
+
     pub(crate) fn head(&self) -> &Linear {
         self.output.as_ref().unwrap_or(&self.embedding)
     }
@@ -96,6 +122,20 @@ impl AttentionWeights {
 }
 
 impl Layer {
+    /// Its matrices.
+    fn linears(&self) -> [&Linear; 7] {
+        let (attention, network) = (&self.attention, &self.network);
+        let AttentionWeights {
+            query,
+            key,
+            value,
+            output,
+            ..
+        } = attention;
+        let NetworkWeights { gate, up, down, .. } = network;
+        [query, key, value, output, gate, up, down]
+    }
+
     pub(crate) fn load(
         loader: &Loader<'_>,
         model: &ModelDescription,

@@ -11,7 +11,7 @@ use weir_model::{
 use crate::{
     attention::Plan,
     buffers::{Buffers, Scratch},
-    decoder::{Decoder, supports},
+    decoder::{Decoder, WeightSize, supports},
     kv_cache::KvCache,
     loading,
     shared::Shared,
@@ -115,6 +115,11 @@ impl CpuRunner {
     /// What was loaded.
     pub fn description(&self) -> &ModelDescription {
         &self.decoder.description
+    }
+
+    /// How much of the weights a step needs: the yardstick of its speed.
+    pub fn weight_size(&self) -> WeightSize {
+        self.decoder.weight_size()
     }
 
     /// Lists the batch's tokens, those whose logits are wanted, and the units of attention.
