@@ -93,9 +93,15 @@ fn main() -> Outcome<()> {
             Some(runner) => runner,
             none => none.insert(workload::load(&arguments.model, Some(threads))?),
         };
-        if work.longest() <= runner.info().max_model_len {
+        let context = runner.info().max_model_len;
+        if work.longest() <= context {
             let report = measured(runner, measure, work, (runs, threads))?;
             print(&report, arguments.json);
+        } else if arguments.measure.is_some() {
+            let name = measure.name();
+            return Err(
+                format!("{name} does not fit the model's context of {context} tokens").into(),
+            );
         }
     }
     Ok(())

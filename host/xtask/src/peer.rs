@@ -41,7 +41,9 @@ pub fn models(root: &Path, given: &[PathBuf], formats: &[&str]) -> Result<Vec<Pa
 /// The file of weir's default model.
 pub fn default_model(root: &Path) -> Result<PathBuf> {
     let printed = python(root, "requantize.py", &["--source"])?;
-    Ok(PathBuf::from(printed.trim()))
+    let path = Path::new(printed.trim());
+    path.canonicalize()
+        .with_context(|| path.display().to_string())
 }
 
 /// A model's name in a table: its file's, without the ending.
