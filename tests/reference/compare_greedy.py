@@ -8,6 +8,10 @@ there differ by at most --tolerance. After a tie the texts may part, so nothing 
     pip install xllamacpp
     python tests/reference/compare_greedy.py --model MODEL.gguf --weir target/release/weir
 
+With --table, several models may be given; what is printed on standard output then is a Markdown table, a row a model
+(`cargo xtask greedy-text`). Its noise is how far the peer is from itself: the largest change of a log-probability of its
+own tokens, as long as it writes the same ones, when flash attention is switched off.
+
 Quantized matrices are multiplied with activations rounded to 8 bits, so the last bit of any sum can grow into a
 tenth of a log-probability: with a 135M model in Q4_1 the peer parts from itself where two tokens are that close,
 when flash attention is switched off. The prompts therefore have continuations that a right model is sure of, and a
@@ -60,22 +64,59 @@ class Difference:
 
 def main():
     options = parse_options()
-    peer, peer_url = start_peer(options)
-    weir, weir_url = (None, options.url) if options.url else start_weir(options)
+    failed = False
+    if options.table:
+        print("| model | identical | where they part | gap | noise of the peer |\n|---|---|---|---|---|")
+    for model in options.model:
+        verdicts = verdicts_of(model, options)
+        failed |= not all(passes(difference, options.tolerance) for _, difference in verdicts)
+        if options.table:
+            print(row(model, verdicts, noise(model, options)), flush=True)
+    return 1 if failed else 0
+
+
+def verdicts_of(model, options):
+    """Every prompt's name and first difference."""
+    peer, peer_url = start_peer(model, options)
+    weir, weir_url = (None, options.url) if options.url else start_weir(model, options)
     try:
         wait_for(weir_url + "/v1/models", options.start_seconds)
-        failed = [name for name, prompt in prompts() if not compare(name, prompt, peer_url, weir_url, options)]
+        return [(name, compare(name, prompt, peer_url, weir_url, options)) for name, prompt in prompts()]
     finally:
         if weir is not None:
             weir.terminate()
             weir.wait()
         del peer
-    return 1 if failed else 0
+
+
+def noise(model, options):
+    """The largest change of the peer's own log-probabilities without flash attention."""
+    usual, usual_url = start_peer(model, options)
+    plain, plain_url = start_peer(model, options, flash_attention=False)
+    changes = [0.0]
+    for _, prompt in prompts():
+        steps, _ = peer_greedy(usual_url, prompt, options.max_tokens)
+        others, _ = peer_greedy(plain_url, prompt, options.max_tokens)
+        for step, other in zip(steps, others):
+            if step.chosen != other.chosen:
+                break
+            changes.append(abs(step.logprob - other.logprob))
+    del usual, plain
+    return max(changes)
+
+
+def row(model, verdicts, noise):
+    """A model's line of the table."""
+    parted = [(name, difference) for name, difference in verdicts if difference is not None]
+    where = ", ".join(f"{name} at token {difference.step}" for name, difference in parted) or "-"
+    gaps = ", ".join(f"{difference.gap:.4f}" for _, difference in parted) or "-"
+    return f"| {Path(model).stem} | {len(verdicts) - len(parted)} of {len(verdicts)} | {where} | {gaps} | {noise:.4f} |"
 
 
 def parse_options():
     parser = argparse.ArgumentParser(description="Compare weir's greedy text with llama.cpp's.")
-    parser.add_argument("--model", required=True, help="the GGUF both run")
+    parser.add_argument("--model", required=True, nargs="+", help="the GGUF both run")
+    parser.add_argument("--table", action="store_true", help="print a table, and the rest on stderr")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--url", help="a running weir, such as http://127.0.0.1:8000")
     target.add_argument("--weir", help="the weir binary to start")
@@ -84,7 +125,10 @@ def parse_options():
     parser.add_argument("--exact-peer", action="store_true", help="f32 KV and no flash attention in the peer")
     parser.add_argument("--threads", type=int, default=2, help="threads of the peer")
     parser.add_argument("--start-seconds", type=float, default=60, help="how long weir may take to start")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.url and len(options.model) > 1:
+        parser.error("a running weir has one model")
+    return options
 
 
 def prompts():
@@ -108,25 +152,30 @@ def long_prompt():
 
 
 def compare(name, prompt, peer_url, weir_url, options):
+    """The first difference of one prompt's texts, None for none; its verdict is printed."""
     steps, peer_text = peer_greedy(peer_url, prompt, options.max_tokens)
     weir_text = weir_greedy(weir_url, prompt, options.max_tokens)
     difference = first_difference(steps, weir_text)
-    return report(name, len(steps), peer_text, weir_text, difference, options.tolerance)
+    lines = report(name, len(steps), peer_text, weir_text, difference, options.tolerance)
+    print(lines, file=sys.stderr if options.table else sys.stdout, flush=True)
+    return difference
+
+
+def passes(difference, tolerance):
+    """Whether the texts are identical or parted at a tie."""
+    return difference is None or difference.gap <= tolerance
 
 
 def report(name, steps, peer_text, weir_text, difference, tolerance):
-    """Prints one prompt's verdict and returns whether it passes."""
+    """One prompt's verdict in words."""
     if difference is None:
-        print(f"{name}: identical over {steps} tokens")
-        return True
-    passes = difference.gap <= tolerance
-    print(
-        f"{name}: {'a tie' if passes else 'DIFFERENT'} at token {difference.step}: peer {difference.peer!r}, "
+        return f"{name}: identical over {steps} tokens"
+    tie = passes(difference, tolerance)
+    verdict = (
+        f"{name}: {'a tie' if tie else 'DIFFERENT'} at token {difference.step}: peer {difference.peer!r}, "
         f"weir {difference.weir!r}, gap {difference.gap:.4f}"
     )
-    if not passes:
-        print(f"  peer: {peer_text!r}\n  weir: {weir_text!r}")
-    return passes
+    return verdict if tie else f"{verdict}\n  peer: {peer_text!r}\n  weir: {weir_text!r}"
 
 
 def first_difference(steps, weir_text):
@@ -194,12 +243,12 @@ def weir_greedy(url, prompt, max_tokens):
     return post(url + "/v1/completions", request)["choices"][0]["text"]
 
 
-def start_peer(options):
+def start_peer(model, options, flash_attention=True):
     """llama.cpp's server in threads of this process; it lives as long as the returned object."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = options.model
+    params.model.path = model
     params.port = free_port()
     params.n_ctx = 4096
     params.n_parallel = 1
@@ -209,13 +258,19 @@ def start_peer(options):
     if options.exact_peer:
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if not flash_attention:
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     server = xllamacpp.Server(params)
     return server, server.listening_address
 
 
-def start_weir(options):
+def start_weir(model, options):
     port = free_port()
-    process = subprocess.Popen([options.weir, "serve", "--model", options.model, "--port", str(port)])
+    process = subprocess.Popen(
+        [options.weir, "serve", "--model", model, "--port", str(port)],
+        # Standard output may be a table's.
+        stdout=sys.stderr,
+    )
     return process, f"http://127.0.0.1:{port}"
 
 

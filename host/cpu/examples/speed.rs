@@ -1,90 +1,187 @@
-//! How fast the CPU runner is: `speed MODEL.gguf [THREADS]` prints tokens a second of prefill and of batched decode.
+//! How fast the CPU runner is, beside what the machine can do: tokens a second of prefill and of batched decode.
 //!
-//! Each figure is the best of some runs, so that what else the machine does counts little; beside it stands the rate by
-//! the processor's time, as if all threads had had a core each, for a machine that is never quiet. It measures the
-//! runner alone: no sampling, no server.
+//! `speed MODEL.gguf` measures everything, each the best of some runs. `speed MODEL.gguf --measure NAME --json` measures one
+//! thing once behind a warm-up run, so that a caller can take turns with another engine (`cargo xtask cpu-engine`). It
+//! measures the runner alone: no sampling, no server.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+#[path = "../benches/limits/mod.rs"]
+mod limits;
+#[path = "../benches/workload/mod.rs"]
+mod workload;
 
-use weir_cpu::CpuRunner;
-use weir_engine::{Batch, BatchRow, ModelRunner, SequenceId};
-use weir_model::{Checkpoint, KvCapacity, RunnerOptions};
+use std::{path::PathBuf, time::Duration};
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+use clap::{Parser, ValueEnum};
+use serde_json::{Value, json};
+use weir_cpu::{CpuRunner, WeightSize};
+use weir_engine::ModelRunner;
 
-const BLOCK_SIZE: usize = 32;
-const NUM_BLOCKS: usize = 512;
-/// Tokens before the first that is decoded.
-const CONTEXT: usize = 64;
-const DECODED: usize = 64;
+use workload::{CHUNK, DECODED, Outcome, Work};
+
 const RUNS: usize = 5;
 
-fn main() -> Outcome<()> {
-    let mut arguments = std::env::args().skip(1);
-    let path = arguments
-        .next()
-        .ok_or("usage: speed MODEL.gguf [THREADS]")?;
-    let threads = arguments.next().map(|text| text.parse()).transpose()?;
-    let options = RunnerOptions {
-        kv_capacity: KvCapacity::Blocks(NUM_BLOCKS),
-        block_size: BLOCK_SIZE,
-        max_model_len: None,
-        end_token_ids: Vec::new(),
-    };
-    let start = Instant::now();
-    let checkpoint = Checkpoint::open(Path::new(&path))?;
-    let mut runner = CpuRunner::load(&checkpoint, options, threads, &mut |_| {})?;
-    println!("loaded in {:.2} s", start.elapsed().as_secs_f64());
-    let threads = threads.unwrap_or(std::thread::available_parallelism()?.get());
-    let limit = runner.info().max_model_len;
-    for tokens in [512, 1536] {
-        if tokens <= limit {
-            let best = best(|| prefill(&mut runner, tokens))?;
-            report(&format!("prefill {tokens:>4}  "), tokens, threads, best);
+/// How fast the CPU runner is: tokens a second of prefill and of batched decode
+#[derive(Parser)]
+struct Arguments {
+    /// The model
+    model: PathBuf,
+    /// Threads to compute with [default: as many as the process may use cores]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Measure only this, once, behind a warm-up run [default: everything, the best of five runs]
+    #[arg(long)]
+    measure: Option<Measure>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Measure {
+    /// What the machine can do: GB/s from memory, GOP/s of int8 in registers
+    Limits,
+    /// A prompt of 512 tokens
+    #[value(name = "prefill-512")]
+    Prefill512,
+    /// A prompt of 1,536 tokens
+    #[value(name = "prefill-1536")]
+    Prefill1536,
+    /// 64 tokens of one sequence
+    #[value(name = "decode-1")]
+    Decode1,
+    /// 64 tokens of each of 8 sequences
+    #[value(name = "decode-8")]
+    Decode8,
+    /// 64 tokens of each of 32 sequences
+    #[value(name = "decode-32")]
+    Decode32,
+}
+
+impl Measure {
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    fn work(self) -> Option<Work> {
+        match self {
+            Self::Limits => None,
+            Self::Prefill512 => Some(Work::Prefill(512)),
+            Self::Prefill1536 => Some(Work::Prefill(1536)),
+            Self::Decode1 => Some(Work::Decode(1)),
+            Self::Decode8 => Some(Work::Decode(8)),
+            Self::Decode32 => Some(Work::Decode(32)),
         }
     }
-    for sequences in [1, 8, 32] {
-        let best = best(|| decode(&mut runner, sequences))?;
-        let tokens = sequences * DECODED;
-        report(&format!("decode B = {sequences:<2}"), tokens, threads, best);
+}
+
+fn main() -> Outcome<()> {
+    let arguments = Arguments::parse();
+    let cores = std::thread::available_parallelism()?.get();
+    let threads = arguments.threads.unwrap_or(cores).max(1);
+    let (measures, runs) = match &arguments.measure {
+        Some(one) => (std::slice::from_ref(one), 1),
+        None => (Measure::value_variants(), RUNS),
+    };
+    let mut runner = None;
+    for &measure in measures {
+        let Some(work) = measure.work() else {
+            print(&limits(threads), arguments.json);
+            continue;
+        };
+        let runner = match &mut runner {
+            Some(runner) => runner,
+            none => none.insert(workload::load(&arguments.model, Some(threads))?),
+        };
+        let context = runner.info().max_model_len;
+        if work.longest() <= context {
+            let report = measured(runner, measure, work, (runs, threads))?;
+            print(&report, arguments.json);
+        } else if arguments.measure.is_some() {
+            let name = measure.name();
+            return Err(
+                format!("{name} does not fit the model's context of {context} tokens").into(),
+            );
+        }
     }
     Ok(())
 }
 
-/// Time by the wall clock and by the processor, of all threads together.
-#[derive(Clone, Copy)]
-struct Taken {
-    wall: Duration,
-    processor: Duration,
-}
-
-fn report(what: &str, tokens: usize, threads: usize, taken: Taken) {
-    let wall = tokens as f64 / taken.wall.as_secs_f64();
-    let processor = (tokens * threads) as f64 / taken.processor.as_secs_f64();
-    println!("{what}  {wall:>7.1} tok/s  {processor:>7.1} by processor time");
-}
-
-/// The least time of some runs, of either kind.
-fn best(mut run: impl FnMut() -> Outcome<Taken>) -> Outcome<Taken> {
-    let mut best = run()?;
-    for _ in 1..RUNS {
-        let next = run()?;
-        best.wall = best.wall.min(next.wall);
-        best.processor = best.processor.min(next.processor);
-    }
-    Ok(best)
-}
-
-fn timed(run: impl FnOnce() -> Outcome<()>) -> Outcome<Taken> {
-    let (start, before) = (Instant::now(), processor_time()?);
-    run()?;
-    Ok(Taken {
-        wall: start.elapsed(),
-        processor: processor_time()?.saturating_sub(before),
+fn limits(threads: usize) -> Value {
+    json!({
+        "measure": Measure::Limits.name(),
+        "threads": threads,
+        "memory_gb_s": limits::memory(threads),
+        "int8_gop_s": limits::int8(threads),
+        "int8_widened_gop_s": limits::int8_widened(threads),
     })
+}
+
+/// The best of some runs, behind one that does not count. Beside the rate by the wall clock stands that by the processor's
+/// time, as if all threads had had a core each, for a machine that is never quiet.
+fn measured(
+    runner: &mut CpuRunner,
+    measure: Measure,
+    work: Work,
+    (runs, threads): (usize, usize),
+) -> Outcome<Value> {
+    let (mut wall, mut processor) = (f64::INFINITY, f64::INFINITY);
+    for run in 0..=runs {
+        workload::prepare(runner, work)?;
+        let before = processor_time()?;
+        let seconds = workload::run(runner, work)?;
+        let spent = processor_time()?.saturating_sub(before);
+        if run > 0 {
+            wall = wall.min(seconds);
+            processor = processor.min(spent.as_secs_f64() / threads as f64);
+        }
+    }
+    let (read, multiplied) = needed(work, runner.weight_size());
+    Ok(json!({
+        "measure": measure.name(),
+        "threads": threads,
+        "tokens_per_second": work.tokens() as f64 / wall,
+        "by_processor_time": work.tokens() as f64 / processor,
+        "weights_gb_s": read as f64 / wall / 1e9,
+        "int8_gop_s": 2.0 * multiplied as f64 / wall / 1e9,
+    }))
+}
+
+/// Bytes of weights that are read and numbers that are multiplied, the head's only for logits that are wanted.
+fn needed(work: Work, size: WeightSize) -> (usize, usize) {
+    let (steps, logit_steps, logit_rows) = match work {
+        Work::Prefill(tokens) => (tokens.div_ceil(CHUNK), 1, 1),
+        Work::Decode(_) => (DECODED, DECODED, work.tokens()),
+    };
+    (
+        steps * size.layer_bytes + logit_steps * size.head_bytes,
+        work.tokens() * size.layer_numbers + logit_rows * size.head_numbers,
+    )
+}
+
+fn print(report: &Value, json: bool) {
+    if json {
+        println!("{report}");
+        return;
+    }
+    let name = report["measure"].as_str().unwrap_or_default();
+    let number = |key: &str| report[key].as_f64().unwrap_or(f64::NAN);
+    if report.get("memory_gb_s").is_some() {
+        println!(
+            "{name:<13} {:>7.1} GB/s from memory, {:.0} GOP/s of int8, {:.0} widened to int32",
+            number("memory_gb_s"),
+            number("int8_gop_s"),
+            number("int8_widened_gop_s")
+        );
+        return;
+    }
+    println!(
+        "{name:<13} {:>7.1} tok/s  {:>7.1} by processor time  {:>5.1} GB/s of weights  {:>5.0} GOP/s",
+        number("tokens_per_second"),
+        number("by_processor_time"),
+        number("weights_gb_s"),
+        number("int8_gop_s")
+    );
 }
 
 /// Of all threads: what /proc tells in nanoseconds of each.
@@ -96,42 +193,4 @@ fn processor_time() -> Outcome<Duration> {
         nanoseconds += first.parse::<u64>()?;
     }
     Ok(Duration::from_nanos(nanoseconds))
-}
-
-fn prefill(runner: &mut CpuRunner, tokens: usize) -> Outcome<Taken> {
-    let batch = batch(runner, 1, 0, tokens);
-    timed(|| Ok(runner.execute(&batch).map(drop)?))
-}
-
-fn decode(runner: &mut CpuRunner, sequences: usize) -> Outcome<Taken> {
-    let context = batch(runner, sequences, 0, CONTEXT);
-    runner.execute(&context)?;
-    timed(|| {
-        for at in 0..DECODED {
-            let step = batch(runner, sequences, CONTEXT + at, 1);
-            runner.execute(&step)?;
-        }
-        Ok(())
-    })
-}
-
-/// So many sequences with `len` new tokens each, behind `context_len`.
-fn batch(runner: &CpuRunner, sequences: usize, context_len: usize, len: usize) -> Batch {
-    let vocab = runner.info().vocab_size;
-    let blocks = NUM_BLOCKS / sequences;
-    let token = |at: usize| ((at * 7919 + 13) % vocab) as u32;
-    Batch {
-        tokens: (0..sequences * len).map(token).collect(),
-        rows: (0..sequences)
-            .map(|sequence| BatchRow {
-                sequence: SequenceId(sequence as u64),
-                context_len,
-                len,
-                block_table: (0..blocks)
-                    .map(|block| (block * sequences + sequence) as u32)
-                    .collect(),
-                wants_logits: true,
-            })
-            .collect(),
-    }
 }

@@ -13,9 +13,11 @@ use crate::{loading::Loader, matrix::PackedMatrix, rope::Rope};
 
 mod experts;
 mod latent;
+mod size;
 
 pub(crate) use experts::ExpertsWeights;
 pub(crate) use latent::LatentWeights;
+pub use size::WeightSize;
 
 /// A matrix, and what is added to its products; an empty bias adds nothing.
 pub(crate) struct Linear {

@@ -23,4 +23,5 @@ mod simd;
 mod step;
 mod team;
 
+pub use decoder::WeightSize;
 pub use runner::CpuRunner;

@@ -12,7 +12,7 @@ use crate::{
     attention::Plan,
     barrier::Phase,
     buffers::{Buffers, Scratch},
-    decoder::Decoder,
+    decoder::{Decoder, WeightSize},
     kv_cache::{KvCache, latent_groups},
     loading,
     shared::Shared,
@@ -115,6 +115,11 @@ impl CpuRunner {
     /// What was loaded.
     pub fn description(&self) -> &ModelDescription {
         &self.decoder.description
+    }
+
+    /// How much of the weights a step needs: the yardstick of its speed.
+    pub fn weight_size(&self) -> WeightSize {
+        self.decoder.weight_size()
     }
 
     /// Lists the batch's tokens, those whose logits are wanted, and the units of attention.

@@ -6,12 +6,16 @@ use clap::{Parser, Subcommand};
 
 mod chat_templates;
 mod check_plugins;
+mod cpu_engine;
 mod cpu_speed;
 mod deps;
 mod engine;
 mod example;
 mod fuzz;
+mod greedy_text;
 mod guests;
+mod peer;
+mod perplexity;
 mod plugins;
 mod push_cost;
 mod report;
@@ -59,6 +63,12 @@ enum Command {
     Guests(guests::Arguments),
     /// Compare token ids and texts with the reference tokenizers, on 2,000 strings a family
     Tokenizers(tokenizers::Arguments),
+    /// Measure the CPU engine and llama.cpp in turns, below HTTP
+    CpuEngine(cpu_engine::Arguments),
+    /// Compare the perplexity of a text by the CPU engine and by llama.cpp
+    Perplexity(perplexity::Arguments),
+    /// Compare greedy text by weir and by llama.cpp, in every format
+    GreedyText(greedy_text::Arguments),
     /// Check which crate depends on which
     Deps,
     /// Check that frozen contract versions did not change
@@ -92,6 +102,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Reload => example::run(&root, &example::RELOAD),
         Command::Guests(arguments) => guests::run(&root, &arguments),
         Command::Tokenizers(arguments) => tokenizers::run(&root, &arguments),
+        Command::CpuEngine(arguments) => cpu_engine::run(&root, &arguments),
+        Command::Perplexity(arguments) => perplexity::run(&root, &arguments),
+        Command::GreedyText(arguments) => greedy_text::run(&root, &arguments),
         Command::Deps => deps::run(),
         Command::Wit => wit::run(&root),
     }

@@ -101,6 +101,27 @@ proptest! {
         check(&weights, &x);
     }
 
+    /// So what holds of one block (`tensors_are_read_as_the_format_says`) holds of every row and tile.
+    #[test]
+    fn a_block_is_read_alike_wherever_it_stands(
+        format in 0..FORMATS.len(),
+        rows in 1usize..50,
+        blocks in 1usize..4,
+        seed: u64,
+    ) {
+        let weights = Weights::noise(FORMATS[format], rows, blocks, &mut Noise(seed));
+        let matrix = weights.pack(Simd::best());
+        let mut row = vec![0.0; weights.columns];
+        let mut alone = vec![0.0; weights.columns / blocks];
+        for r in 0..rows {
+            matrix.dequantize_row(r, &mut row);
+            for (at, block) in row.chunks_exact(alone.len()).enumerate() {
+                weights.block(r, at).pack(Simd::best()).dequantize_row(0, &mut alone);
+                prop_assert_eq!(block, &alone[..]);
+            }
+        }
+    }
+
     #[test]
     fn a_row_does_not_depend_on_its_neighbours(
         format in 0..FORMATS.len(),

@@ -123,6 +123,18 @@ impl Weights {
         }
     }
 
+    /// One block of a row, as a tensor of its own.
+    pub fn block(&self, row: usize, at: usize) -> Self {
+        let (columns, bytes) = self.format.block();
+        let start = (row * self.columns / columns + at) * bytes;
+        Self {
+            format: self.format,
+            raw: self.raw[start..start + bytes].to_vec(),
+            rows: 1,
+            columns,
+        }
+    }
+
     /// Packed for an instruction set.
     pub fn pack(&self, simd: Simd) -> PackedMatrix {
         PackedMatrix::pack_for(simd, self.format, &self.raw, self.rows, self.columns)

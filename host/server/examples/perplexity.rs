@@ -1,0 +1,118 @@
+//! Perplexity of a text by the CPU runner, over the windows that llama.cpp's llama-perplexity takes.
+//!
+//! `perplexity MODEL.gguf TEXT` prints one JSON object. The text's ids, those around a text included, are cut into windows of
+//! 512; what is left over does not count. Where the vocabulary has a beginning token before texts, it takes the place of a
+//! window's first token. Every token of a window's second half but the first is scored by what the model says of it behind
+//! all that precede it in the window: first 257 tokens in one chunk, then one step a token, so that prefill and decode are
+//! both judged. It stands here because it needs the tokenizer of a GGUF file, which only the server's wiring reads.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use serde_json::json;
+use weir_cpu::CpuRunner;
+use weir_engine::{Batch, BatchRow, ModelRunner, SequenceId};
+use weir_model::{Checkpoint, KvCapacity, RunnerOptions};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+const WINDOW: usize = 512;
+/// Tokens that are read before the first that is scored.
+const UNSCORED: usize = WINDOW / 2 + 1;
+const BLOCK_SIZE: usize = 32;
+
+/// Perplexity of a text by the CPU runner, over llama-perplexity's windows of 512 tokens
+#[derive(Parser)]
+struct Arguments {
+    /// The model
+    model: PathBuf,
+    /// The text; one line feed at its end does not count
+    text: PathBuf,
+    /// Threads to compute with [default: as many as the process may use cores]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+fn main() -> Outcome<()> {
+    let arguments = Arguments::parse();
+    let text = std::fs::read_to_string(&arguments.text)?;
+    let tokenizer = weir_server::wiring::tokenizer(&arguments.model)?;
+    let ids = tokenizer.encode(text.strip_suffix('\n').unwrap_or(&text), true)?;
+    // What stands in front of a text in every window, if anything does.
+    let bos = tokenizer.bos().filter(|bos| {
+        tokenizer
+            .encode("", true)
+            .is_ok_and(|ids| ids.first() == Some(bos))
+    });
+    let mut windows: Vec<Vec<u32>> = ids.chunks_exact(WINDOW).map(<[u32]>::to_vec).collect();
+    for window in &mut windows {
+        window[0] = bos.unwrap_or(window[0]);
+    }
+    if windows.is_empty() {
+        return Err(format!("the text has {} tokens, a window {WINDOW}", ids.len()).into());
+    }
+    let options = RunnerOptions {
+        kv_capacity: KvCapacity::Blocks(windows.len() * WINDOW / BLOCK_SIZE),
+        block_size: BLOCK_SIZE,
+        max_model_len: None,
+        end_token_ids: Vec::new(),
+    };
+    let checkpoint = Checkpoint::open(&arguments.model)?;
+    let mut runner = CpuRunner::load(&checkpoint, options, arguments.threads, &mut |_| {})?;
+    let losses = losses(&mut runner, &windows)?;
+    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+    let report = json!({
+        "tokens": ids.len(),
+        "windows": windows.len(),
+        "scored": losses.len(),
+        "perplexity": mean.exp(),
+    });
+    println!("{report}");
+    Ok(())
+}
+
+/// Negative log-probabilities of all scored tokens; the windows are computed beside each other.
+fn losses(runner: &mut CpuRunner, windows: &[Vec<u32>]) -> Outcome<Vec<f64>> {
+    let mut losses = Vec::new();
+    let (mut context_len, mut len) = (0, UNSCORED);
+    while context_len + len < WINDOW {
+        let mut logits = runner.execute(&batch(windows, context_len, len))?;
+        context_len += len;
+        len = 1;
+        for (window, logits) in windows.iter().zip(logits.rows_mut()) {
+            losses.push(loss(logits, window[context_len] as usize));
+        }
+    }
+    Ok(losses)
+}
+
+fn loss(logits: &[f32], token: usize) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits
+        .iter()
+        .map(|logit| f64::from(logit - largest).exp())
+        .sum();
+    sum.ln() - f64::from(logits[token] - largest)
+}
+
+/// The next `len` tokens of every window.
+fn batch(windows: &[Vec<u32>], context_len: usize, len: usize) -> Batch {
+    let blocks = WINDOW / BLOCK_SIZE;
+    let tokens = windows
+        .iter()
+        .flat_map(|window| &window[context_len..context_len + len]);
+    Batch {
+        tokens: tokens.copied().collect(),
+        rows: (0..windows.len())
+            .map(|row| BatchRow {
+                sequence: SequenceId(row as u64),
+                context_len,
+                len,
+                block_table: (row * blocks..(row + 1) * blocks)
+                    .map(|block| block as u32)
+                    .collect(),
+                wants_logits: true,
+            })
+            .collect(),
+    }
+}
