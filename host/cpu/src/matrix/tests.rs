@@ -110,13 +110,13 @@ proptest! {
         seed: u64,
     ) {
         let weights = Weights::noise(FORMATS[format], rows, blocks, &mut Noise(seed));
-        let matrix = weights.pack(Simd::best());
+        let matrix = weights.pack(Simd::detect());
         let mut row = vec![0.0; weights.columns];
         let mut alone = vec![0.0; weights.columns / blocks];
         for r in 0..rows {
             matrix.dequantize_row(r, &mut row);
             for (at, block) in row.chunks_exact(alone.len()).enumerate() {
-                weights.block(r, at).pack(Simd::best()).dequantize_row(0, &mut alone);
+                weights.block(r, at).pack(Simd::detect()).dequantize_row(0, &mut alone);
                 prop_assert_eq!(block, &alone[..]);
             }
         }
