@@ -15,16 +15,25 @@ use crate::{kv_cache::VECTOR, simd::Simd};
 /// What is multiplied; strides are in elements, from row to row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Product<'a> {
-    /// `(rows, depth)`.
+    /// `rows` rows, with columns for every part.
     pub(crate) a: &'a [f32],
     pub(crate) a_stride: usize,
     pub(crate) rows: usize,
-    /// `(depth, width)` in f16.
-    pub(crate) b: &'a [u16],
+    /// The rows of `b`, which need not lie together.
+    pub(crate) parts: &'a [Part<'a>],
     pub(crate) b_stride: usize,
-    pub(crate) depth: usize,
-    /// Columns, in whole vectors.
+    /// Columns of `b`, in whole vectors.
     pub(crate) width: usize,
+}
+
+/// Some rows of the right side.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Part<'a> {
+    /// The column of `a` that meets the first of them.
+    pub(crate) column: usize,
+    /// `(depth, width)` in f16.
+    pub(crate) rows: &'a [u16],
+    pub(crate) depth: usize,
 }
 
 /// `c = a * b`, `c` of `(rows, width)`.
@@ -45,21 +54,18 @@ pub(crate) fn add_product(simd: Simd, product: &Product<'_>, c: &mut [f32], c_st
 
 fn compute<const ADD: bool>(simd: Simd, product: &Product<'_>, c: &mut [f32], c_stride: usize) {
     let Product {
-        a,
-        a_stride,
-        rows,
-        b,
-        b_stride,
-        depth,
-        width,
+        a, a_stride, rows, ..
     } = *product;
-    if rows == 0 || depth == 0 || width == 0 {
+    let (b_stride, width) = (product.b_stride, product.width);
+    if rows == 0 || width == 0 {
         return;
     }
     assert!(width.is_multiple_of(VECTOR) && width <= b_stride && width <= c_stride);
-    assert!(depth <= a_stride);
-    assert!((rows - 1) * a_stride + depth <= a.len());
-    assert!((depth - 1) * b_stride + width <= b.len());
+    for part in product.parts.iter().filter(|part| part.depth > 0) {
+        let columns = part.column + part.depth;
+        assert!(columns <= a_stride && (rows - 1) * a_stride + columns <= a.len());
+        assert!((part.depth - 1) * b_stride + width <= part.rows.len());
+    }
     assert!((rows - 1) * c_stride + width <= c.len());
     match simd {
         Simd::Portable => portable::<ADD>(product, c, c_stride),
@@ -71,15 +77,17 @@ fn compute<const ADD: bool>(simd: Simd, product: &Product<'_>, c: &mut [f32], c_
 
 fn portable<const ADD: bool>(product: &Product<'_>, c: &mut [f32], c_stride: usize) {
     for row in 0..product.rows {
-        let a = &product.a[row * product.a_stride..][..product.depth];
+        let a = &product.a[row * product.a_stride..];
         let c = &mut c[row * c_stride..][..product.width];
         if !ADD {
             c.fill(0.0);
         }
-        for (at, factor) in a.iter().enumerate() {
-            let b = &product.b[at * product.b_stride..][..product.width];
-            for (c, &b) in c.iter_mut().zip(b) {
-                *c += factor * f16::from_bits(b).to_f32();
+        for part in product.parts {
+            let rows = part.rows.chunks(product.b_stride);
+            for (factor, b) in a[part.column..][..part.depth].iter().zip(rows) {
+                for (c, &b) in c.iter_mut().zip(b) {
+                    *c += factor * f16::from_bits(b).to_f32();
+                }
             }
         }
     }
@@ -165,20 +173,23 @@ mod avx2 {
                     }
                 }
             }
-            let mut b = product.b.as_ptr().add(column);
-            for at in 0..product.depth {
-                let mut vectors = [sums[0][0]; V];
-                for (v, vector) in vectors.iter_mut().enumerate() {
-                    let halves = _mm_loadu_si128(b.add(v * VECTOR).cast::<__m128i>());
-                    *vector = _mm256_cvtph_ps(halves);
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let factor = _mm256_broadcast_ss(&*a.add(r * product.a_stride + at));
-                    for (sum, vector) in sums.iter_mut().zip(vectors) {
-                        *sum = _mm256_fmadd_ps(factor, vector, *sum);
+            for part in product.parts {
+                let a = a.add(part.column);
+                let mut b = part.rows.as_ptr().wrapping_add(column);
+                for at in 0..part.depth {
+                    let mut vectors = [sums[0][0]; V];
+                    for (v, vector) in vectors.iter_mut().enumerate() {
+                        let halves = _mm_loadu_si128(b.add(v * VECTOR).cast::<__m128i>());
+                        *vector = _mm256_cvtph_ps(halves);
                     }
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let factor = _mm256_broadcast_ss(&*a.add(r * product.a_stride + at));
+                        for (sum, vector) in sums.iter_mut().zip(vectors) {
+                            *sum = _mm256_fmadd_ps(factor, vector, *sum);
+                        }
+                    }
+                    b = b.wrapping_add(product.b_stride);
                 }
-                b = b.wrapping_add(product.b_stride);
             }
             for (r, sums) in sums.iter().enumerate() {
                 for (v, sum) in sums.iter().enumerate() {
@@ -204,7 +215,7 @@ mod tests {
     proptest! {
         #[test]
         fn products_are_those_of_f64(
-            rows in 1usize..20, depth in 1usize..40, vectors in 1usize..10, pad in 0usize..3,
+            rows in 1usize..20, depth in 1usize..40, vectors in 1usize..10, pad in 0usize..3, cut in 0usize..40,
         ) {
             let width = vectors * VECTOR;
             let (a_stride, b_stride, c_stride) = (depth + pad, width + pad, width + 2 * pad);
@@ -212,7 +223,12 @@ mod tests {
             let halves: Vec<f16> = numbers(2, depth * b_stride).into_iter().map(f16::from_f32).collect();
             let b: Vec<u16> = halves.iter().map(|half| half.to_bits()).collect();
             let before = numbers(3, rows * c_stride);
-            let product = Product { a: &a, a_stride, rows, b: &b, b_stride, depth, width };
+            let cut = cut.min(depth);
+            let parts = [
+                Part { column: 0, rows: &b[..cut * b_stride], depth: cut },
+                Part { column: cut, rows: &b[cut * b_stride..], depth: depth - cut },
+            ];
+            let product = Product { a: &a, a_stride, rows, parts: &parts, b_stride, width };
             for simd in [Simd::Portable, Simd::detect()] {
                 let mut c = before.clone();
                 add_product(simd, &product, &mut c, c_stride);

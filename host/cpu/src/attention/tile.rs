@@ -15,10 +15,13 @@ use crate::{
     kv_cache::{KvLayer, KvShape, VECTOR},
     math::{self, LANES},
     norm::{scale, soft_cap},
-    product::{Product, add_product, set_product},
+    product::{Part, Product, add_product, set_product},
     shared::Shared,
     simd::{Simd, vectorized},
 };
+
+/// Blocks whose values are summed in registers; a span of the usual blocks has fewer.
+const PARTS: usize = 16;
 
 /// What a layer's units have in common.
 #[derive(Debug, Clone, Copy)]
@@ -224,13 +227,17 @@ unsafe fn attend_span(
     for block in seen.blocks.clone() {
         // SAFETY: the caller's word.
         let kv = unsafe { asked.layer.block(table[block] as usize, unit.head) };
+        let keys = Part {
+            column: 0,
+            rows: kv.keys,
+            depth: shape.dim,
+        };
         let products = Product {
             a: queries,
             a_stride: shape.dim,
             rows,
-            b: kv.keys,
+            parts: &[keys],
             b_stride: shape.key_stride,
-            depth: shape.dim,
             width: seen.slots(block).next_multiple_of(VECTOR),
         };
         set_product(
@@ -245,24 +252,29 @@ unsafe fn attend_span(
         let scores = &mut scores[..seen.column(seen.blocks.end)];
         (softmax.largest[row], softmax.sum[row]) = seen.weigh(asked, &sees, scores);
     }
-    for block in seen.blocks.clone() {
-        // SAFETY: the caller's word.
-        let kv = unsafe { asked.layer.block(table[block] as usize, unit.head) };
+    let mut multiply: fn(Simd, &Product<'_>, &mut [f32], usize) = set_product;
+    for first in seen.blocks.clone().step_by(PARTS) {
+        let blocks = first..seen.blocks.end.min(first + PARTS);
+        let mut parts = [Part::default(); PARTS];
+        for (part, block) in parts.iter_mut().zip(blocks.clone()) {
+            // SAFETY: the caller's word.
+            let kv = unsafe { asked.layer.block(table[block] as usize, unit.head) };
+            *part = Part {
+                column: seen.column(block),
+                rows: kv.values,
+                depth: seen.slots(block),
+            };
+        }
         let values = Product {
-            a: &scores[seen.column(block)..],
+            a: scores,
             a_stride: width,
             rows,
-            b: kv.values,
+            parts: &parts[..blocks.len()],
             b_stride: shape.value_stride,
-            depth: seen.slots(block),
             width: shape.value_stride,
         };
-        let multiply = if block == seen.blocks.start {
-            set_product
-        } else {
-            add_product
-        };
         multiply(asked.simd, &values, &mut softmax.values, shape.value_stride);
+        multiply = add_product;
     }
 }
 
