@@ -7,7 +7,11 @@
     reason = "several threads write disjoint parts of one buffer"
 )]
 
-use std::{cell::UnsafeCell, ops::Range};
+use std::{
+    alloc::{Layout, alloc_zeroed},
+    cell::UnsafeCell,
+    ops::Range,
+};
 
 /// A buffer of numbers, shared by the workers of a team.
 #[derive(Debug, Default)]
@@ -17,6 +21,25 @@ pub(crate) struct Shared<T> {
 
 // SAFETY: elements are plain numbers; who may touch which and when is the contract of the unsafe methods.
 unsafe impl<T: Send + Sync> Sync for Shared<T> {}
+
+impl Shared<u16> {
+    /// [`Shared::zeros`] of as many elements as may be more than there is memory for; None if so.
+    pub(crate) fn try_zeros(len: usize) -> Option<Self> {
+        let layout = Layout::array::<u16>(len).ok()?;
+        if len == 0 {
+            return Some(Self::default());
+        }
+        // SAFETY: the layout is not empty.
+        let first = unsafe { alloc_zeroed(layout) }.cast::<UnsafeCell<u16>>();
+        if first.is_null() {
+            return None;
+        }
+        let cells = std::ptr::slice_from_raw_parts_mut(first, len);
+        // SAFETY: the global allocator gave this memory for this layout, and zeros are numbers.
+        let cells = unsafe { Box::from_raw(cells) };
+        Some(Self { cells })
+    }
+}
 
 impl<T: Copy + Default> Shared<T> {
     /// `len` zeros; the system hands out their memory as it is first written.

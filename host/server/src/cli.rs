@@ -261,6 +261,10 @@ pub struct EngineFlags {
     #[arg(long, value_name = "cpu|cuda|auto")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// Threads that compute [default: one a physical core that the process may use]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
     /// Tensor-parallel devices [default: 1]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -72,6 +72,7 @@ pub struct Config {
     pub plugin: Vec<String>,
     pub reload: bool,
     pub device: Device,
+    pub threads: Option<usize>,
     pub tp: usize,
     pub max_model_len: Option<usize>,
     pub max_num_seqs: usize,
@@ -114,6 +115,7 @@ impl Default for Config {
             plugin: Vec::new(),
             reload: false,
             device: Device::Auto,
+            threads: None,
             tp: 1,
             max_model_len: None,
             max_num_seqs: 64,
@@ -268,6 +270,9 @@ fn first_line(error: &figment::Error) -> String {
         .to_owned()
 }
 
+/// No machine has more processors, and a typing error must not start a thread for each of its digits.
+const MAX_THREADS: usize = 4096;
+
 fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     let bad = |message: String| Err(ConfigError::Value(message));
     let positive = [
@@ -276,9 +281,13 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
         ("max_queue", config.max_queue),
         ("max_model_len", config.max_model_len.unwrap_or(1)),
         ("tp", config.tp),
+        ("threads", config.threads.unwrap_or(1)),
     ];
     if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
         return bad(format!("{key} must be at least 1"));
+    }
+    if let Some(threads) = config.threads.filter(|threads| *threads > MAX_THREADS) {
+        return bad(format!("threads is {threads}, it must be at most {MAX_THREADS}"));
     }
     if config.tp > 1 {
         return bad(format!(

@@ -200,7 +200,7 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
             ProgressStyle::with_template("loading the model {bar:30} {bytes}/{total_bytes}");
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
-    let runner = runner_for(&files.checkpoint, options, &mut |progress| {
+    let runner = runner_for(config, &files.checkpoint, options, &mut |progress| {
         if let Some(bar) = &bar {
             bar.set_length(progress.total_bytes);
             bar.set_position(progress.loaded_bytes);
@@ -220,6 +220,7 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
 
 /// The runner of a model: the CPU runner where it computes the model, else the reference.
 fn runner_for(
+    config: &Config,
     checkpoint: &Checkpoint,
     options: RunnerOptions,
     progress: &mut dyn FnMut(LoadProgress),
@@ -228,9 +229,8 @@ fn runner_for(
         tracing::info!("the reference runner computes this model: {reason}");
         return Ok(Box::new(CandleRunner::load(checkpoint, options, progress)?));
     }
-    Ok(Box::new(CpuRunner::load(
-        checkpoint, options, None, progress,
-    )?))
+    let runner = CpuRunner::load(checkpoint, options, config.threads, progress)?;
+    Ok(Box::new(runner))
 }
 
 fn from_replay(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {

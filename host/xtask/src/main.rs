@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod chat_templates;
 mod check_plugins;
+mod cpu_start;
 mod deps;
 mod example;
 mod fuzz;
@@ -39,6 +40,8 @@ enum Command {
     Tidy,
     /// Run seeded random inputs through the parsers, natively and as wasm
     Fuzz(fuzz::Arguments),
+    /// Start weir a few times: time to the first token from the start of the process, and memory
+    CpuStart(cpu_start::Arguments),
     /// Measure what a push costs through wasm and natively
     PushCost,
     /// Force calls on the default model with the grammar of its parser
@@ -75,6 +78,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::ChatTemplates => chat_templates::run(&root),
         Command::Tidy => tidy::run(&root),
         Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
+        Command::CpuStart(arguments) => cpu_start::run(&root, &arguments),
         Command::PushCost => push_cost::run(&root),
         Command::ForcedCalls => example::run(&root, &example::FORCED_CALLS),
         Command::Soak => example::run(&root, &example::SOAK),
