@@ -106,15 +106,17 @@ impl KvCache {
         })
     }
 
+    /// None when the system does not give so much memory. What it gives takes none until it is written.
     pub(crate) fn new(
         description: &ModelDescription,
         num_blocks: usize,
         block_size: usize,
-    ) -> Self {
+    ) -> Option<Self> {
         let layer = |shape| KvLayer::new(shape, num_blocks);
-        Self {
-            layers: shapes(description, block_size).map(layer).collect(),
-        }
+        let layers = shapes(description, block_size).map(layer);
+        Some(Self {
+            layers: layers.collect::<Option<_>>()?,
+        })
     }
 }
 
@@ -137,11 +139,11 @@ fn shapes(description: &ModelDescription, block_size: usize) -> impl Iterator<It
 
 #[allow(unsafe_code, reason = "workers write disjoint slots of one slab")]
 impl KvLayer {
-    pub(crate) fn new(shape: KvShape, num_blocks: usize) -> Self {
-        Self {
+    pub(crate) fn new(shape: KvShape, num_blocks: usize) -> Option<Self> {
+        Some(Self {
             shape,
-            elements: Shared::zeros(num_blocks * shape.block_elements()),
-        }
+            elements: Shared::try_zeros(num_blocks.checked_mul(shape.block_elements())?)?,
+        })
     }
 
     /// Writes a token's key and value of one head into a slot of a block.

@@ -12,6 +12,7 @@ mod buffers;
 mod decoder;
 mod kv_cache;
 mod loading;
+mod machine;
 mod math;
 pub mod matrix;
 mod norm;

@@ -4,6 +4,7 @@
 //! them. What is never packed is never read; what nobody takes is an error, by [`TensorAccount`].
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     ops::Range,
     sync::{
@@ -20,10 +21,13 @@ use weir_model::{
 
 use crate::{
     decoder::{Decoder, Layer, Linear, Stack},
-    matrix::{PackedMatrix, WeightFormat},
+    matrix::{PackError, PackedMatrix, WeightFormat},
     rope::Rope,
     step::QUANTIZED,
 };
+
+/// Bytes of a matrix that are read at a time, in whole tiles: few enough to stay in the cache until they are packed.
+const PIECE_BYTES: usize = 1 << 18;
 
 /// Reads tensors by part and place. Each thread has its own.
 pub(crate) struct Loader<'a> {
@@ -192,8 +196,32 @@ impl Loader<'_> {
         columns: usize,
         bias: bool,
     ) -> Result<Linear, ModelError> {
-        let stored = self.stored_linear(place, part, (rows, columns), bias)?;
-        stored.rows(0..rows)
+        let name = names::in_gguf(place, part, "weight");
+        let bytes = self.account.take(&name, &[rows, columns])?;
+        let bias = match bias {
+            true => self.vector(names::in_gguf(place, part, "bias"), rows)?,
+            false => Vec::new(),
+        };
+        let dtype = self.file.tensor_type(&name).unwrap_or_default();
+        let Some(format) = format(dtype) else {
+            return Err(ModelError::UnsupportedTensorType { name, dtype });
+        };
+        let mut matrix = PackedMatrix::zeros(format, rows, whole_columns(format, columns))
+            .map_err(|error| unreadable(&name, &error))?;
+        let row_bytes = usize::try_from(bytes).unwrap_or(usize::MAX) / rows;
+        let tiles = (PIECE_BYTES / row_bytes / PackedMatrix::TILE).max(1);
+        for start in (0..rows).step_by(tiles * PackedMatrix::TILE) {
+            let end = rows.min(start + tiles * PackedMatrix::TILE);
+            let (_, raw) = self.file.read_rows(&name, start..end)?;
+            matrix.put_rows(start, &padded(format, &raw, row_bytes, columns));
+            // Who has gone does not want to know.
+            let _ = self.loaded.send(raw.len() as u64);
+        }
+        Ok(Linear {
+            matrix,
+            floats: format.is_float(),
+            bias,
+        })
     }
 
     /// A matrix that is taken apart, with a bias or without.
@@ -347,22 +375,36 @@ impl Stored {
         // A row is whole blocks, so whole bytes.
         let row_bytes = self.bytes.len() / self.rows;
         let bytes = &self.bytes[rows.start * row_bytes..rows.end * row_bytes];
-        let whole = columns.next_multiple_of(QUANTIZED);
-        let packed = if self.format.is_float() && whole != columns {
-            // Only made-up models have such matrices. Zeros in any of the formats are zero bytes.
-            let zeros = vec![0; row_bytes / columns * (whole - columns)];
-            let padded: Vec<u8> = bytes
-                .chunks_exact(row_bytes)
-                .flat_map(|row| [row, &zeros].concat())
-                .collect();
-            PackedMatrix::pack(self.format, &padded, rows.len(), whole)
-        } else {
-            PackedMatrix::pack(self.format, bytes, rows.len(), columns)
-        };
-        packed.map_err(|error| ModelError::UnreadableTensor {
-            name: self.name.clone(),
-            reason: error.to_string(),
-        })
+        let padded = padded(self.format, bytes, row_bytes, columns);
+        let whole = whole_columns(self.format, columns);
+        PackedMatrix::pack(self.format, &padded, rows.len(), whole)
+            .map_err(|error| unreadable(&self.name, &error))
+    }
+}
+
+/// The columns that a matrix is packed with. Only made-up models have matrices of floats that are not whole blocks.
+fn whole_columns(format: WeightFormat, columns: usize) -> usize {
+    match format.is_float() {
+        true => columns.next_multiple_of(QUANTIZED),
+        false => columns,
+    }
+}
+
+/// Rows of so many bytes with zeros behind them; zeros in any of the float formats are zero bytes.
+fn padded(format: WeightFormat, raw: &[u8], row_bytes: usize, columns: usize) -> Cow<'_, [u8]> {
+    let more = whole_columns(format, columns) - columns;
+    if more == 0 {
+        return Cow::Borrowed(raw);
+    }
+    let zeros = vec![0; row_bytes / columns * more];
+    let rows = raw.chunks_exact(row_bytes);
+    Cow::Owned(rows.flat_map(|row| [row, &zeros].concat()).collect())
+}
+
+fn unreadable(name: &str, error: &PackError) -> ModelError {
+    ModelError::UnreadableTensor {
+        name: name.to_owned(),
+        reason: error.to_string(),
     }
 }
 

@@ -80,6 +80,19 @@ impl WeightFormat {
         }
     }
 
+    /// [`Self::block`], of which a row has to be some.
+    fn check_columns(self, columns: usize) -> Result<(usize, usize), PackError> {
+        let (multiple, bytes) = self.block();
+        match columns > 0 && columns.is_multiple_of(multiple) {
+            true => Ok((multiple, bytes)),
+            false => Err(PackError::Columns {
+                format: self,
+                columns,
+                multiple,
+            }),
+        }
+    }
+
     /// Whether it multiplies f32 activations ([`QuantizedRows::with_floats`]).
     pub fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::Bf16)
@@ -184,14 +197,7 @@ impl PackedMatrix {
         rows: usize,
         columns: usize,
     ) -> Result<Self, PackError> {
-        let (multiple, bytes) = format.block();
-        if columns == 0 || !columns.is_multiple_of(multiple) {
-            return Err(PackError::Columns {
-                format,
-                columns,
-                multiple,
-            });
-        }
+        let (multiple, bytes) = format.check_columns(columns)?;
         if (columns / multiple)
             .checked_mul(bytes)
             .and_then(|row| row.checked_mul(rows))
@@ -204,18 +210,42 @@ impl PackedMatrix {
                 found: raw.len(),
             });
         }
+        let mut matrix = Self::zeros_for(simd, format, rows, columns)?;
+        matrix.put_rows(0, raw);
+        Ok(matrix)
+    }
+
+    /// A matrix of zeros, for [`Self::put_rows`] to fill: so a large tensor is packed in pieces and never in memory as
+    /// it was.
+    ///
+    /// # Errors
+    ///
+    /// If the columns are not whole blocks of the format (and of 32).
+    pub fn zeros(format: WeightFormat, rows: usize, columns: usize) -> Result<Self, PackError> {
+        Self::zeros_for(Simd::detect(), format, rows, columns)
+    }
+
+    fn zeros_for(
+        simd: Simd,
+        format: WeightFormat,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Self, PackError> {
+        let (multiple, _) = format.check_columns(columns)?;
+        let units = rows.div_ceil(TILE) * (columns / multiple);
+        let columns_in_tiles = rows.div_ceil(TILE) * columns;
         let tiles = match format {
-            WeightFormat::F32 => Tiles::F32(pack_floats(raw, columns)),
-            WeightFormat::F16 => Tiles::F16(pack_floats(raw, columns)),
-            WeightFormat::Bf16 => Tiles::Bf16(pack_floats(raw, columns)),
-            WeightFormat::Q4_0 => Tiles::Q4_0(pack_blocks(raw, columns)),
-            WeightFormat::Q4_1 => Tiles::Q4_1(pack_blocks(raw, columns)),
-            WeightFormat::Q5_0 => Tiles::Q5_0(pack_blocks(raw, columns)),
-            WeightFormat::Q5_1 => Tiles::Q5_1(pack_blocks(raw, columns)),
-            WeightFormat::Q8_0 => Tiles::Q8_0(pack_blocks(raw, columns)),
-            WeightFormat::Q4K => Tiles::Q4K(pack_blocks(raw, columns)),
-            WeightFormat::Q5K => Tiles::Q5K(pack_blocks(raw, columns)),
-            WeightFormat::Q6K => Tiles::Q6K(pack_blocks(raw, columns)),
+            WeightFormat::F32 => Tiles::F32(vec![ColumnF32::ZERO; columns_in_tiles]),
+            WeightFormat::F16 => Tiles::F16(vec![ColumnF16::ZERO; columns_in_tiles]),
+            WeightFormat::Bf16 => Tiles::Bf16(vec![ColumnBf16::ZERO; columns_in_tiles]),
+            WeightFormat::Q4_0 => Tiles::Q4_0(vec![TileQ4_0::ZERO; units]),
+            WeightFormat::Q4_1 => Tiles::Q4_1(vec![TileQ4_1::ZERO; units]),
+            WeightFormat::Q5_0 => Tiles::Q5_0(vec![TileQ5_0::ZERO; units]),
+            WeightFormat::Q5_1 => Tiles::Q5_1(vec![TileQ5_1::ZERO; units]),
+            WeightFormat::Q8_0 => Tiles::Q8_0(vec![TileQ8_0::ZERO; units]),
+            WeightFormat::Q4K => Tiles::Q4K(vec![TileQ4K::ZERO; units]),
+            WeightFormat::Q5K => Tiles::Q5K(vec![TileQ5K::ZERO; units]),
+            WeightFormat::Q6K => Tiles::Q6K(vec![TileQ6K::ZERO; units]),
         };
         Ok(Self {
             tiles,
@@ -223,6 +253,21 @@ impl PackedMatrix {
             columns,
             simd,
         })
+    }
+
+    /// Packs whole rows, as the GGUF file has them, from row `first` on. A row is put once.
+    ///
+    /// # Panics
+    ///
+    /// If there are no such rows.
+    pub fn put_rows(&mut self, first: usize, raw: &[u8]) {
+        let columns = self.columns;
+        for_tiles!(
+            &mut self.tiles,
+            packed,
+            float: put_floats(packed, first, raw, columns),
+            int8: put_blocks(packed, first, raw, columns)
+        );
     }
 
     /// Outputs.
@@ -330,26 +375,24 @@ impl PackedMatrix {
 }
 
 /// Sixteen rows a tile, a block of columns after another.
-fn pack_blocks<T: Tile>(raw: &[u8], columns: usize) -> Vec<T> {
+fn put_blocks<T: Tile>(tiles: &mut [T], first: usize, raw: &[u8], columns: usize) {
     let blocks = columns / BLOCK / T::BLOCKS;
-    let rows = raw.len() / T::RAW_BYTES / blocks;
-    let mut tiles = vec![T::ZERO; rows.div_ceil(TILE) * blocks];
-    for (i, block) in raw.chunks_exact(T::RAW_BYTES).enumerate() {
-        let (row, column) = (i / blocks, i % blocks);
-        tiles[row / TILE * blocks + column].put(row % TILE, block);
+    for (row, raw) in (first..).zip(raw.chunks_exact(blocks * T::RAW_BYTES)) {
+        let tiles = &mut tiles[row / TILE * blocks..][..blocks];
+        for (tile, block) in tiles.iter_mut().zip(raw.chunks_exact(T::RAW_BYTES)) {
+            tile.put(row % TILE, block);
+        }
     }
-    tiles
 }
 
 /// Sixteen rows a tile, a column after another.
-fn pack_floats<T: FloatTile>(raw: &[u8], columns: usize) -> Vec<T> {
-    let rows = raw.len() / T::RAW_BYTES / columns;
-    let mut tiles = vec![T::ZERO; rows.div_ceil(TILE) * columns];
-    for (i, number) in raw.chunks_exact(T::RAW_BYTES).enumerate() {
-        let (row, column) = (i / columns, i % columns);
-        tiles[row / TILE * columns + column].put(row % TILE, number);
+fn put_floats<T: FloatTile>(tiles: &mut [T], first: usize, raw: &[u8], columns: usize) {
+    for (row, raw) in (first..).zip(raw.chunks_exact(columns * T::RAW_BYTES)) {
+        let tiles = &mut tiles[row / TILE * columns..][..columns];
+        for (tile, number) in tiles.iter_mut().zip(raw.chunks_exact(T::RAW_BYTES)) {
+            tile.put(row % TILE, number);
+        }
     }
-    tiles
 }
 
 /// One row of a tile.

@@ -15,6 +15,7 @@ use crate::{
     decoder::{Decoder, WeightSize},
     kv_cache::{KvCache, latent_groups},
     loading,
+    machine::{self, Memory},
     shared::Shared,
     simd::Simd,
     step::{Step, Token, phases},
@@ -60,8 +61,8 @@ impl CpuRunner {
         }
     }
 
-    /// Loads a model; `progress` hears of every tensor, first with nothing loaded. `threads` of None are as many as the
-    /// process may use cores.
+    /// Loads a model; `progress` hears of every tensor, first with nothing loaded. `threads` of None are one for
+    /// each physical core that the process may use.
     ///
     /// # Errors
     /// Names what the files lack or hold that is not supported, or the option that does not fit the model.
@@ -81,17 +82,17 @@ impl CpuRunner {
         };
         let block_bytes = KvCache::bytes_per_block(&description, options.block_size);
         let info = options.runner_info(&description, block_bytes)?;
-        if block_bytes.checked_mul(info.num_blocks).is_none() {
-            let blocks = info.num_blocks;
-            return refuse(format!(
-                "{blocks} KV blocks of {block_bytes} bytes are not possible"
-            ));
-        }
-        let threads = threads.unwrap_or_else(cores).max(1);
+        check_kv_memory(block_bytes as u64 * info.num_blocks as u64, Memory::read())?;
+        let threads = threads.unwrap_or_else(machine::threads).max(1);
         let account = TensorAccount::new(checkpoint);
         let sizes = (threads, info.max_model_len);
+        let Some(cache) = KvCache::new(&description, info.num_blocks, info.block_size) else {
+            return Err(too_large(
+                block_bytes as u64 * info.num_blocks as u64,
+                "the system refuses",
+            ));
+        };
         let decoder = loading::load(file, account, description, sizes, progress)?;
-        let cache = KvCache::new(&decoder.description, info.num_blocks, info.block_size);
         let team = Team::new(threads).map_err(|error| {
             ModelError::InvalidOptions(format!("{threads} threads are not possible: {error}"))
         })?;
@@ -205,9 +206,32 @@ fn plans(description: &ModelDescription) -> Vec<Plan> {
     plans
 }
 
-/// Cores this process may use, by its affinity and its cgroup.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// Refuses a KV cache that can never be in memory whole, and warns of one that cannot be now: it is given page by page as
+/// sequences grow, and the process that asks for one page too many is killed.
+fn check_kv_memory(bytes: u64, memory: Option<Memory>) -> Result<(), ModelError> {
+    let Some(Memory { limit, available }) = memory else {
+        return Ok(());
+    };
+    if bytes > limit {
+        let has = format!("the machine or its cgroup has {} MiB", limit >> 20);
+        return Err(too_large(bytes, &has));
+    }
+    if bytes > available {
+        tracing::warn!(
+            "the KV cache may grow to {} MiB, but only {} MiB of memory are available: choose a smaller \
+             kv_cache_memory, or the process may be killed",
+            bytes >> 20,
+            available >> 20
+        );
+    }
+    Ok(())
+}
+
+fn too_large(bytes: u64, what_stands_in_the_way: &str) -> ModelError {
+    ModelError::InvalidOptions(format!(
+        "a KV cache of {} MiB is not possible, {what_stands_in_the_way}: choose a smaller kv_cache_memory",
+        bytes >> 20
+    ))
 }
 
 #[cfg(test)]
@@ -265,5 +289,21 @@ mod tests {
         // What was computed before stands; the step itself can be done again.
         let right = sound.execute(&second).unwrap();
         assert_eq!(shaken.execute(&second).unwrap(), right);
+    }
+
+    #[test]
+    fn a_kv_cache_larger_than_all_memory_is_refused_by_name() {
+        let memory = Memory {
+            limit: 512 << 20,
+            available: 100 << 20,
+        };
+        assert!(check_kv_memory(512 << 20, Some(memory)).is_ok());
+        assert!(check_kv_memory(u64::MAX, None).is_ok());
+        let error = check_kv_memory(1 << 30, Some(memory)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a KV cache of 1024 MiB is not possible, the machine or its cgroup has 512 MiB: choose a smaller \
+             kv_cache_memory"
+        );
     }
 }

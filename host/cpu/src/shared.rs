@@ -8,6 +8,7 @@
 )]
 
 use std::{
+    alloc::{Layout, alloc_zeroed},
     cell::UnsafeCell,
     marker::PhantomData,
     ops::{Deref, Range},
@@ -27,6 +28,28 @@ pub(crate) type Borrowed<'a, T> = Shared<T, &'a [UnsafeCell<T>]>;
 unsafe impl<T: Send + Sync> Sync for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send + Sync> Sync for Borrowed<'_, T> {}
+
+impl Shared<u16> {
+    /// [`Shared::zeros`] of as many elements as may be more than there is memory for; None if so.
+    pub(crate) fn try_zeros(len: usize) -> Option<Self> {
+        let layout = Layout::array::<u16>(len).ok()?;
+        if len == 0 {
+            return Some(Self::default());
+        }
+        // SAFETY: the layout is not empty.
+        let first = unsafe { alloc_zeroed(layout) }.cast::<UnsafeCell<u16>>();
+        if first.is_null() {
+            return None;
+        }
+        let cells = std::ptr::slice_from_raw_parts_mut(first, len);
+        // SAFETY: the global allocator gave this memory for this layout, and zeros are numbers.
+        let cells = unsafe { Box::from_raw(cells) };
+        Some(Self {
+            cells,
+            elements: PhantomData,
+        })
+    }
+}
 
 impl<T: Copy + Default> Shared<T> {
     /// `len` zeros; the system hands out their memory as it is first written.
@@ -48,7 +71,7 @@ impl<T: Copy + Default> Shared<T> {
     /// Grows to at least `len` elements; what was in them is lost.
     pub(crate) fn grow(&mut self, len: usize) {
         if self.cells.len() < len {
-            *self = Self::from_vec(vec![T::default(); len]);
+            *self = Self::zeros(len);
         }
     }
 }

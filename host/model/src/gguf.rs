@@ -10,6 +10,7 @@ mod value;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     path::Path,
 };
 
@@ -226,6 +227,11 @@ impl GgufFile {
             .map(|(_, tensor)| tensor.shape.as_slice())
     }
 
+    /// The name of a tensor's type (`Q4_K`); None when there is no such tensor.
+    pub fn tensor_type(&self, name: &str) -> Option<&'static str> {
+        self.tensors.get(name).map(|(_, tensor)| tensor.dtype.name)
+    }
+
     /// Reads a tensor in the type it is stored in.
     ///
     /// # Errors
@@ -249,6 +255,32 @@ impl GgufFile {
         let (part, tensor) = self.stored(name)?;
         let data = self.parts[*part]
             .read(tensor.offset, tensor.bytes)
+            .map_err(|error| unreadable(name, error))?;
+        Ok((tensor.dtype.name, data))
+    }
+
+    /// Reads some of a matrix' rows as [`GgufFile::read_bytes`] reads all: what lies in memory is as much as is asked for.
+    ///
+    /// # Errors
+    /// See [`GgufFile::read_bytes`]; rows that the tensor does not have are one, and so are any of a vector.
+    pub fn read_rows(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+    ) -> Result<(&'static str, Vec<u8>), ModelError> {
+        let (part, tensor) = self.stored(name)?;
+        let shape = tensor.shape.as_slice();
+        if shape.len() < 2 || rows.start > rows.end || rows.end > shape[0] {
+            return Err(unreadable(
+                name,
+                format!("rows {rows:?} of shape {shape:?}"),
+            ));
+        }
+        // Rows are whole blocks, so whole bytes.
+        let row_bytes = tensor.bytes / shape[0] as u64;
+        let offset = tensor.offset + row_bytes * rows.start as u64;
+        let data = self.parts[*part]
+            .read(offset, row_bytes * rows.len() as u64)
             .map_err(|error| unreadable(name, error))?;
         Ok((tensor.dtype.name, data))
     }

@@ -8,6 +8,7 @@ mod chat_templates;
 mod check_plugins;
 mod cpu_engine;
 mod cpu_speed;
+mod cpu_start;
 mod deps;
 mod engine;
 mod example;
@@ -47,6 +48,8 @@ enum Command {
     Tidy,
     /// Run seeded random inputs through the parsers, natively and as wasm
     Fuzz(fuzz::Arguments),
+    /// Start weir a few times: time to the first token from the start of the process, and memory
+    CpuStart(cpu_start::Arguments),
     /// Measure what a push costs through wasm and natively
     PushCost,
     /// Force calls on the default model with the grammar of its parser
@@ -94,6 +97,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::CpuSpeed(arguments) => cpu_speed::run(&root, &arguments),
         Command::Tidy => tidy::run(&root),
         Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
+        Command::CpuStart(arguments) => cpu_start::run(&root, &arguments),
         Command::PushCost => push_cost::run(&root),
         Command::ForcedCalls => example::run(&root, &example::FORCED_CALLS),
         Command::Soak => example::run(&root, &example::SOAK),

@@ -73,7 +73,7 @@ impl Case {
             heads: self.kv_heads,
             dim: self.dim,
         };
-        let layer = KvLayer::new(KvShape::new(layout, self.block_size), NUM_BLOCKS);
+        let layer = KvLayer::new(KvShape::new(layout, self.block_size), NUM_BLOCKS).unwrap();
         let width = self.group * self.kv_heads * self.dim;
         let mut queries = Vec::new();
         for (index, row) in rows.iter().enumerate() {
@@ -268,7 +268,7 @@ fn numbers_beyond_f16_are_stored_as_its_largest() {
         heads: 1,
         dim: 8,
     };
-    let layer = KvLayer::new(KvShape::new(layout, 8), 1);
+    let layer = KvLayer::new(KvShape::new(layout, 8), 1).unwrap();
     // SAFETY: there is one thread.
     let block = unsafe {
         layer.write((0, 3), 0, &[1e30; 8], &[-1e30; 8]);
