@@ -107,6 +107,10 @@ struct Worker<'a> {
     barrier: &'a Barrier,
     workers: usize,
     phase: usize,
+    /// In the last layer.
+    last: bool,
+    /// Behind its keys and values: only tokens whose logits are wanted go on, a row each.
+    narrowed: bool,
     scratch: &'a mut Scratch,
 }
 
@@ -121,13 +125,19 @@ impl Step<'_> {
             barrier,
             workers: self.scratch.len(),
             phase: 0,
+            last: false,
+            narrowed: false,
             scratch: &mut scratch,
         };
         worker.embed()?;
         let mut left = None;
         for (index, layer) in self.decoder.layers.iter().enumerate() {
             worker.join(left.as_ref(), &layer.attention_norm)?;
+            worker.last = index + 1 == self.decoder.layers.len();
             worker.attend(index, &layer.attention)?;
+            if worker.narrowed && self.wanted.is_empty() {
+                return Ok(());
+            }
             worker.join(
                 Some(&Left {
                     bias: &layer.attention.output().bias,
@@ -194,18 +204,33 @@ impl Worker<'_> {
         })
     }
 
-    /// Adds what is left to the residual stream, and quantizes its norm for the matrices that come.
+    /// How many tokens are on their way.
+    fn rows(&self) -> usize {
+        match self.narrowed {
+            true => self.step.wanted.len(),
+            false => self.step.tokens.len(),
+        }
+    }
+
+    /// Which token has a row.
+    fn token(&self, row: usize) -> usize {
+        match self.narrowed {
+            true => self.step.wanted[row],
+            false => row,
+        }
+    }
+
+    /// Adds what is left of all tokens to the residual stream, and quantizes its norm for the matrices that come.
     fn join(&mut self, left: Option<&Left<'_>>, norm: &[f32]) -> Result<(), Abandoned> {
-        let step = self.step;
-        let rows = step.buffers.outer.rows(step.hidden());
-        self.phase(step.tokens.len(), |worker, tokens| {
-            for token in tokens {
-                worker.join_token(left, norm, token, (rows, token));
+        let to = self.step.buffers.outer.rows(self.step.hidden());
+        self.phase(self.rows(), |worker, rows| {
+            for row in rows {
+                worker.join_row(left, norm, row, to);
             }
         })
     }
 
-    /// The same, of the tokens whose logits are wanted, for the head.
+    /// The same of what is left of the tokens whose logits are wanted, for the head.
     fn join_wanted(&mut self, left: Option<&Left<'_>>) -> Result<(), Abandoned> {
         let step = self.step;
         let Some(head) = &step.buffers.head else {
@@ -214,41 +239,35 @@ impl Worker<'_> {
         let norm = &step.decoder.output_norm;
         self.phase(step.wanted.len(), |worker, wanted| {
             for row in wanted {
-                worker.join_token(left, norm, step.wanted[row], (head, row));
+                worker.join_row(left, norm, row, head);
             }
         })
     }
 
-    fn join_token(
-        &mut self,
-        left: Option<&Left<'_>>,
-        norm: &[f32],
-        token: usize,
-        (to, to_row): (&QuantizedRows, usize),
-    ) {
+    fn join_row(&mut self, left: Option<&Left<'_>>, norm: &[f32], row: usize, to: &QuantizedRows) {
         let step = self.step;
         let model = &step.decoder.description;
         let (simd, eps) = (step.simd, model.norm_eps);
-        let range = Step::row(token, model.hidden);
-        // SAFETY: in this phase a token's rows belong to whoever took the token.
-        let hidden = unsafe { step.buffers.hidden.slice_mut(range.clone()) };
+        let range = |row| Step::row(row, model.hidden);
+        // SAFETY: in this phase a row, and the token that has it, belong to whoever took the row.
+        let hidden = unsafe { step.buffers.hidden.slice_mut(range(self.token(row))) };
         if let Some(left) = left {
             // SAFETY: as above.
-            let delta = unsafe { step.buffers.delta.slice_mut(range) };
+            let delta = unsafe { step.buffers.delta.slice_mut(range(row)) };
             add_scaled(simd, delta, left.bias, 1.0);
             if !left.norm.is_empty() {
                 rms_norm_in_place(simd, delta, left.norm, eps);
             }
             add_scaled(simd, hidden, delta, model.residual_scale);
         }
-        let row = &mut self.scratch.row;
-        row.resize(model.hidden, 0.0);
-        rms_norm(simd, hidden, norm, eps, row);
-        // SAFETY: this row of the activations is this token's.
-        unsafe { quantize(to, to_row, 0, row) };
+        let normed = &mut self.scratch.row;
+        normed.resize(model.hidden, 0.0);
+        rms_norm(simd, hidden, norm, eps, normed);
+        // SAFETY: as above.
+        unsafe { quantize(to, row, 0, normed) };
     }
 
-    /// Products of all tokens with some matrices whose results stand side by side.
+    /// Products of all rows with some matrices whose results stand side by side.
     fn multiply(
         &mut self,
         linears: &[&Linear],
@@ -257,7 +276,8 @@ impl Worker<'_> {
     ) -> Result<(), Abandoned> {
         let tiles = linears.iter().map(|linear| linear.matrix.tiles()).sum();
         let width: usize = linears.iter().map(|linear| linear.matrix.rows()).sum();
-        let out = out.pointer(0..x.rows() * width);
+        let rows = 0..self.rows();
+        let out = out.pointer(0..rows.len() * width);
         self.phase(tiles, |_, taken| {
             let (mut first, mut column) = (0, 0);
             for Linear { matrix, .. } in linears {
@@ -265,9 +285,9 @@ impl Worker<'_> {
                 let part = taken.start.max(own.start)..taken.end.min(own.end);
                 if !part.is_empty() {
                     let part = part.start - first..part.end - first;
-                    // SAFETY: `out` has `width` columns for each row of `x`, the matrix has those from `column` on,
-                    // and the tiles of a phase are taken once.
-                    unsafe { matrix.multiply(x, part, out.add(column), width) };
+                    // SAFETY: `out` has `width` columns for each of the rows, the matrix has those from `column` on, and
+                    // the tiles of a phase are taken once.
+                    unsafe { matrix.multiply_rows(x, rows.clone(), part, out.add(column), width) };
                 }
                 first = own.end;
                 column += matrix.rows();

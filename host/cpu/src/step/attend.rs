@@ -2,7 +2,7 @@
 
 use super::{AttentionWeights, Queries, Step, Worker, quantize};
 use crate::{
-    attention::{attend, finish_split},
+    attention::{Tile, attend, finish_split},
     barrier::Abandoned,
     decoder::GroupedWeights,
     norm::{add_scaled, rms_norm_in_place, scale},
@@ -47,23 +47,25 @@ impl Worker<'_> {
         };
         let width = attention.heads * attention.head_dim;
         let attended = buffers.outer.rows(width);
-        self.mix(&asked, |token| {
+        self.mix(&asked, |token, row| {
             // SAFETY: a token's rows belong to whoever took the token.
             unsafe {
                 let mixed = buffers.mixed.slice(Step::row(token, width));
-                quantize(attended, token, 0, mixed);
+                quantize(attended, row, 0, mixed);
             }
         })?;
         self.multiply(&[&weights.output], attended, &buffers.delta)
     }
 
-    /// All tokens' values mixed; `then` is called for each when they are.
+    /// Values mixed, in the last layer for those tokens only whose logits are wanted; `then` is called for each token that
+    /// goes on, and its row.
     pub(super) fn mix(
         &mut self,
         asked: &Queries<'_>,
-        then: impl Fn(usize),
+        then: impl Fn(usize, usize),
     ) -> Result<(), Abandoned> {
         let step = self.step;
+        self.narrowed = self.last;
         let kind = (asked.layer.shape.heads, asked.window);
         let found = step
             .plans
@@ -74,20 +76,31 @@ impl Worker<'_> {
         };
         self.phase(plan.units.len(), |worker, units| {
             for unit in &plan.units[units] {
-                // SAFETY: in this phase queries and KV are only read, and a unit's results are its own.
-                unsafe { attend(asked, unit, &mut worker.scratch.attention) };
+                if worker.goes_on(&unit.tile) {
+                    // SAFETY: in this phase queries and KV are only read, and a unit's results are its own.
+                    unsafe { attend(asked, unit, &mut worker.scratch.attention) };
+                }
             }
         })?;
-        self.phase(step.tokens.len(), |worker, tokens| {
-            for token in tokens {
+        self.phase(self.rows(), |worker, rows| {
+            for row in rows {
+                let token = worker.token(row);
                 if let Some(split) = plan.split(token) {
-                    let row = step.tokens[token].row;
+                    let of = step.tokens[token].row;
                     // SAFETY: all units are done, and a token's row belongs to whoever took the token.
-                    unsafe { finish_split(asked, row, split, &mut worker.scratch.attention) };
+                    unsafe { finish_split(asked, of, split, &mut worker.scratch.attention) };
                 }
-                then(token);
+                then(token, row);
             }
         })
+    }
+
+    /// Whether any of a tile's tokens has a row.
+    fn goes_on(&self, tile: &Tile) -> bool {
+        let wanted = self.step.wanted;
+        let first = wanted.partition_point(|&token| token < tile.token);
+        let inside = |&token: &usize| token < tile.token + tile.queries;
+        !self.narrowed || wanted.get(first).is_some_and(inside)
     }
 
     /// Biases, norms of heads, rotation; keys and values into the cache.

@@ -23,7 +23,7 @@ impl Worker<'_> {
         if let Some(shared) = &weights.shared {
             self.network(shared)?;
         }
-        let choices = 0..step.tokens.len() * weights.used;
+        let choices = 0..self.rows() * weights.used;
         // SAFETY: the choices of this layer are made, and from here on only read.
         let choices = unsafe { buffers.choices[index].slice(choices) };
         // Everyone for himself: that takes less time than waiting for one who does it for all.
@@ -50,7 +50,7 @@ impl Worker<'_> {
             correction,
             ..
         } = weights;
-        self.phase(step.tokens.len(), |worker, tokens| {
+        self.phase(self.rows(), |worker, tokens| {
             for token in tokens {
                 // SAFETY: the logits are computed, and a token's choices belong to whoever took the token.
                 let (logits, choices) = unsafe {
@@ -126,7 +126,7 @@ impl Worker<'_> {
         let step = self.step;
         let buffers = &step.buffers.experts;
         let hidden = step.hidden();
-        self.phase(step.tokens.len(), |worker, tokens| {
+        self.phase(self.rows(), |worker, tokens| {
             let places = worker.scratch.grouping.places();
             for token in tokens {
                 // SAFETY: in this phase a token's row of `delta` belongs to whoever took the token.

@@ -44,10 +44,16 @@ impl Worker<'_> {
             partials: &buffers.partials,
         };
         let mixed = buffers.latent.heads.rows(kv_rank);
-        self.mix(&asked, |token| {
+        // Behind `mix`, as many as go on.
+        let rows = if self.last {
+            step.wanted.len()
+        } else {
+            step.tokens.len()
+        };
+        self.mix(&asked, |token, row| {
             for head in 0..heads {
                 let range = Step::row(token * heads + head, kv_rank);
-                let row = head * step.tokens.len() + token;
+                let row = head * rows + row;
                 // SAFETY: a token's rows belong to whoever took the token.
                 unsafe { quantize(mixed, row, 0, buffers.mixed.slice(range)) };
             }
@@ -55,7 +61,7 @@ impl Worker<'_> {
         let (values, width) = (&buffers.latent.values, heads * attention.value_dim);
         self.multiply_heads(&weights.value, mixed, values, attention.value_dim)?;
         let attended = buffers.outer.rows(width);
-        self.phase(step.tokens.len(), |_, tokens| {
+        self.phase(self.rows(), |_, tokens| {
             for token in tokens {
                 // SAFETY: as above.
                 unsafe { quantize(attended, token, 0, values.slice(Step::row(token, width))) };
@@ -113,12 +119,12 @@ impl Worker<'_> {
         out: &Shared<f32>,
         width: usize,
     ) -> Result<(), Abandoned> {
-        let (tokens, heads) = (self.step.tokens.len(), stack.matrices.len());
+        let (count, heads) = (self.rows(), stack.matrices.len());
         let stride = heads * width;
-        let out = out.pointer(0..tokens * stride);
+        let out = out.pointer(0..count * stride);
         self.phase(heads * stack.tiles(), |_, pieces| {
             for (head, tiles) in by_item(pieces, stack.tiles()) {
-                let rows = head * tokens..(head + 1) * tokens;
+                let rows = head * count..(head + 1) * count;
                 // SAFETY: the matrix has no more rows than a head is wide, and the tiles of a phase are taken once.
                 unsafe {
                     let out = out.add(head * width);

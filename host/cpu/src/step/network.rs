@@ -53,7 +53,7 @@ impl Worker<'_> {
             activation: weights.activation,
             width: weights.inner,
             x: step.buffers.outer.rows(step.hidden()),
-            rows: 0..step.tokens.len(),
+            rows: 0..self.rows(),
             to: inner,
         };
         self.phase(weights.inner.div_ceil(QUANTIZED), |worker, blocks| {
