@@ -287,7 +287,9 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
         return bad(format!("{key} must be at least 1"));
     }
     if let Some(threads) = config.threads.filter(|threads| *threads > MAX_THREADS) {
-        return bad(format!("threads is {threads}, it must be at most {MAX_THREADS}"));
+        return bad(format!(
+            "threads is {threads}, it must be at most {MAX_THREADS}"
+        ));
     }
     if config.tp > 1 {
         return bad(format!(

@@ -11,7 +11,7 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{RecvTimeoutError, Receiver, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
 
@@ -85,7 +85,10 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
 }
 
 fn measure(binary: &Path, model: &Path, arguments: &Arguments) -> Result<(String, bool)> {
-    let file = fs::read(model).with_context(|| model.display().to_string())?.len() as f64 / MIB;
+    let file = fs::read(model)
+        .with_context(|| model.display().to_string())?
+        .len() as f64
+        / MIB;
     let mut starts = Vec::new();
     for _ in 0..arguments.rounds {
         starts.push(start(binary, model, arguments.kv)?);
@@ -119,7 +122,15 @@ fn measure(binary: &Path, model: &Path, arguments: &Arguments) -> Result<(String
 
 fn build(root: &Path) -> Result<PathBuf> {
     let built = Command::new("cargo")
-        .args(["build", "--quiet", "--release", "-p", "weir-server", "--bin", "weir"])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "-p",
+            "weir-server",
+            "--bin",
+            "weir",
+        ])
         .current_dir(root)
         .status()?;
     ensure!(built.success(), "weir does not build");
@@ -229,7 +240,10 @@ fn first_token(address: &str) -> Result<()> {
         if line.starts_with("data: {") {
             return Ok(());
         }
-        ensure!(!line.starts_with("HTTP/1.1 ") || line.contains(" 200 "), "it answers {line}");
+        ensure!(
+            !line.starts_with("HTTP/1.1 ") || line.contains(" 200 "),
+            "it answers {line}"
+        );
     }
     bail!("the answer has no chunk")
 }
