@@ -296,3 +296,27 @@ fn shapes_that_do_not_fit_are_refused() {
         Some(columns)
     );
 }
+
+#[test]
+fn a_matrix_packed_in_pieces_is_the_same() {
+    let mut noise = Noise(7);
+    for format in FORMATS {
+        let rows = 50;
+        let weights = Weights::noise(format, rows, 2, &mut noise);
+        let whole = weights.pack(Simd::best());
+        let columns = weights.columns;
+        let mut pieces = PackedMatrix::zeros(format, rows, columns).unwrap();
+        let row_bytes = weights.raw.len() / rows;
+        // Out of order, and not whole tiles.
+        for piece in [32..50, 0..16, 16..21, 21..32] {
+            let raw = &weights.raw[piece.start * row_bytes..piece.end * row_bytes];
+            pieces.put_rows(piece.start, raw);
+        }
+        let [mut expected, mut found] = [(); 2].map(|()| vec![0.0; columns]);
+        for row in 0..rows {
+            whole.dequantize_row(row, &mut expected);
+            pieces.dequantize_row(row, &mut found);
+            assert_eq!(found, expected, "{format:?}, row {row}");
+        }
+    }
+}

@@ -52,7 +52,8 @@ impl Noise {
 pub struct Weights {
     /// How `raw` is to be read.
     pub format: WeightFormat,
-    raw: Vec<u8>,
+    /// As a GGUF file has them, row after row.
+    pub raw: Vec<u8>,
     /// Outputs.
     pub rows: usize,
     /// Inputs.
