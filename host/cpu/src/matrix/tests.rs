@@ -303,7 +303,7 @@ fn a_matrix_packed_in_pieces_is_the_same() {
     for format in FORMATS {
         let rows = 50;
         let weights = Weights::noise(format, rows, 2, &mut noise);
-        let whole = weights.pack(Simd::best());
+        let whole = weights.pack(Simd::detect());
         let columns = weights.columns;
         let mut pieces = PackedMatrix::zeros(format, rows, columns).unwrap();
         let row_bytes = weights.raw.len() / rows;
