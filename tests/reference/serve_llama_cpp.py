@@ -10,7 +10,6 @@ outlive the program that started it. Everything not named here is llama.cpp's de
 
 import argparse
 import importlib.metadata
-import importlib.util
 import os
 import signal
 import socket
@@ -23,9 +22,7 @@ import packages
 
 def main():
     options = parse_options()
-    if importlib.util.find_spec("xllamacpp") is None:
-        python = packages.venv(Path(__file__).with_suffix(".txt"))
-        os.execv(python, [str(python), *sys.argv])
+    packages.require("xllamacpp", Path(__file__).with_suffix(".txt"))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     server = start(options)

@@ -257,7 +257,8 @@ impl Loader<'_> {
         self.account.take(&name, &[count, rows, columns])?;
         let mut floats = false;
         let matrices = (0..count).map(|index| {
-            let stored = self.stored(&name, rows, self.file.read_part_bytes(&name, index)?)?;
+            let raw = self.file.read_rows(&name, index..index + 1)?;
+            let stored = self.stored(&name, rows, raw)?;
             floats = stored.format.is_float();
             let _ = self.loaded.send(stored.bytes.len() as u64);
             stored.pack(0..rows, columns)

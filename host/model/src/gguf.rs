@@ -259,7 +259,8 @@ impl GgufFile {
         Ok((tensor.dtype.name, data))
     }
 
-    /// Reads some of a matrix' rows as [`GgufFile::read_bytes`] reads all: what lies in memory is as much as is asked for.
+    /// Reads some of a matrix' rows, or of stacked matrices, as [`GgufFile::read_bytes`] reads all: what lies in memory is as
+    /// much as is asked for.
     ///
     /// # Errors
     /// See [`GgufFile::read_bytes`]; rows that the tensor does not have are one, and so are any of a vector.
@@ -295,29 +296,6 @@ impl GgufFile {
         index: usize,
         device: &Device,
     ) -> Result<QTensor, ModelError> {
-        let (offset, bytes, shape) = self.place_of_part(name, index)?;
-        self.read(name, offset, bytes, shape, device)
-    }
-
-    /// [`GgufFile::read_part`] as [`GgufFile::read_bytes`] reads.
-    ///
-    /// # Errors
-    /// See both.
-    pub fn read_part_bytes(
-        &self,
-        name: &str,
-        index: usize,
-    ) -> Result<(&'static str, Vec<u8>), ModelError> {
-        let (part, tensor) = self.stored(name)?;
-        let (offset, bytes, _) = self.place_of_part(name, index)?;
-        let data = self.parts[*part]
-            .read(offset, bytes)
-            .map_err(|error| unreadable(name, error))?;
-        Ok((tensor.dtype.name, data))
-    }
-
-    /// Where one index of the outermost dimension begins, its bytes and its shape.
-    fn place_of_part(&self, name: &str, index: usize) -> Result<(u64, u64, &[usize]), ModelError> {
         let (_, tensor) = self.stored(name)?;
         let [count, part @ ..] = tensor.shape.as_slice() else {
             return Err(unreadable(name, "it is a scalar"));
@@ -328,7 +306,8 @@ impl GgufFile {
         }
         // Rows are whole blocks, so parts are whole bytes.
         let bytes = tensor.bytes / *count as u64;
-        Ok((tensor.offset + bytes * index as u64, bytes, part))
+        let offset = tensor.offset + bytes * index as u64;
+        self.read(name, offset, bytes, part, device)
     }
 
     fn stored(&self, name: &str) -> Result<&(usize, StoredTensor), ModelError> {

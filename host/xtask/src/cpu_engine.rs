@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::{peer, report};
+use crate::{peer, release, report};
 use measures::{MEASURES, Measure};
 use table::{Figures, Limits};
 
@@ -51,7 +51,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let default = peer::default_model(root).ok();
     let engines = Engines {
         tools: peer::tools(root)?,
-        speed: peer::example(root, "weir-cpu", "speed")?,
+        speed: release::example(root, "weir-cpu", "speed")?,
         threads: arguments.threads.to_string(),
     };
     let rounds = if arguments.quick { 1 } else { arguments.rounds };

@@ -4,8 +4,6 @@
 //! The peer is started by tests/reference/serve_llama_cpp.py (Python with venv, and PyPI once); `weir bench` loads both in
 //! turn. Nothing else should run on the machine: the bars are meant for a quiet one.
 
-mod servers;
-
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
@@ -16,8 +14,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use self::servers::Server;
-use crate::report;
+use crate::{
+    release, report,
+    servers::{self, Server},
+};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -94,15 +94,25 @@ const BARS: [Bar; 6] = [
 /// end with their handles, whatever happens.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let begun = Instant::now();
-    let program = program(root, arguments)?;
-    let default = default_model(&program)?;
+    // To measure and to measure with.
+    let program = match &arguments.weir {
+        Some(path) => path.clone(),
+        None => release::weir(root)?,
+    };
+    let default = release::default_model(&program)?;
     let model = match &arguments.model {
         Some(path) => path.to_str().context("the model's path is no UTF-8")?,
         None => &default,
     };
-    let logs = servers::logs(root);
-    let weir = servers::weir(&program, model, arguments.threads, &logs)?;
-    let peer = servers::llama_cpp(root, model, arguments.threads, &logs)?;
+    let logs = root.join("target/cpu_speed");
+    let threads = arguments.threads.to_string();
+    let weir = servers::weir(
+        &program,
+        model,
+        &["--threads", &threads],
+        &logs.join("weir.log"),
+    )?;
+    let peer = servers::llama_cpp(root, model, &threads, &logs.join("llama_cpp.log"))?;
     let peer_version = peer.line.rsplit(", ").next().unwrap_or_default();
     let mut body = format!(
         "{}, {} threads each, medians of {} rounds in which the servers take turns. Peer: llama.cpp's server, {peer_version}. \
@@ -153,41 +163,6 @@ fn command_line(arguments: &Arguments) -> String {
             arguments.threads, arguments.rounds
         ),
     }
-}
-
-/// The binary to measure and to measure with.
-fn program(root: &Path, arguments: &Arguments) -> Result<PathBuf> {
-    if let Some(path) = &arguments.weir {
-        return Ok(path.clone());
-    }
-    let mut build = Command::new("cargo");
-    build.args([
-        "build",
-        "--quiet",
-        "--release",
-        "-p",
-        "weir-server",
-        "--bin",
-        "weir",
-    ]);
-    ensure!(
-        build.current_dir(root).status()?.success(),
-        "weir does not build"
-    );
-    Ok(root.join("target/release/weir"))
-}
-
-/// Where the default model lies; fetched if it is not there.
-fn default_model(program: &Path) -> Result<String> {
-    let mut pull = Command::new(program);
-    servers::clean_environment(&mut pull);
-    let output = pull.arg("pull").stderr(Stdio::inherit()).output();
-    let output = output.with_context(|| program.display().to_string())?;
-    ensure!(
-        output.status.success(),
-        "the default model could not be fetched"
-    );
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// Runs one load on both servers and answers its JSON.

@@ -3,23 +3,21 @@
 //!
 //! Each round starts the release binary with the model's file in the page cache, waits for the line that says it serves,
 //! asks for one token and reads what /proc says of the process. Time counts from just before the process is started to the
-//! first chunk of the answer that holds text. A round takes seconds, and is given up after two minutes.
+//! first chunk of the answer that holds text. A round takes seconds.
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::report;
+use crate::{release, report, servers};
 
-/// A start that takes longer has failed.
+/// An answer that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What issue and README promise: seconds to the first token of the default model, and memory by the file's size.
 const MAX_SECONDS: f64 = 1.5;
@@ -54,10 +52,10 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     ensure!(arguments.rounds > 0, "--rounds must be at least 1");
     let binary = match &arguments.binary {
         Some(binary) => binary.clone(),
-        None => build(root)?,
+        None => release::weir(root)?,
     };
     let models = match arguments.models.is_empty() {
-        true => vec![default_model(&binary)?],
+        true => vec![PathBuf::from(release::default_model(&binary)?)],
         false => arguments.models.clone(),
     };
     let mut table = String::from(
@@ -65,8 +63,9 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
          peak / bound | time | memory |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let mut all_met = true;
+    let log = root.join("target/cpu_start/weir.log");
     for model in &models {
-        let (line, met) = measure(&binary, model, arguments)?;
+        let (line, met) = measure(&binary, model, arguments, &log)?;
         print!("{line}");
         table.push_str(&line);
         all_met &= met;
@@ -84,14 +83,19 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn measure(binary: &Path, model: &Path, arguments: &Arguments) -> Result<(String, bool)> {
+fn measure(
+    binary: &Path,
+    model: &Path,
+    arguments: &Arguments,
+    log: &Path,
+) -> Result<(String, bool)> {
     let file = fs::read(model)
         .with_context(|| model.display().to_string())?
         .len() as f64
         / MIB;
     let mut starts = Vec::new();
     for _ in 0..arguments.rounds {
-        starts.push(start(binary, model, arguments.kv)?);
+        starts.push(start(binary, model, arguments.kv, log)?);
     }
     let sorted = |pick: fn(&Start) -> f64| {
         let mut values: Vec<f64> = starts.iter().map(pick).collect();
@@ -120,65 +124,17 @@ fn measure(binary: &Path, model: &Path, arguments: &Arguments) -> Result<(String
     Ok((line, met))
 }
 
-fn build(root: &Path) -> Result<PathBuf> {
-    let built = Command::new("cargo")
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "-p",
-            "weir-server",
-            "--bin",
-            "weir",
-        ])
-        .current_dir(root)
-        .status()?;
-    ensure!(built.success(), "weir does not build");
-    Ok(root.join("target/release/weir"))
-}
-
-/// Where the default model lies in weir's cache.
-fn default_model(binary: &Path) -> Result<PathBuf> {
-    let output = Command::new(binary).args(["models", "--json"]).output()?;
-    let models: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let cached = models["cached"].as_array().into_iter().flatten();
-    let path = cached
-        .filter(|model| model["source"] == "smollm2")
-        .find_map(|model| model["path"].as_str());
-    let path = path.context("the default model is not in the cache: run `weir pull`")?;
-    Ok(PathBuf::from(path))
-}
-
-/// A process that ends with its owner.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // One that has ended needs no end.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(binary: &Path, model: &Path, kv: u64) -> Result<Start> {
+fn start(binary: &Path, model: &Path, kv: u64, log: &Path) -> Result<Start> {
     let began = Instant::now();
-    let mut child = Command::new(binary)
-        .args(["serve", "--port", "0", "--accept-any-model", "--model"])
-        .arg(model)
-        .arg(format!("--kv-cache-memory={kv}MiB"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| binary.display().to_string())?;
-    let errors = child.stderr.take();
-    let server = Server(child);
-    let lines = lines_of(errors.context("no standard error")?);
-    let address = address(&lines, began)?;
+    let kv = format!("--kv-cache-memory={kv}MiB");
+    let options = ["--accept-any-model", &kv];
+    let model = model.to_str().context("the model's path is no UTF-8")?;
+    let server = servers::weir(binary, model, &options, log)?;
     let ready = began.elapsed();
-    first_token(&address)?;
+    let (_, address) = server.url.split_once("//").context("a URL")?;
+    first_token(address.trim_end_matches("/v1"))?;
     let first_token = began.elapsed();
-    let status = fs::read_to_string(format!("/proc/{}/status", server.0.id()))?;
+    let status = fs::read_to_string(format!("/proc/{}/status", server.id()))?;
     let mib = |name: &str| -> Result<f64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
@@ -191,37 +147,6 @@ fn start(binary: &Path, model: &Path, kv: u64) -> Result<Start> {
         peak: mib("VmHWM:")?,
         resident: mib("VmRSS:")?,
     })
-}
-
-/// What a process says, line by line; read to its end, so that it never waits for a reader.
-fn lines_of(errors: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, lines) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(errors).lines().map_while(Result::ok) {
-            // Nobody listens any more once the server serves.
-            let _ = sender.send(line);
-        }
-    });
-    lines
-}
-
-/// Waits for the line that says where a model is served.
-fn address(lines: &Receiver<String>, began: Instant) -> Result<String> {
-    let mut said = String::new();
-    loop {
-        let left = PATIENCE.saturating_sub(began.elapsed());
-        match lines.recv_timeout(left) {
-            Ok(line) => {
-                let address = line.split_once("on http://").map(|(_, rest)| rest);
-                match address.and_then(|rest| rest.strip_suffix("/v1")) {
-                    Some(address) if line.contains("weir serves") => return Ok(address.to_owned()),
-                    _ => said = line,
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => bail!("it serves nothing after {PATIENCE:?}"),
-            Err(RecvTimeoutError::Disconnected) => bail!("it has ended: {said}"),
-        }
-    }
 }
 
 /// Asks for one token and waits for the chunk that brings it.

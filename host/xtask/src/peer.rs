@@ -9,6 +9,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+/// The formats of the default model that texts and perplexities are compared in, beside its own file.
+pub const FORMATS: [&str; 10] = [
+    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K_M", "Q5_K_M", "Q6_K", "F16", "BF16",
+];
+
 /// The folder of llama.cpp's tools; they are built the first time.
 pub fn tools(root: &Path) -> Result<PathBuf> {
     let printed = python(root, "llama_cpp_tools.py", &[])?;
@@ -61,17 +66,6 @@ pub fn output(command: &mut Command) -> Result<String> {
         .with_context(|| program.clone())?;
     ensure!(output.status.success(), "{program} failed: {command:?}");
     Ok(String::from_utf8(output.stdout)?)
-}
-
-/// Builds an example in the release profile and says where it is.
-pub fn example(root: &Path, package: &str, name: &str) -> Result<PathBuf> {
-    let status = Command::new("cargo")
-        .args(["build", "--quiet", "--release"])
-        .args(["-p", package, "--example", name])
-        .current_dir(root)
-        .status()?;
-    ensure!(status.success(), "the example {name} does not build");
-    Ok(root.join("target/release/examples").join(name))
 }
 
 fn python(root: &Path, script: &str, arguments: &[&str]) -> Result<String> {

