@@ -1,16 +1,13 @@
 """openai-python against weir replaying DeepSeek and harmony texts. Usage: openai_python.py PATH_OF_WEIR"""
 
-import contextlib
 import json
-import socket
-import subprocess
 import sys
-import time
 import traceback
-import urllib.request
 from pathlib import Path
 
 import openai
+
+from server import server
 
 HERE = Path(__file__).parent
 ARGUMENTS = '{"city": "北京", "unit": "celsius", "big": 12345678901234567890}'
@@ -25,29 +22,6 @@ TOOLS = [
     }
     for name in ("get_weather", "get_time")
 ]
-
-
-@contextlib.contextmanager
-def server(weir, replay, *flags):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    model = f"replay:{HERE / replay}.jsonl"
-    command = [weir, "serve", "--model", model, "--served-model-name", replay, "--port", str(port), "--log-level", "warn", *flags]
-    process = subprocess.Popen(command)
-    try:
-        for _ in range(200):
-            if process.poll() is not None:
-                raise RuntimeError(f"weir ended with {process.returncode}")
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1)
-                break
-            time.sleep(0.1)
-        yield openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any", max_retries=0)
-    finally:
-        process.terminate()
-        code = process.wait(timeout=20)
-    assert code == 0, f"SIGTERM ended weir with {code}"
 
 
 def ask(client, text, model="deepseek", **more):
@@ -178,7 +152,8 @@ def main():
         ("client", "deepseek", ("--tool-call-parser", "deepseek_v3", "--reasoning_parser", "deepseek_r1")),
         ("harmony", "harmony", ("--reasoning-parser", "gpt_oss")),
     ):
-        with server(sys.argv[1], replay, *flags) as client:
+        with server(sys.argv[1], f"replay:{HERE / replay}.jsonl", "--served-model-name", replay, *flags) as url:
+            client = openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
             assert client.models.list().data[0].id == replay
             for test in tests_of(parameter):
                 try:

@@ -40,6 +40,10 @@ use weir_server::{
     replay::Replay,
 };
 
+mod resident;
+
+use resident::Resident;
+
 /// The plugins, of every kind of format there is.
 const PLUGINS: [&str; 8] = [
     "deepseek_v3",
@@ -357,9 +361,7 @@ fn resident_bytes() -> Result<u64> {
 fn report(arguments: &Arguments, soak: &Soak, resident: &[u64], live: u32) -> Result<()> {
     let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let counts = &soak.counts;
-    let first = median(&resident[..resident.len() / 4]);
-    let last = median(&resident[resident.len() - resident.len() / 4..]);
-    let most = resident.iter().max().copied().unwrap_or_default();
+    let resident = Resident::of(resident);
     let mib = |bytes: u64| bytes >> 20;
     let left = soak.host.live_sessions();
     println!("| what | figure |\n|---|---|");
@@ -381,16 +383,15 @@ fn report(arguments: &Arguments, soak: &Soak, resident: &[u64], live: u32) -> Re
     );
     println!(
         "| resident after the warm-up, median of a quarter | {} MiB |",
-        mib(first)
+        mib(resident.first)
     );
     println!(
         "| resident at the end, median of a quarter | {} MiB |",
-        mib(last)
+        mib(resident.last)
     );
-    println!("| most resident after the warm-up | {} MiB |", mib(most));
+    println!("| most resident after the warm-up | {} MiB |", mib(resident.most));
     println!("| sessions left when all had ended | {left} |");
-    #[allow(clippy::cast_precision_loss, reason = "memory is below 2^52 bytes")]
-    let grown = last as f64 / first as f64 - 1.0;
+    let grown = resident.growth();
     println!("| growth of resident memory | {:.1}% |", grown * 100.0);
     ensure!(of(&counts.wrong) == 0, "a healthy session was not right");
     ensure!(
@@ -400,10 +401,4 @@ fn report(arguments: &Arguments, soak: &Soak, resident: &[u64], live: u32) -> Re
     ensure!(left == 0, "sessions are left");
     ensure!(grown.abs() <= RSS_TOLERANCE, "memory is not flat");
     Ok(())
-}
-
-fn median(values: &[u64]) -> u64 {
-    let mut values = values.to_vec();
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

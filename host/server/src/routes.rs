@@ -23,6 +23,7 @@ use crate::{error::ApiError, state::AppState};
 mod body;
 mod chat;
 mod chat_answer;
+mod chat_generation;
 mod completions;
 mod embeddings;
 mod gate;

@@ -26,6 +26,8 @@ mod answer;
 mod client;
 mod load;
 mod report;
+#[path = "../resident/mod.rs"]
+mod resident;
 mod server;
 mod spot;
 

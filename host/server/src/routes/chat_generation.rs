@@ -1,0 +1,177 @@
+//! From a chat request to its running generation: the one path of all routes that hold a conversation, whatever their wire.
+//!
+//! A route reads its own body into a `ChatRequest`, starts it here and makes its own answer of the steps.
+
+use std::sync::Arc;
+
+use weir_output::{RequestContext, Tool, ToolCallStreaming, ToolChoice};
+use weir_prompt::{ChatTemplate, Conversation};
+use weir_protocol::{ChatRequest, ToolDefinition};
+
+use crate::{
+    active_plugins::ActivePlugins,
+    error::ApiError,
+    generation::{self, Plan, Steps},
+    state::{AppState, RequestGuard, ServedModel},
+};
+
+/// Characters of the prompt's end that parsers see: room for the header of the answer and an open reasoning block.
+const PROMPT_TAIL: usize = 4096;
+
+/// A chat request under way.
+pub(super) struct ChatGeneration {
+    /// Who answers.
+    pub(super) model: Arc<ServedModel>,
+    /// What it says, as it comes; dropped, the generation is aborted.
+    pub(super) steps: Steps,
+    /// Which tools may be called.
+    pub(super) tool_choice: ToolChoice,
+    /// Counts the request as running; held until the answer is complete.
+    pub(super) guard: RequestGuard,
+}
+
+/// Submits `request.n` answers to the model that is asked for.
+///
+/// # Errors
+/// 503 while the server drains or the model loads, 404 for another model, 400 for what the template, the tokenizer or the
+/// engine refuses, 429 for a full queue.
+pub(super) async fn start(
+    state: &Arc<AppState>,
+    request: ChatRequest,
+) -> Result<ChatGeneration, ApiError> {
+    let guard = state.admit()?;
+    let deadline = generation::deadline(state.settings.request_timeout);
+    let model = Arc::clone(state.model_named(request.model.as_deref())?);
+    model.generator()?;
+    let n = request.n;
+    let plan = plan_in_background(state, &model, request).await?;
+    let tool_choice = plan.context.tool_choice.clone();
+    let steps = generation::generate(&model, vec![plan], n, deadline)?;
+    Ok(ChatGeneration {
+        model,
+        steps,
+        tool_choice,
+        guard,
+    })
+}
+
+/// Rendering and encoding a long prompt takes long enough to keep other requests waiting: not on an async worker.
+pub(super) async fn plan_in_background(
+    state: &AppState,
+    model: &Arc<ServedModel>,
+    request: ChatRequest,
+) -> Result<Plan, ApiError> {
+    let streaming = match request.tool_call_streaming {
+        _ if !request.stream => ToolCallStreaming::Complete,
+        Some(weir_protocol::ToolCallStreaming::Complete) => ToolCallStreaming::Complete,
+        Some(weir_protocol::ToolCallStreaming::Incremental) => ToolCallStreaming::Incremental,
+        None => state.settings.tool_call_streaming,
+    };
+    let model = Arc::clone(model);
+    let planned = tokio::task::spawn_blocking(move || plan(&model, request, streaming));
+    planned
+        .await
+        .unwrap_or_else(|error| Err(ApiError::internal(&error)))
+}
+
+fn plan(
+    model: &ServedModel,
+    request: ChatRequest,
+    tool_call_streaming: ToolCallStreaming,
+) -> Result<Plan, ApiError> {
+    // Tools that may not be called stay out of the prompt, so that the model does not try.
+    let tools = match request.tool_choice {
+        weir_protocol::ToolChoice::None => Vec::new(),
+        weir_protocol::ToolChoice::Auto => request.tools,
+    };
+    let plugins = model.plugins.get();
+    if !tools.is_empty() && plugins.tool_parser.is_none() {
+        let message = "`tools` need a tool-call parser, and none is known for this model: start the server with --tool-call-parser NAME";
+        return Err(ApiError::bad_request(message).with_param("tools"));
+    }
+    let template = choose_template(model, &plugins, !tools.is_empty())?;
+    let context_tools = tools.iter().map(describe_tool).collect::<Vec<_>>();
+    let text = template.render(&Conversation {
+        messages: request.messages,
+        tools: tools.into_iter().map(|tool| tool.raw).collect(),
+        add_generation_prompt: request.add_generation_prompt,
+        continue_final_message: request.continue_final_message,
+        kwargs: request.chat_template_kwargs,
+    })?;
+    let context = RequestContext {
+        tool_choice: if context_tools.is_empty() {
+            ToolChoice::None
+        } else {
+            ToolChoice::Auto
+        },
+        tools: context_tools,
+        parallel_tool_calls: request.parallel_tool_calls,
+        prompt_tail: tail(&text, PROMPT_TAIL).to_owned(),
+        ..RequestContext::default()
+    };
+    let prompt = model.tokenizer.encode(&text, false)?;
+    Ok(Plan {
+        prompt,
+        sampling: request.sampling,
+        parse: true,
+        plugins,
+        context,
+        tool_call_streaming,
+    })
+}
+
+/// The model's own template, unless tools are given that it does not take and the tool parser recommends one that does.
+fn choose_template<'a>(
+    model: &'a ServedModel,
+    plugins: &'a ActivePlugins,
+    with_tools: bool,
+) -> Result<&'a ChatTemplate, ApiError> {
+    let own = match &model.tool_chat_template {
+        Some(with_tools_only) if with_tools => Some(with_tools_only),
+        _ => model.chat_template.as_ref(),
+    };
+    match (own, &plugins.tool_template) {
+        (Some(own), _) if !with_tools || own.takes_tools() => Ok(own),
+        (_, Some(recommended)) => Ok(recommended),
+        (Some(_), _) => {
+            let message = "this model's chat template takes no tools, and its tool-call parser recommends none: start the server with --chat-template FILE";
+            Err(ApiError::bad_request(message).with_param("tools"))
+        }
+        (None, _) => {
+            let message = "this model has no chat template: start the server with --chat-template FILE, or use /v1/completions";
+            Err(ApiError::bad_request(message).with_param("messages"))
+        }
+    }
+}
+
+fn describe_tool(tool: &ToolDefinition) -> Tool {
+    Tool {
+        name: tool.name.clone(),
+        description: tool.description.clone(),
+        parameters: tool.parameters.to_string(),
+        strict: tool.strict,
+    }
+}
+
+/// The last `characters` characters.
+fn tail(text: &str, characters: usize) -> &str {
+    let start = text
+        .char_indices()
+        .rev()
+        .nth(characters.saturating_sub(1))
+        .map_or(0, |(start, _)| start);
+    &text[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tail;
+
+    #[test]
+    fn the_tail_counts_characters() {
+        assert_eq!(tail("aéß", 2), "éß");
+        assert_eq!(tail("aéß", 3), "aéß");
+        assert_eq!(tail("aéß", 9), "aéß");
+        assert_eq!(tail("", 4), "");
+    }
+}
