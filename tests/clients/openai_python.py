@@ -172,6 +172,20 @@ def tests_of(parameter):
     return [value for value in functions if value.__code__.co_varnames[:1] == (parameter,)]
 
 
+def run(tests):
+    passed, failed = 0, 0
+    for test, *arguments in tests:
+        try:
+            test(*arguments)
+            passed += 1
+            print("ok  ", test.__name__)
+        except Exception:
+            failed += 1
+            print("FAIL", test.__name__)
+            traceback.print_exc()
+    return passed, failed
+
+
 def main():
     passed, failed = 0, 0
     for parameter, replay, flags in (
@@ -180,17 +194,11 @@ def main():
     ):
         with server(sys.argv[1], replay, *flags) as client:
             assert client.models.list().data[0].id == replay
-            for test in tests_of(parameter):
-                try:
-                    test(client)
-                    passed += 1
-                    print("ok  ", test.__name__)
-                except Exception:
-                    failed += 1
-                    print("FAIL", test.__name__)
-                    traceback.print_exc()
+            more_passed, more_failed = run([(test, client) for test in tests_of(parameter)])
+            passed, failed = passed + more_passed, failed + more_failed
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -9,5 +9,7 @@ mod engine;
 mod errors;
 mod models;
 mod parsers;
+mod responses;
+mod responses_store;
 mod server;
 mod streams;
