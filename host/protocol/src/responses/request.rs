@@ -71,10 +71,11 @@ impl ResponsesRequest {
         let max_output_tokens = fields.count("max_output_tokens", 1, usize::MAX)?;
         let mut sampling = SamplingFields::take(&mut fields)?;
         sampling.max_tokens = max_output_tokens.or(sampling.max_tokens);
-        let stream = take_stream(&mut fields)?;
+        let mut ignored = Vec::new();
+        let stream = take_stream(&mut fields, &mut ignored)?;
         let (offered, choice, tool_choice) = take_tools(&mut fields)?;
         let tool_call_streaming = take_streaming(&mut fields)?;
-        let mut ignored = offered.left_out;
+        ignored.extend(offered.left_out);
         let mut kwargs = chat::take_template_kwargs(&mut fields)?;
         settings = Settings {
             max_output_tokens,
@@ -150,7 +151,7 @@ fn take_input(fields: &mut Fields, may_be_empty: bool) -> Result<Vec<Item>, Inva
     }
 }
 
-fn take_stream(fields: &mut Fields) -> Result<bool, Invalid> {
+fn take_stream(fields: &mut Fields, ignored: &mut Vec<String>) -> Result<bool, Invalid> {
     let stream = fields.boolean("stream")?.unwrap_or(false);
     if let Some(mut options) = fields.object("stream_options")? {
         if !stream {
@@ -162,6 +163,7 @@ fn take_stream(fields: &mut Fields) -> Result<bool, Invalid> {
         options.not_built("include_obfuscation", |value| {
             lenient::boolean(value) == Some(false)
         })?;
+        ignored.extend(options.unknown());
     }
     Ok(stream)
 }
