@@ -148,8 +148,14 @@ fn what_an_answer_leaves_behind_reads_like_what_a_client_sends_back() {
     let kept: Vec<Item> = output.iter().map(Item::of_output).collect();
     let sent = serde_json::to_value(&output).unwrap();
     let request = request(json!({"input": sent})).unwrap();
-    assert_eq!(conversation(None, &kept), conversation(None, &request.input));
-    assert_eq!(conversation(None, &kept)[0]["tool_calls"][0]["function"]["name"], "n__f");
+    assert_eq!(
+        conversation(None, &kept),
+        conversation(None, &request.input)
+    );
+    assert_eq!(
+        conversation(None, &kept)[0]["tool_calls"][0]["function"]["name"],
+        "n__f"
+    );
     let ids: Vec<_> = kept.iter().map(|item| item.id().unwrap()).collect();
     assert_eq!(ids, ["rs_1", "msg_1", "fc_1", "ctc_1"]);
 }
@@ -169,7 +175,12 @@ fn tools() -> Value {
 #[test]
 fn tools_have_a_name_for_each_side() {
     let request = request(json!({"tools": tools(), "tool_choice": "auto"})).unwrap();
-    let offered: Vec<&str> = request.chat.tools.iter().map(|tool| tool.name.as_str()).collect();
+    let offered: Vec<&str> = request
+        .chat
+        .tools
+        .iter()
+        .map(|tool| tool.name.as_str())
+        .collect();
     assert_eq!(offered, ["f", "crm__f", "crm__query", "patch"]);
     assert_eq!(
         request.chat.tools[0].raw,
@@ -178,9 +189,19 @@ fn tools_have_a_name_for_each_side() {
     let patch = &request.chat.tools[3];
     assert_eq!(patch.parameters["required"], json!(["input"]));
     let description = patch.description.as_deref().unwrap();
-    assert!(description.starts_with("Edits.") && description.ends_with("start: x"), "{description}");
+    assert!(
+        description.starts_with("Edits.") && description.ends_with("start: x"),
+        "{description}"
+    );
     let query = request.names.of_model("crm__query").unwrap();
-    assert_eq!((query.name.as_str(), query.namespace.as_deref(), query.custom), ("query", Some("crm"), true));
+    assert_eq!(
+        (
+            query.name.as_str(),
+            query.namespace.as_deref(),
+            query.custom
+        ),
+        ("query", Some("crm"), true)
+    );
     assert!(request.names.of_model("g").is_none());
     assert_eq!(request.settings.tools.len(), 4);
     assert_eq!(request.ignored_fields, ["tools[1].web_search"]);
@@ -194,9 +215,20 @@ fn allowed_tools_are_named_as_the_client_knows_them() {
         let names = request.chat.tools.iter().map(|tool| tool.name.clone());
         (names.collect::<Vec<_>>(), request.chat.tool_choice)
     };
-    let choice = allowed(json!([{"type": "custom", "name": "patch"}, {"type": "web_search"}, {"type": "function", "name": "f", "namespace": "crm"}]));
-    assert_eq!(narrowed(choice), (vec!["crm__f".to_owned(), "patch".to_owned()], ToolChoice::Auto));
-    assert_eq!(narrowed(allowed(json!([{"type": "web_search"}]))), (Vec::new(), ToolChoice::None));
+    let choice = allowed(
+        json!([{"type": "custom", "name": "patch"}, {"type": "web_search"}, {"type": "function", "name": "f", "namespace": "crm"}]),
+    );
+    assert_eq!(
+        narrowed(choice),
+        (
+            vec!["crm__f".to_owned(), "patch".to_owned()],
+            ToolChoice::Auto
+        )
+    );
+    assert_eq!(
+        narrowed(allowed(json!([{"type": "web_search"}]))),
+        (Vec::new(), ToolChoice::None)
+    );
     assert_eq!(narrowed(json!("none")).1, ToolChoice::None);
 }
 
@@ -226,18 +258,41 @@ fn settings_are_repeated_and_reach_the_generation() {
         Value::Object(chat.chat_template_kwargs.clone()),
         json!({"enable_thinking": false, "reasoning_effort": "low", "verbosity": "low"})
     );
-    assert_eq!((chat.n, chat.stream, chat.parallel_tool_calls), (1, true, false));
+    assert_eq!(
+        (chat.n, chat.stream, chat.parallel_tool_calls),
+        (1, true, false)
+    );
     assert_eq!(chat.tool_call_streaming, Some(ToolCallStreaming::Complete));
     assert_eq!(request.ignored_fields, ["reasoning.odd", "zeta"]);
 }
 
 /// Fields beside a good input, the field at fault and the error's words.
 const BAD_VALUES: &[(&str, &str, &str)] = &[
-    (r#"{"input": null}"#, "input", "`input` is required: a string or a list of input items"),
-    (r#"{"input": []}"#, "input", "`input` must hold at least one item"),
-    (r#"{"input": 3}"#, "input", "`input` must be a string or a list of input items, got 3"),
-    (r#"{"input": ["hi"]}"#, "input[0]", "`input[0]` must be an input item, got \"hi\""),
-    (r#"{"input": [{}]}"#, "input[0].type", "`input[0].type` must be a string, got null"),
+    (
+        r#"{"input": null}"#,
+        "input",
+        "`input` is required: a string or a list of input items",
+    ),
+    (
+        r#"{"input": []}"#,
+        "input",
+        "`input` must hold at least one item",
+    ),
+    (
+        r#"{"input": 3}"#,
+        "input",
+        "`input` must be a string or a list of input items, got 3",
+    ),
+    (
+        r#"{"input": ["hi"]}"#,
+        "input[0]",
+        "`input[0]` must be an input item, got \"hi\"",
+    ),
+    (
+        r#"{"input": [{}]}"#,
+        "input[0].type",
+        "`input[0].type` must be a string, got null",
+    ),
     (
         r#"{"input": [{"type": "thought"}]}"#,
         "input[0].type",
@@ -360,22 +415,49 @@ const NOT_BUILT: &[(&str, &str)] = &[
     (r#"{"background": true}"#, "background"),
     (r#"{"conversation": "conv_1"}"#, "conversation"),
     (r#"{"prompt": {"id": "p"}}"#, "prompt"),
-    (r#"{"context_management": [{"type": "compaction"}]}"#, "context_management"),
+    (
+        r#"{"context_management": [{"type": "compaction"}]}"#,
+        "context_management",
+    ),
     (r#"{"moderation": {"model": "m"}}"#, "moderation"),
     (r#"{"truncation": "auto"}"#, "truncation"),
     (r#"{"top_logprobs": 2}"#, "top_logprobs"),
-    (r#"{"include": ["message.output_text.logprobs"]}"#, "include"),
-    (r#"{"text": {"format": {"type": "json_object"}}}"#, "text.format"),
-    (r#"{"stream": true, "stream_options": {"include_obfuscation": true}}"#, "stream_options.include_obfuscation"),
-    (r#"{"tool_choice": {"type": "web_search_preview"}}"#, "tool_choice"),
-    (r#"{"tools": [{"type": "function", "name": "f"}], "tool_choice": "required"}"#, "tool_choice"),
+    (
+        r#"{"include": ["message.output_text.logprobs"]}"#,
+        "include",
+    ),
+    (
+        r#"{"text": {"format": {"type": "json_object"}}}"#,
+        "text.format",
+    ),
+    (
+        r#"{"stream": true, "stream_options": {"include_obfuscation": true}}"#,
+        "stream_options.include_obfuscation",
+    ),
+    (
+        r#"{"tool_choice": {"type": "web_search_preview"}}"#,
+        "tool_choice",
+    ),
+    (
+        r#"{"tools": [{"type": "function", "name": "f"}], "tool_choice": "required"}"#,
+        "tool_choice",
+    ),
     (
         r#"{"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}], "tool_choice": {"type": "function", "name": "f"}}"#,
         "tool_choice",
     ),
-    (r#"{"tools": [{"type": "custom", "name": "c"}], "tool_choice": {"type": "custom", "name": "c"}}"#, "tool_choice"),
-    (r#"{"input": [{"type": "web_search_call", "id": "ws_1"}]}"#, "input[0].type"),
-    (r#"{"input": [{"type": "compaction", "encrypted_content": "x"}]}"#, "input[0].type"),
+    (
+        r#"{"tools": [{"type": "custom", "name": "c"}], "tool_choice": {"type": "custom", "name": "c"}}"#,
+        "tool_choice",
+    ),
+    (
+        r#"{"input": [{"type": "web_search_call", "id": "ws_1"}]}"#,
+        "input[0].type",
+    ),
+    (
+        r#"{"input": [{"type": "compaction", "encrypted_content": "x"}]}"#,
+        "input[0].type",
+    ),
 ];
 
 #[test]
@@ -393,13 +475,39 @@ fn what_is_not_built_is_named() {
 /// JSON that looks like requests: known keys with any values.
 fn junk() -> impl Strategy<Value = Value> {
     let keys = prop_oneof![
-        Just("input"), Just("type"), Just("role"), Just("content"), Just("tools"), Just("name"), Just("tool_choice"),
-        Just("summary"), Just("text"), Just("reasoning"), Just("format"), Just("metadata"), Just("arguments"),
-        Just("call_id"), Just("output"), Just("id"), Just("namespace"), Just("include"), Just("mode"),
+        Just("input"),
+        Just("type"),
+        Just("role"),
+        Just("content"),
+        Just("tools"),
+        Just("name"),
+        Just("tool_choice"),
+        Just("summary"),
+        Just("text"),
+        Just("reasoning"),
+        Just("format"),
+        Just("metadata"),
+        Just("arguments"),
+        Just("call_id"),
+        Just("output"),
+        Just("id"),
+        Just("namespace"),
+        Just("include"),
+        Just("mode"),
     ];
     let words = prop_oneof![
-        Just("message"), Just("user"), Just("function"), Just("function_call"), Just("custom"), Just("namespace"),
-        Just("reasoning"), Just("grammar"), Just("allowed_tools"), Just("auto"), Just("web_search"), Just("é"),
+        Just("message"),
+        Just("user"),
+        Just("function"),
+        Just("function_call"),
+        Just("custom"),
+        Just("namespace"),
+        Just("reasoning"),
+        Just("grammar"),
+        Just("allowed_tools"),
+        Just("auto"),
+        Just("web_search"),
+        Just("é"),
     ];
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -411,7 +519,12 @@ fn junk() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
             prop::collection::vec((keys.clone(), inner), 0..8).prop_map(|pairs| {
-                Value::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+                Value::Object(
+                    pairs
+                        .into_iter()
+                        .map(|(key, value)| (key.to_owned(), value))
+                        .collect(),
+                )
             }),
         ]
     })

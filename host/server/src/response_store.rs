@@ -55,7 +55,11 @@ pub struct StoredResponse {
 impl StoredResponse {
     /// Everything said before it, oldest first.
     pub fn input(&self) -> Vec<Arc<Item>> {
-        let mut items = self.previous.as_deref().map(Self::conversation).unwrap_or_default();
+        let mut items = self
+            .previous
+            .as_deref()
+            .map(Self::conversation)
+            .unwrap_or_default();
         items.extend(self.input.iter().cloned());
         items
     }
@@ -67,7 +71,10 @@ impl StoredResponse {
         while let Some(previous) = turns.last().and_then(|turn| turn.previous.as_deref()) {
             turns.push(previous);
         }
-        let items = turns.iter().rev().flat_map(|turn| turn.input.iter().chain(&turn.output));
+        let items = turns
+            .iter()
+            .rev()
+            .flat_map(|turn| turn.input.iter().chain(&turn.output));
         items.cloned().collect()
     }
 }
@@ -189,8 +196,12 @@ impl ResponseStore {
     pub fn item(&self, tenant: Tenant, id: &str) -> Option<Arc<Item>> {
         let mut entries = self.entries();
         entries.forget_older_than(self.limits.ttl);
-        let own = entries.by_key.iter().filter(|((owner, _), _)| *owner == tenant);
-        let mut items = own.flat_map(|(_, entry)| entry.response.input.iter().chain(&entry.response.output));
+        let own = entries
+            .by_key
+            .iter()
+            .filter(|((owner, _), _)| *owner == tenant);
+        let mut items =
+            own.flat_map(|(_, entry)| entry.response.input.iter().chain(&entry.response.output));
         items.find(|item| item.id() == Some(id)).cloned()
     }
 
@@ -227,7 +238,10 @@ impl Entries {
 
     fn forget_older_than(&mut self, ttl: Duration) {
         while let Some((_, key)) = self.by_use.first_key_value()
-            && self.by_key.get(key).is_none_or(|entry| entry.used.elapsed() >= ttl)
+            && self
+                .by_key
+                .get(key)
+                .is_none_or(|entry| entry.used.elapsed() >= ttl)
         {
             self.forget_first();
         }

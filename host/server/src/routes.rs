@@ -50,10 +50,7 @@ pub fn router(state: Arc<AppState>) -> Router {
             "/v1/responses/{id}/input_items",
             get(responses_stored::input_items),
         )
-        .route(
-            "/v1/responses/{id}/cancel",
-            post(responses_stored::cancel),
-        )
+        .route("/v1/responses/{id}/cancel", post(responses_stored::cancel))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .route("/models", get(models::list))

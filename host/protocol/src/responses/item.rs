@@ -181,7 +181,11 @@ impl Item {
 
     /// Roughly the memory it takes: its texts stand in it twice.
     pub fn bytes(&self) -> usize {
-        let written: usize = self.json.iter().map(|(key, value)| key.len() + length(value)).sum();
+        let written: usize = self
+            .json
+            .iter()
+            .map(|(key, value)| key.len() + length(value))
+            .sum();
         2 * written + size_of::<Self>()
     }
 }
@@ -191,7 +195,10 @@ fn length(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len() + 2,
         Value::Array(items) => items.iter().map(length).sum::<usize>() + 2,
-        Value::Object(map) => map.iter().map(|(key, value)| key.len() + length(value) + 4).sum(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| key.len() + length(value) + 4)
+            .sum(),
         Value::Null | Value::Bool(_) | Value::Number(_) => 8,
     }
 }
@@ -278,7 +285,11 @@ fn read_call(path: &str, kind: &str, json: &Map<String, Value>) -> Result<Turn, 
         None | Some(Value::Null) => None,
         Some(Value::String(namespace)) => Some(namespace.as_str()),
         Some(other) => {
-            return Err(Invalid::expected(format!("{path}.namespace"), "a string", other));
+            return Err(Invalid::expected(
+                format!("{path}.namespace"),
+                "a string",
+                other,
+            ));
         }
     };
     let arguments = match kind {
@@ -297,7 +308,11 @@ fn string(path: &str, json: &Map<String, Value>, name: &str) -> Result<String, I
         Some(Value::String(text)) => Ok(text.clone()),
         other => {
             let value = other.unwrap_or(&Value::Null);
-            Err(Invalid::expected(format!("{path}.{name}"), "a string", value))
+            Err(Invalid::expected(
+                format!("{path}.{name}"),
+                "a string",
+                value,
+            ))
         }
     }
 }

@@ -66,7 +66,8 @@ impl ResponsesRequest {
         let mut fields = Fields::of_body(body)?;
         let model = fields.string("model")?;
         let mut settings = take_settings(&mut fields)?;
-        let may_be_empty = settings.previous_response_id.is_some() || settings.instructions.is_some();
+        let may_be_empty =
+            settings.previous_response_id.is_some() || settings.instructions.is_some();
         let input = take_input(&mut fields, may_be_empty)?;
         let max_output_tokens = fields.count("max_output_tokens", 1, usize::MAX)?;
         let mut sampling = SamplingFields::take(&mut fields)?;
@@ -241,7 +242,11 @@ fn take_metadata(fields: &mut Fields) -> Result<Map<String, Value>, Invalid> {
         return Err(Invalid::expected(path, expected, value));
     }
     if pairs.len() > 16 {
-        return Err(Invalid::expected("metadata", EXPECTED, &Value::Object(pairs)));
+        return Err(Invalid::expected(
+            "metadata",
+            EXPECTED,
+            &Value::Object(pairs),
+        ));
     }
     Ok(pairs)
 }

@@ -189,11 +189,17 @@ fn read_custom(path: &str, fields: &Map<String, Value>) -> Result<ToolDefinition
         (None, _) if format.is_null() => {}
         (Some("grammar"), Some(grammar)) => {
             let syntax = format["syntax"].as_str().unwrap_or("lark");
-            description.push_str(&format!("\n\nThe input must follow this {syntax} grammar:\n{grammar}"));
+            description.push_str(&format!(
+                "\n\nThe input must follow this {syntax} grammar:\n{grammar}"
+            ));
         }
         _ => {
             let expected = "`{\"type\": \"text\"}` or a grammar with its `definition`";
-            return Err(Invalid::expected(format!("{path}.format"), expected, format));
+            return Err(Invalid::expected(
+                format!("{path}.format"),
+                expected,
+                format,
+            ));
         }
     }
     definition.description = Some(description).filter(|text| !text.is_empty());

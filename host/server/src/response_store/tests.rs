@@ -11,7 +11,8 @@ const THEIRS: Tenant = Some([2; 32]);
 fn items(ids: &[&str]) -> Vec<Arc<Item>> {
     let item = |id: &&str| json!({"id": id, "role": "user", "content": "x".repeat(100)});
     let input: Vec<Value> = ids.iter().map(item).collect();
-    let request = ResponsesRequest::from_json(json!({"input": input})).expect("reads");
+    let body = json!({"input": input, "instructions": "there may be no item"});
+    let request = ResponsesRequest::from_json(body).expect("reads");
     request.input.into_iter().map(Arc::new).collect()
 }
 
@@ -34,7 +35,12 @@ fn store(max_responses: usize, max_bytes: usize) -> ResponseStore {
 }
 
 fn kept(store: &ResponseStore, ids: &[&str]) -> Vec<bool> {
-    let is_there = |id: &&str| store.entries().by_key.contains_key(&(MINE, (*id).to_owned()));
+    let is_there = |id: &&str| {
+        store
+            .entries()
+            .by_key
+            .contains_key(&(MINE, (*id).to_owned()))
+    };
     ids.iter().map(is_there).collect()
 }
 

@@ -54,7 +54,10 @@ pub(super) async fn create(
         .map_err(|error| error.with_param_renamed("messages", "input"))?;
     let mut settings = request.settings;
     settings.store &= state.responses.is_on();
-    settings.temperature = settings.temperature.or(model.defaults.temperature).or(Some(1.0));
+    settings.temperature = settings
+        .temperature
+        .or(model.defaults.temperature)
+        .or(Some(1.0));
     settings.top_p = settings.top_p.or(model.defaults.top_p).or(Some(1.0));
     let keep = settings.store.then(|| Keep {
         state: Arc::clone(&state),
@@ -101,11 +104,7 @@ fn find_previous(
 }
 
 /// The request's items, each with an id, and stored ones in the place of references.
-fn resolve(
-    state: &AppState,
-    tenant: Tenant,
-    input: Vec<Item>,
-) -> Result<Vec<Arc<Item>>, ApiError> {
+fn resolve(state: &AppState, tenant: Tenant, input: Vec<Item>) -> Result<Vec<Arc<Item>>, ApiError> {
     let resolve = |(index, mut item): (usize, Item)| {
         let Some(id) = item.reference() else {
             item.give_id(new_id);

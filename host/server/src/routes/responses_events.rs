@@ -279,7 +279,8 @@ impl ResponseEvents {
                     name: name.clone(),
                     arguments: arguments.clone(),
                 };
-                self.outbox.put("response.function_call_arguments.done", body);
+                self.outbox
+                    .put("response.function_call_arguments.done", body);
             }
             OutputItem::CustomToolCall { input, .. } => {
                 *input = custom_input(input);
@@ -350,7 +351,10 @@ impl ResponseEvents {
 
     fn sent(&mut self) -> Vec<sse::Event> {
         let events = self.outbox.take();
-        events.iter().map(|event| named(event.name, event)).collect()
+        events
+            .iter()
+            .map(|event| named(event.name, event))
+            .collect()
     }
 }
 
@@ -400,7 +404,10 @@ fn store(keep: Keep, response: &ResponseObject) {
         Ok(json) => json,
         Err(error) => unreachable!("a response has string keys: {error}"),
     };
-    let output = response.output.iter().map(|item| Arc::new(Item::of_output(item)));
+    let output = response
+        .output
+        .iter()
+        .map(|item| Arc::new(Item::of_output(item)));
     let new = NewResponse {
         id: response.id.clone(),
         json,

@@ -48,7 +48,9 @@ pub(super) async fn delete(
     if !state.responses.remove(gate::tenant(&headers), &id) {
         return Err(not_found(&id));
     }
-    Ok(Json(json!({"id": id, "object": "response", "deleted": true})))
+    Ok(Json(
+        json!({"id": id, "object": "response", "deleted": true}),
+    ))
 }
 
 /// POST /v1/responses/{id}/cancel: a stored response has always ended, as none runs in the background.
@@ -109,11 +111,7 @@ pub(super) async fn input_items(
     .into_response())
 }
 
-fn find(
-    state: &AppState,
-    headers: &HeaderMap,
-    id: &str,
-) -> Result<Arc<StoredResponse>, ApiError> {
+fn find(state: &AppState, headers: &HeaderMap, id: &str) -> Result<Arc<StoredResponse>, ApiError> {
     let response = state.responses.get(gate::tenant(headers), id);
     response.ok_or_else(|| not_found(id))
 }

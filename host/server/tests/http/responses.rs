@@ -1,7 +1,5 @@
 //! POST /v1/responses: answers, their events in order, and that both say the same.
 
-use std::collections::HashMap;
-
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use weir_server::{ServedModel, active_plugins::ActivePlugins};
@@ -32,7 +30,10 @@ pub async fn events(server: &Server, more: Value) -> Vec<Value> {
     let lines = server.stream_of("/v1/responses", &body(more)).await;
     let events = lines.chunks(2).enumerate().map(|(number, lines)| {
         let event: Value = serde_json::from_str(lines[1].strip_prefix("data: ").unwrap()).unwrap();
-        assert_eq!(lines[0], format!("event: {}", event["type"].as_str().unwrap()));
+        assert_eq!(
+            lines[0],
+            format!("event: {}", event["type"].as_str().unwrap())
+        );
         assert_eq!(event["sequence_number"], number);
         event
     });
@@ -40,7 +41,10 @@ pub async fn events(server: &Server, more: Value) -> Vec<Value> {
 }
 
 fn names(events: &[Value]) -> Vec<&str> {
-    events.iter().map(|event| event["type"].as_str().unwrap()).collect()
+    events
+        .iter()
+        .map(|event| event["type"].as_str().unwrap())
+        .collect()
 }
 
 fn tools() -> Value {
@@ -55,8 +59,8 @@ fn tools() -> Value {
 /// Reasoning up to `</think>`, calls behind it.
 fn with_both(model: &mut ServedModel) {
     model.plugins.set(ActivePlugins {
-        reasoning_parser: Some(marks(true, false)),
-        tool_parser: Some(marks(false, true)),
+        reasoning_parser: Some(marks(true, true)),
+        tool_parser: Some(marks(true, true)),
         ..ActivePlugins::default()
     });
 }
@@ -112,7 +116,11 @@ async fn the_events_of_a_text_come_in_openais_order() {
     ];
     assert_eq!(names(&events), expected);
     assert_eq!(
-        (&events[0]["response"]["status"], &events[0]["response"]["usage"], &events[1]["response"]["output"]),
+        (
+            &events[0]["response"]["status"],
+            &events[0]["response"]["usage"],
+            &events[1]["response"]["output"]
+        ),
         (&json!("in_progress"), &Value::Null, &json!([]))
     );
     let id = &events[2]["item"]["id"];
@@ -123,12 +131,18 @@ async fn the_events_of_a_text_come_in_openais_order() {
     let part = |text: &str| json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []});
     let place = |number: usize, more: Value| {
         let mut event = json!({"type": expected[number], "sequence_number": number, "item_id": id, "output_index": 0, "content_index": 0});
-        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        event
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         event
     };
     assert_eq!(events[3], place(3, json!({"part": part("")})));
     assert_eq!(events[4], place(4, json!({"delta": "Hel", "logprobs": []})));
-    assert_eq!(events[6], place(6, json!({"text": "Hello", "logprobs": []})));
+    assert_eq!(
+        events[6],
+        place(6, json!({"text": "Hello", "logprobs": []}))
+    );
     assert_eq!(events[7], place(7, json!({"part": part("Hello")})));
     assert_eq!(events[8]["item"], events[9]["response"]["output"][0]);
 }
@@ -136,10 +150,24 @@ async fn the_events_of_a_text_come_in_openais_order() {
 #[tokio::test]
 async fn the_events_of_reasoning_and_calls_come_in_openais_order() {
     let answer = [
-        "hm", "</think>", "<call>", "f", "{\"a\"", ":1}", "</call>", "<call>", "patch", "{\"input\":\"x\\ny\"}", "</call>",
+        "hm",
+        "</think>",
+        "<call>",
+        "f",
+        "{\"a\"",
+        ":1}",
+        "</call>",
+        "<call>",
+        "patch",
+        "{\"input\":\"x\\ny\"}",
+        "</call>",
     ];
     let server = Setup::saying(&[&answer]).model(with_both).start();
-    let events = events(&server, json!({"tools": tools(), "reasoning": {"summary": "auto"}})).await;
+    let events = events(
+        &server,
+        json!({"tools": tools(), "reasoning": {"summary": "auto"}}),
+    )
+    .await;
     let expected = [
         "response.created",
         "response.in_progress",
@@ -197,7 +225,9 @@ fn fold(events: &[Value]) -> Value {
     let mut response = events[0]["response"].clone();
     let mut items: Vec<Value> = Vec::new();
     for event in events {
-        let index = event["output_index"].as_u64().map(|index| usize::try_from(index).unwrap());
+        let index = event["output_index"]
+            .as_u64()
+            .map(|index| usize::try_from(index).unwrap());
         let name = event["type"].as_str().unwrap();
         match (name, index) {
             ("response.output_item.added", Some(index)) => {
@@ -234,7 +264,10 @@ fn fold_into(item: &mut Value, name: &str, event: &Value) {
         ("function_call", _) => &mut item["arguments"],
         ("custom_tool_call", _) => &mut item["input"],
         (_, Some(_)) if name.ends_with("_part.added") => {
-            item[list].as_array_mut().unwrap().push(event["part"].clone());
+            item[list]
+                .as_array_mut()
+                .unwrap()
+                .push(event["part"].clone());
             return;
         }
         (_, Some(index)) => {
@@ -248,11 +281,17 @@ fn fold_into(item: &mut Value, name: &str, event: &Value) {
         other => panic!("{name}: {other:?}"),
     };
     if name.ends_with(".delta") {
-        let grown = format!("{}{}", text.as_str().unwrap(), event["delta"].as_str().unwrap());
+        let grown = format!(
+            "{}{}",
+            text.as_str().unwrap(),
+            event["delta"].as_str().unwrap()
+        );
         *text = grown.into();
         return;
     }
-    let whole = ["text", "arguments", "input"].into_iter().find_map(|key| event.get(key));
+    let whole = ["text", "arguments", "input"]
+        .into_iter()
+        .find_map(|key| event.get(key));
     assert_eq!(Some(&*text), whole, "{event}");
 }
 
@@ -262,7 +301,9 @@ fn without_ids(value: &mut Value) {
         Value::Object(fields) => {
             for (key, value) in fields {
                 match key.as_str() {
-                    "id" | "call_id" | "created_at" | "completed_at" => *value = value.is_null().into(),
+                    "id" | "call_id" | "created_at" | "completed_at" | "cached_tokens" => {
+                        *value = value.is_null().into()
+                    }
                     _ => without_ids(value),
                 }
             }
@@ -273,27 +314,66 @@ fn without_ids(value: &mut Value) {
 }
 
 /// What the model says, and the fields beside the input.
-fn cases() -> HashMap<&'static str, (Vec<&'static str>, Value)> {
+fn cases() -> Vec<(&'static str, (Vec<&'static str>, Value))> {
     let call = |name| vec!["<call>", name, "{\"input\"", ":\"a\"}", "</call>"];
     let think = vec!["a ", "thought", "</think>"];
     let with_tools = json!({"tools": tools()});
     let no_tools = json!({"reasoning": {"summary": "detailed"}});
-    HashMap::from([
-        ("calls only", ([think.clone(), call("f")].concat(), with_tools.clone())),
-        ("text then call", ([think.clone(), vec!["te", "xt"], call("crm__f")].concat(), with_tools.clone())),
-        ("call then text", ([think.clone(), call("patch"), vec!["te", "xt"]].concat(), with_tools.clone())),
-        ("reasoning then text", ([think.clone(), vec!["te", "xt"]].concat(), no_tools.clone())),
-        ("two calls", ([think.clone(), call("f"), call("patch")].concat(), with_tools.clone())),
-        ("a tool nobody offered", ([think.clone(), call("nope")].concat(), with_tools.clone())),
-        ("cut in text", ([think.clone(), vec!["te", "xt", "!"]].concat(), json!({"max_output_tokens": 4}))),
-        ("cut in reasoning", (think.clone(), json!({"max_output_tokens": 1}))),
+    vec![
+        (
+            "calls only",
+            ([think.clone(), call("f")].concat(), with_tools.clone()),
+        ),
+        (
+            "text then call",
+            (
+                [think.clone(), vec!["te", "xt"], call("crm__f")].concat(),
+                with_tools.clone(),
+            ),
+        ),
+        (
+            "call then text",
+            (
+                [think.clone(), call("patch"), vec!["te", "xt"]].concat(),
+                with_tools.clone(),
+            ),
+        ),
+        (
+            "reasoning then text",
+            ([think.clone(), vec!["te", "xt"]].concat(), no_tools.clone()),
+        ),
+        (
+            "two calls",
+            (
+                [think.clone(), call("f"), call("patch")].concat(),
+                with_tools.clone(),
+            ),
+        ),
+        (
+            "a tool nobody offered",
+            ([think.clone(), call("nope")].concat(), with_tools.clone()),
+        ),
+        (
+            "cut in text",
+            (
+                [think.clone(), vec!["te", "xt", "!"]].concat(),
+                json!({"max_output_tokens": 4}),
+            ),
+        ),
+        (
+            "cut in reasoning",
+            (think.clone(), json!({"max_output_tokens": 1})),
+        ),
         (
             "cut in a call",
-            ([think.clone(), call("f")].concat(), json!({"tools": tools(), "max_output_tokens": 6, "tool_call_streaming": "complete"})),
+            (
+                [think.clone(), call("f")].concat(),
+                json!({"tools": tools(), "max_output_tokens": 6, "tool_call_streaming": "complete"}),
+            ),
         ),
         ("empty", (think.clone(), no_tools)),
         ("nothing at all", (vec!["</think>"], with_tools)),
-    ])
+    ]
 }
 
 #[tokio::test]
@@ -314,11 +394,22 @@ async fn a_cut_answer_says_so() {
     let server = Setup::saying(&[&["a", "b", "c"]]).start();
     let response = respond(&server, json!({"max_output_tokens": 2})).await;
     assert_eq!(
-        (&response["status"], &response["incomplete_details"], &response["completed_at"]),
-        (&json!("incomplete"), &json!({"reason": "max_output_tokens"}), &Value::Null)
+        (
+            &response["status"],
+            &response["incomplete_details"],
+            &response["completed_at"]
+        ),
+        (
+            &json!("incomplete"),
+            &json!({"reason": "max_output_tokens"}),
+            &Value::Null
+        )
     );
     let message = &response["output"][0];
-    assert_eq!((&message["status"], &message["content"][0]["text"]), (&json!("incomplete"), &json!("ab")));
+    assert_eq!(
+        (&message["status"], &message["content"][0]["text"]),
+        (&json!("incomplete"), &json!("ab"))
+    );
 }
 
 #[tokio::test]
@@ -329,14 +420,20 @@ async fn a_call_that_is_cut_while_it_streams_is_incomplete() {
     let last = events.last().unwrap();
     assert_eq!(last["type"], "response.incomplete");
     let call = &last["response"]["output"][0];
-    assert_eq!((&call["status"], &call["arguments"]), (&json!("incomplete"), &json!("{\"a\"")));
+    assert_eq!(
+        (&call["status"], &call["arguments"]),
+        (&json!("incomplete"), &json!("{\"a\""))
+    );
 }
 
 #[tokio::test]
 async fn an_ended_answer_has_a_message_even_if_it_is_empty() {
     let response = respond(&saying(&[]), json!({})).await;
     assert_eq!(
-        (&response["status"], &response["output"][0]["content"][0]["text"]),
+        (
+            &response["status"],
+            &response["output"][0]["content"][0]["text"]
+        ),
         (&json!("completed"), &json!(""))
     );
 }
@@ -345,18 +442,31 @@ async fn an_ended_answer_has_a_message_even_if_it_is_empty() {
 async fn calls_come_back_under_the_clients_names() {
     let answer = ["<call>", "crm__f", "{}", "</call>"];
     let server = Setup::saying(&[&answer]).model(with_tools).start();
-    let response = server.post("/v1/responses", &body(json!({"tools": tools()}))).await;
-    assert_eq!(response.headers()["x-weir-ignored-fields"], "tools[1].web_search");
+    let response = server
+        .post("/v1/responses", &body(json!({"tools": tools()})))
+        .await;
+    assert_eq!(
+        response.headers()["x-weir-ignored-fields"],
+        "tools[1].web_search"
+    );
     let (_, response) = read(response).await;
     let call = &response["output"][0];
-    assert_eq!((&call["name"], &call["namespace"]), (&json!("f"), &json!("crm")));
+    assert_eq!(
+        (&call["name"], &call["namespace"]),
+        (&json!("f"), &json!("crm"))
+    );
     assert_eq!(response["tools"], tools());
 }
 
 #[tokio::test]
 async fn a_failure_before_the_first_token_has_its_status() {
     for stream in [false, true] {
-        let (status, error) = read(saying(&[FAILS]).post("/v1/responses", &body(json!({"stream": stream}))).await).await;
+        let (status, error) = read(
+            saying(&[FAILS])
+                .post("/v1/responses", &body(json!({"stream": stream})))
+                .await,
+        )
+        .await;
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{error}");
     }
 }
@@ -368,8 +478,16 @@ async fn a_failure_after_the_first_token_fails_the_response() {
     let last = events.last().unwrap();
     assert_eq!(last["type"], "response.failed");
     let response = &last["response"];
-    assert_eq!((&response["status"], &response["error"]["code"]), (&json!("failed"), &json!("server_error")));
-    assert!(response["error"]["message"].as_str().unwrap().starts_with("internal error "));
+    assert_eq!(
+        (&response["status"], &response["error"]["code"]),
+        (&json!("failed"), &json!("server_error"))
+    );
+    assert!(
+        response["error"]["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("internal error ")
+    );
     assert_eq!(response["output"][0]["status"], "incomplete");
     let path = format!("/v1/responses/{}", response["id"].as_str().unwrap());
     assert_eq!(server.get(&path).await.0, StatusCode::NOT_FOUND);
@@ -378,13 +496,25 @@ async fn a_failure_after_the_first_token_fails_the_response() {
 #[tokio::test]
 async fn errors_name_the_fields_of_this_api() {
     let cases = [
-        (json!({"background": true}), StatusCode::NOT_IMPLEMENTED, "background"),
-        (json!({"input": "refuse me"}), StatusCode::BAD_REQUEST, "input"),
+        (
+            json!({"background": true}),
+            StatusCode::NOT_IMPLEMENTED,
+            "background",
+        ),
+        (
+            json!({"input": "refuse me"}),
+            StatusCode::BAD_REQUEST,
+            "input",
+        ),
         (json!({"model": "other"}), StatusCode::NOT_FOUND, "model"),
         (json!({"tools": tools()}), StatusCode::BAD_REQUEST, "tools"),
     ];
     for (more, expected, param) in cases {
         let (status, error) = read(saying(&["a"]).post("/v1/responses", &body(more)).await).await;
-        assert_eq!((status, &error["error"]["param"]), (expected, &json!(param)), "{error}");
+        assert_eq!(
+            (status, &error["error"]["param"]),
+            (expected, &json!(param)),
+            "{error}"
+        );
     }
 }
