@@ -10,6 +10,7 @@ mod errors;
 mod models;
 mod parsers;
 mod responses;
+mod responses_fold;
 mod responses_store;
 mod server;
 mod streams;
