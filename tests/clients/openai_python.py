@@ -1,5 +1,6 @@
 """openai-python against weir replaying DeepSeek and harmony texts. Usage: openai_python.py PATH_OF_WEIR"""
 
+import contextlib
 import json
 import sys
 import traceback
@@ -22,6 +23,13 @@ TOOLS = [
     }
     for name in ("get_weather", "get_time")
 ]
+
+
+@contextlib.contextmanager
+def client_of(weir, replay, *flags):
+    """A client of a server that replays a file of this folder."""
+    with server(weir, f"replay:{HERE / replay}.jsonl", "--served-model-name", replay, *flags) as url:
+        yield openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
 
 
 def ask(client, text, model="deepseek", **more):
@@ -146,26 +154,33 @@ def tests_of(parameter):
     return [value for value in functions if value.__code__.co_varnames[:1] == (parameter,)]
 
 
+def run(tests):
+    passed, failed = 0, 0
+    for test, *arguments in tests:
+        try:
+            test(*arguments)
+            passed += 1
+            print("ok  ", test.__name__)
+        except Exception:
+            failed += 1
+            print("FAIL", test.__name__)
+            traceback.print_exc()
+    return passed, failed
+
+
 def main():
     passed, failed = 0, 0
     for parameter, replay, flags in (
         ("client", "deepseek", ("--tool-call-parser", "deepseek_v3", "--reasoning_parser", "deepseek_r1")),
         ("harmony", "harmony", ("--reasoning-parser", "gpt_oss")),
     ):
-        with server(sys.argv[1], f"replay:{HERE / replay}.jsonl", "--served-model-name", replay, *flags) as url:
-            client = openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+        with client_of(sys.argv[1], replay, *flags) as client:
             assert client.models.list().data[0].id == replay
-            for test in tests_of(parameter):
-                try:
-                    test(client)
-                    passed += 1
-                    print("ok  ", test.__name__)
-                except Exception:
-                    failed += 1
-                    print("FAIL", test.__name__)
-                    traceback.print_exc()
+            more_passed, more_failed = run([(test, client) for test in tests_of(parameter)])
+            passed, failed = passed + more_passed, failed + more_failed
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -84,6 +84,27 @@ pub(crate) fn refuse_unless_neutral(fields: &mut Fields) -> Result<(), Invalid> 
 }
 
 impl ChatRequest {
+    /// A request for one answer to these messages that says nothing else.
+    pub(crate) fn of_messages(messages: Vec<Value>) -> Self {
+        Self {
+            model: None,
+            messages,
+            sampling: SamplingFields::default(),
+            n: 1,
+            stream: false,
+            include_usage: false,
+            tools: Vec::new(),
+            tool_choice: ToolChoice::Auto,
+            parallel_tool_calls: true,
+            tool_call_streaming: None,
+            chat_template_kwargs: Map::new(),
+            add_generation_prompt: true,
+            continue_final_message: false,
+            user: None,
+            ignored_fields: Vec::new(),
+        }
+    }
+
     /// Reads a request body.
     ///
     /// # Errors
@@ -138,7 +159,7 @@ fn refuse_not_built(fields: &mut Fields) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn take_template_kwargs(fields: &mut Fields) -> Result<Map<String, Value>, Invalid> {
+pub(crate) fn take_template_kwargs(fields: &mut Fields) -> Result<Map<String, Value>, Invalid> {
     let mut kwargs = Map::new();
     if let Some(effort) = fields.string("reasoning_effort")? {
         kwargs.insert("reasoning_effort".to_owned(), Value::String(effort));

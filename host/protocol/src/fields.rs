@@ -154,6 +154,26 @@ impl Fields {
         }
     }
 
+    /// One of these words.
+    pub(crate) fn word(
+        &mut self,
+        name: &str,
+        words: &[&'static str],
+    ) -> Result<Option<&'static str>, Invalid> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let given = value.as_str();
+        match words.iter().copied().find(|word| given == Some(*word)) {
+            Some(word) => Ok(Some(word)),
+            None => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                let expected = quoted.join(" or ");
+                Err(Invalid::expected(self.path(name), &expected, &value))
+            }
+        }
+    }
+
     /// Refuses a field that is known but not built, unless its value asks for nothing.
     pub(crate) fn not_built(
         &mut self,
@@ -175,9 +195,13 @@ impl Fields {
         }
     }
 
-    /// The names of the fields nobody asked for, sorted.
+    /// The paths of the fields nobody asked for, sorted.
     pub(crate) fn unknown(self) -> Vec<String> {
-        let mut names: Vec<String> = self.left.into_iter().map(|(name, _)| name).collect();
+        let Self { left, prefix } = self;
+        let mut names: Vec<String> = left
+            .into_iter()
+            .map(|(name, _)| format!("{prefix}{name}"))
+            .collect();
         names.sort_unstable();
         names
     }

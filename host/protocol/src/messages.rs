@@ -80,7 +80,7 @@ fn read_message(path: &str, message: Value) -> Result<Value, Invalid> {
 }
 
 /// The content as one string; None when there is none.
-fn read_content(path: &str, content: Option<&Value>) -> Result<Option<String>, Invalid> {
+pub(crate) fn read_content(path: &str, content: Option<&Value>) -> Result<Option<String>, Invalid> {
     match content {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -107,7 +107,8 @@ fn read_part<'a>(path: &str, part: &'a Value) -> Result<&'a str, Invalid> {
     let field = match kind {
         "text" | "input_text" | "output_text" => "text",
         "refusal" => "refusal",
-        "image_url" | "input_image" | "input_audio" | "audio_url" | "video_url" | "file" => {
+        "image_url" | "input_image" | "input_audio" | "audio_url" | "video_url" | "file"
+        | "input_file" => {
             let message =
                 format!("`{path}` is a part of type `{kind}`, but this model takes text only");
             return Err(Invalid::bad_value(path, message));

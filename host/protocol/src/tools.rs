@@ -63,20 +63,7 @@ impl ToolFields {
             None => ToolChoice::Auto,
             Some(choice) => read_choice(&choice, &mut tools)?,
         };
-        let streaming = match fields.take("tool_call_streaming") {
-            None => None,
-            Some(Value::String(text)) if text == "incremental" => {
-                Some(ToolCallStreaming::Incremental)
-            }
-            Some(Value::String(text)) if text == "complete" => Some(ToolCallStreaming::Complete),
-            Some(other) => {
-                return Err(Invalid::expected(
-                    "tool_call_streaming",
-                    "\"incremental\" or \"complete\"",
-                    &other,
-                ));
-            }
-        };
+        let streaming = take_streaming(fields)?;
         let parallel = fields.boolean("parallel_tool_calls")?.unwrap_or(true);
         Ok(Self {
             tools,
@@ -85,6 +72,15 @@ impl ToolFields {
             streaming,
         })
     }
+}
+
+/// Takes `tool_call_streaming`.
+pub(crate) fn take_streaming(fields: &mut Fields) -> Result<Option<ToolCallStreaming>, Invalid> {
+    let word = fields.word("tool_call_streaming", &["incremental", "complete"])?;
+    Ok(word.map(|word| match word {
+        "complete" => ToolCallStreaming::Complete,
+        _ => ToolCallStreaming::Incremental,
+    }))
 }
 
 fn read_tool(index: usize, tool: Value) -> Result<ToolDefinition, Invalid> {
@@ -124,7 +120,11 @@ fn read_tool(index: usize, tool: Value) -> Result<ToolDefinition, Invalid> {
     })
 }
 
-fn read_function(path: &str, function: &Map<String, Value>) -> Result<ToolDefinition, Invalid> {
+/// Reads a function's name, description, parameters and strictness.
+pub(crate) fn read_function(
+    path: &str,
+    function: &Map<String, Value>,
+) -> Result<ToolDefinition, Invalid> {
     let name = match function.get("name") {
         Some(Value::String(name)) if !name.is_empty() => name.clone(),
         other => {
@@ -173,7 +173,10 @@ fn read_function(path: &str, function: &Map<String, Value>) -> Result<ToolDefini
 }
 
 /// Reads `tool_choice`; a list of allowed tools narrows `tools` to them, in the order of `tools`.
-fn read_choice(choice: &Value, tools: &mut Vec<ToolDefinition>) -> Result<ToolChoice, Invalid> {
+pub(crate) fn read_choice(
+    choice: &Value,
+    tools: &mut Vec<ToolDefinition>,
+) -> Result<ToolChoice, Invalid> {
     const PARAM: &str = "tool_choice";
     const EXPECTED: &str = "\"none\", \"auto\", \"required\", a named function or allowed tools";
     match choice {

@@ -343,6 +343,18 @@ pub struct HttpFlags {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tool_name_in_every_delta: bool,
+    /// Responses of /v1/responses kept for previous_response_id; 0 keeps none [default: 1000]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_store_max: Option<usize>,
+    /// Memory for kept responses, such as 256MiB [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_store_memory: Option<String>,
+    /// Seconds a response is kept after its last use [default: 86400]
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_store_ttl: Option<f64>,
     /// error, warn, info, debug, trace, or a tracing filter [default: info]
     #[arg(long, value_name = "LEVEL")]
     #[serde(skip_serializing_if = "Option::is_none")]

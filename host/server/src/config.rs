@@ -92,6 +92,9 @@ pub struct Config {
     pub keep_alive: f64,
     pub drain_timeout: f64,
     pub tool_name_in_every_delta: bool,
+    pub response_store_max: usize,
+    pub response_store_memory: ByteSize,
+    pub response_store_ttl: f64,
     pub log_level: String,
 }
 
@@ -133,6 +136,9 @@ impl Default for Config {
             keep_alive: 15.0,
             drain_timeout: 30.0,
             tool_name_in_every_delta: false,
+            response_store_max: 1000,
+            response_store_memory: ByteSize(256 << 20),
+            response_store_ttl: 86_400.0,
             log_level: "info".to_owned(),
         }
     }
@@ -315,6 +321,7 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
         ("request_timeout", config.request_timeout.unwrap_or(1.0)),
         ("keep_alive", config.keep_alive),
         ("drain_timeout", config.drain_timeout),
+        ("response_store_ttl", config.response_store_ttl),
     ];
     match seconds
         .iter()

@@ -62,6 +62,15 @@ impl ApiError {
         self
     }
 
+    /// The same, naming another field where it named `from`: what is `messages` inside is `input` to some clients.
+    #[must_use]
+    pub fn with_param_renamed(mut self, from: &str, to: &str) -> Self {
+        if self.body.param.as_deref() == Some(from) {
+            self.body.param = Some(to.to_owned());
+        }
+        self
+    }
+
     /// A wrong request: 400.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
@@ -106,6 +115,11 @@ impl ApiError {
     /// Its HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// What went wrong, for APIs with an envelope of their own.
+    pub fn into_body(self) -> ErrorBody {
+        self.body
     }
 
     /// OpenAI's envelope, for errors that go into a stream.

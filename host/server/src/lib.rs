@@ -19,6 +19,7 @@ pub mod plugin_commands;
 pub mod pull;
 pub mod reload;
 pub mod replay;
+pub mod response_store;
 pub mod routes;
 pub mod serve;
 pub mod sse;

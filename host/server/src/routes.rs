@@ -29,6 +29,10 @@ mod embeddings;
 mod gate;
 mod health;
 mod models;
+mod responses;
+mod responses_events;
+mod responses_outbox;
+mod responses_stored;
 
 /// All routes over this state.
 pub fn router(state: Arc<AppState>) -> Router {
@@ -37,6 +41,16 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
         .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/responses", post(responses::create))
+        .route(
+            "/v1/responses/{id}",
+            get(responses_stored::retrieve).delete(responses_stored::delete),
+        )
+        .route(
+            "/v1/responses/{id}/input_items",
+            get(responses_stored::input_items),
+        )
+        .route("/v1/responses/{id}/cancel", post(responses_stored::cancel))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .route("/models", get(models::list))

@@ -27,6 +27,7 @@ use crate::{
     loading::{self, NoModel},
     model_set::{ModelSet, NamesError},
     reload::{self, Reloader},
+    response_store::StoreLimits,
     router,
     state::{AppState, ServerSettings},
     wiring::{PluginWiring, WiringError},
@@ -194,6 +195,11 @@ fn server_settings(config: &Config) -> Result<ServerSettings, ServeError> {
         body_limit: usize::try_from(config.body_limit.0).unwrap_or(usize::MAX),
         api_keys,
         cors_origins: config.cors_origin.clone(),
+        response_store: StoreLimits {
+            max_responses: config.response_store_max,
+            max_bytes: usize::try_from(config.response_store_memory.0).unwrap_or(usize::MAX),
+            ttl: Duration::from_secs_f64(config.response_store_ttl),
+        },
     })
 }
 

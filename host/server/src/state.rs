@@ -18,8 +18,11 @@ use weir_prompt::{ChatTemplate, Tokenizer};
 use weir_protocol::Invalid;
 
 use crate::{
-    active_plugins::PluginSlot, embedding_thread::EmbeddingHandle, error::ApiError,
+    active_plugins::PluginSlot,
+    embedding_thread::EmbeddingHandle,
+    error::ApiError,
     model_set::ModelSet,
+    response_store::{ResponseStore, StoreLimits},
 };
 
 /// What all requests share.
@@ -30,6 +33,8 @@ pub struct AppState {
     pub settings: ServerSettings,
     /// Loading, ready or draining.
     pub lifecycle: Lifecycle,
+    /// What `previous_response_id` finds.
+    pub responses: ResponseStore,
 }
 
 impl AppState {
@@ -37,6 +42,7 @@ impl AppState {
     pub fn new(models: ModelSet, settings: ServerSettings) -> Self {
         Self {
             models,
+            responses: ResponseStore::new(settings.response_store),
             settings,
             lifecycle: Lifecycle::default(),
         }
@@ -221,6 +227,8 @@ pub struct ServerSettings {
     pub api_keys: Vec<String>,
     /// Origins that browsers may call from; `*` is any; none is no CORS.
     pub cors_origins: Vec<String>,
+    /// How much of past responses is kept.
+    pub response_store: StoreLimits,
 }
 
 impl Default for ServerSettings {
@@ -233,6 +241,7 @@ impl Default for ServerSettings {
             body_limit: 45_000_000,
             api_keys: Vec::new(),
             cors_origins: Vec::new(),
+            response_store: StoreLimits::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use axum::{
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
-use crate::{error::ApiError, state::AppState};
+use crate::{error::ApiError, response_store::Tenant, state::AppState};
 
 /// Runs the request in a span with its id and logs one line when the answer starts; never a body, never a key.
 pub(super) async fn log(request: Request, next: Next) -> Response {
@@ -56,6 +56,11 @@ pub(super) async fn check_key(
         .headers_mut()
         .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
+}
+
+/// Whose request it is, for what is kept between requests.
+pub(super) fn tenant(headers: &HeaderMap) -> Tenant {
+    bearer(headers).map(|key| Sha256::digest(key).into())
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

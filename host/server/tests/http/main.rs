@@ -9,5 +9,8 @@ mod engine;
 mod errors;
 mod models;
 mod parsers;
+mod responses;
+mod responses_fold;
+mod responses_store;
 mod server;
 mod streams;
