@@ -276,14 +276,20 @@ fn check_seconds(config: &Config) -> Result<(), ConfigError> {
     // What has to wait for a client cannot wait for no time.
     const SOME: f64 = 0.001;
     let seconds = [
-        ("request_timeout", config.request_timeout.unwrap_or(1.0), 0.0),
+        (
+            "request_timeout",
+            config.request_timeout.unwrap_or(1.0),
+            0.0,
+        ),
         ("keep_alive", config.keep_alive, 0.0),
         ("drain_timeout", config.drain_timeout, 0.0),
         ("header_timeout", config.header_timeout, SOME),
         ("body_timeout", config.body_timeout, SOME),
         ("send_timeout", config.send_timeout, SOME),
     ];
-    let wrong = seconds.iter().find(|(_, value, least)| !(*least..=1e9).contains(value));
+    let wrong = seconds
+        .iter()
+        .find(|(_, value, least)| !(*least..=1e9).contains(value));
     match wrong {
         Some((key, value, least)) => Err(ConfigError::Value(format!(
             "{key} is {value}, it must be a number of seconds from {least} to 1e9"

@@ -246,7 +246,11 @@ mod tests {
     #[test]
     fn the_refusal_is_as_long_as_it_says() {
         let (head, body) = REFUSAL.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{}",
+            body.len()
+        );
         let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(body["error"]["code"], "too_many_connections");
     }

@@ -274,6 +274,10 @@ mod tests {
         let wait = Duration::from_millis(2_001);
         let response = ApiError::unavailable("x").with_retry_after(wait);
         let response = response.into_response();
-        assert_eq!(response.headers()[header::RETRY_AFTER], "3", "never too early");
+        assert_eq!(
+            response.headers()[header::RETRY_AFTER],
+            "3",
+            "never too early"
+        );
     }
 }

@@ -96,7 +96,8 @@ pub fn generate(
     let mut choices = Vec::with_capacity(plans.len() * n);
     for (number, plan) in plans.into_iter().enumerate() {
         for answer in 0..n {
-            let choice = Choice::start(model, &plan, answer, number * n + answer, deadline, caller)?;
+            let choice =
+                Choice::start(model, &plan, answer, number * n + answer, deadline, caller)?;
             choices.push(Box::pin(stream::unfold(choice, |mut choice| async move {
                 let step = choice.next().await?;
                 Some((step, choice))

@@ -38,7 +38,11 @@ impl KeyHash {
 
     /// Whether both are of one key; always looks at all bytes.
     fn matches(&self, other: &Self) -> bool {
-        let differing = self.0.iter().zip(&other.0).fold(0, |bits, (a, b)| bits | (a ^ b));
+        let differing = self
+            .0
+            .iter()
+            .zip(&other.0)
+            .fold(0, |bits, (a, b)| bits | (a ^ b));
         differing == 0
     }
 }
@@ -213,7 +217,11 @@ impl Caller {
     /// Whether it may ask the model that has one of these names.
     pub fn may_use(&self, names: &[&str]) -> bool {
         let models = self.limits().and_then(|limits| limits.models.as_ref());
-        models.is_none_or(|models| names.iter().any(|name| models.iter().any(|own| own == name)))
+        models.is_none_or(|models| {
+            names
+                .iter()
+                .any(|name| models.iter().any(|own| own == name))
+        })
     }
 
     /// The same as an answer for the client: `asked` is the name in the request, `id` the model's own.
@@ -241,8 +249,13 @@ impl Caller {
         let Some((key, mut used)) = self.locked() else {
             return Ok(RunningRequest(None));
         };
-        if let Some(most) = key.limits.max_concurrency.filter(|most| used.running >= *most) {
-            let message = format!("this API key may have {most} requests running at once, and has");
+        if let Some(most) = key
+            .limits
+            .max_concurrency
+            .filter(|most| used.running >= *most)
+        {
+            let message =
+                format!("this API key may have {most} requests running at once, and has them");
             return Err(over("concurrency_limit_exceeded", message, LOOK_AGAIN));
         }
         if let Some(limit) = key.limits.requests_per_minute {

@@ -170,4 +170,3 @@ fn log_changes(changes: &[PluginChange], why: &str) {
     }
     tracing::info!(changed = changes.len(), "plugins reloaded because of {why}");
 }
-

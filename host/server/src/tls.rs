@@ -83,8 +83,12 @@ pub fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
 
 /// rustls checks the certificates of others, not the one it shows.
 fn check_expiry(path: &Path, own: &[u8]) -> Result<(), TlsError> {
-    let end = validity::not_after(own)
-        .ok_or_else(|| TlsError::new(path, "holds a certificate that does not say how long it is valid"))?;
+    let end = validity::not_after(own).ok_or_else(|| {
+        TlsError::new(
+            path,
+            "holds a certificate that does not say how long it is valid",
+        )
+    })?;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
@@ -92,7 +96,10 @@ fn check_expiry(path: &Path, own: &[u8]) -> Result<(), TlsError> {
     match i128::from(end.seconds) < i128::from(now) {
         true => Err(TlsError::new(
             path,
-            format!("the certificate expired on {}: clients would refuse it", end.date),
+            format!(
+                "the certificate expired on {}: clients would refuse it",
+                end.date
+            ),
         )),
         false => Ok(()),
     }

@@ -89,10 +89,20 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         table.text,
         TIMEOUT.as_secs(),
         status.code().unwrap_or(-1),
-        if idle { "no request was running" } else { "requests were still running" },
+        if idle {
+            "no request was running"
+        } else {
+            "requests were still running"
+        },
     );
     let title = "A server among hostile clients";
-    report::write(root, "hostile_clients", title, "cargo xtask hostile-clients", &body)?;
+    report::write(
+        root,
+        "hostile_clients",
+        title,
+        "cargo xtask hostile-clients",
+        &body,
+    )?;
     ensure!(idle, "requests outlive their clients: {draining}");
     ensure!(status.code() == Some(0), "the server ended with {status}");
     ensure!(growth <= MAX_GROWTH_MIB, "memory grew by {growth:.0} MiB");
@@ -112,7 +122,11 @@ impl Table {
         let idle = memory(server)?;
         let text = "| others | how many | served, ms: median | max | memory, MiB |\n|---|---|---|---|---|\n";
         let text = text.to_owned();
-        Ok(Self { text, idle, most: idle })
+        Ok(Self {
+            text,
+            idle,
+            most: idle,
+        })
     }
 
     /// Asks as those do who behave, and notes how that went while others do what `what` says.
@@ -234,7 +248,10 @@ fn slow_readers(server: &Server, table: &mut Table) -> Result<()> {
     std::thread::sleep(TIMEOUT + Duration::from_secs(1));
     for mut stream in slow {
         let answer = rest(&mut stream);
-        ensure!(!answer.contains("[DONE]"), "a stream nobody read was kept to its end");
+        ensure!(
+            !answer.contains("[DONE]"),
+            "a stream nobody read was kept to its end"
+        );
     }
     table.row(server, "those cut off", 0)
 }
@@ -242,10 +259,16 @@ fn slow_readers(server: &Server, table: &mut Table) -> Result<()> {
 fn bad_requests(server: &Server, table: &mut Table) -> Result<()> {
     const EACH: usize = 20;
     let deep = format!("{{\"messages\": {}", "[".repeat(1_000_000));
-    let many: String = (0..10_000).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let many: String = (0..10_000)
+        .map(|number| format!("x-{number}: 1\r\n"))
+        .collect();
     let kinds = [
         ("bodies of 45 MB and a byte", head(45_000_001, ""), "413"),
-        ("JSON a million levels deep", head(deep.len(), "connection: close\r\n") + &deep, "400"),
+        (
+            "JSON a million levels deep",
+            head(deep.len(), "connection: close\r\n") + &deep,
+            "400",
+        ),
         ("requests of 10,000 headers", head(2, &many) + "{}", "431"),
     ];
     for (what, request, status) in kinds {

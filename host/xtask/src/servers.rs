@@ -67,7 +67,9 @@ impl Server {
     /// Tells it to stop, as an operator does, and waits until it has.
     pub fn terminate(mut self) -> Result<ExitStatus> {
         let id = self.id().to_string();
-        let told = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status()?;
+        let told = Command::new("sh")
+            .args(["-c", &format!("kill -TERM {id}")])
+            .status()?;
         ensure!(told.success(), "no signal reaches process {id}");
         Ok(self.child.wait()?)
     }

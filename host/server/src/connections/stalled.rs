@@ -91,12 +91,17 @@ impl HttpBody for WatchedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        lock(&self.held).body.as_ref().is_some_and(Body::is_end_stream)
+        lock(&self.held)
+            .body
+            .as_ref()
+            .is_some_and(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let held = lock(&self.held);
-        held.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+        held.body
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 

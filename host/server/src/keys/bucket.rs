@@ -20,12 +20,7 @@ impl Bucket {
     ///
     /// # Errors
     /// How long it takes until it does.
-    pub(super) fn take(
-        &mut self,
-        amount: usize,
-        limit: u32,
-        now: Instant,
-    ) -> Result<(), Duration> {
+    pub(super) fn take(&mut self, amount: usize, limit: u32, now: Instant) -> Result<(), Duration> {
         self.flow_back(limit, now);
         let excess = self.taken + amount as f64 - f64::from(limit);
         if excess > 0.0 {
@@ -42,7 +37,9 @@ impl Bucket {
     }
 
     fn flow_back(&mut self, limit: u32, now: Instant) {
-        let passed = self.at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
+        let passed = self
+            .at
+            .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
         self.taken = (self.taken - passed * f64::from(limit) / MINUTE).max(0.0);
         self.at = Some(now);
     }
@@ -64,7 +61,9 @@ mod tests {
         }
         assert_eq!(bucket.take(2, 60, start), Err(Duration::from_secs(2)));
         assert!(bucket.take(2, 60, after(start, 1.9)).is_err());
-        bucket.take(2, 60, after(start, 2.1)).expect("two have flowed back");
+        bucket
+            .take(2, 60, after(start, 2.1))
+            .expect("two have flowed back");
         bucket.take(60, 60, after(start, 90.0)).expect("all have");
     }
 
@@ -72,7 +71,9 @@ mod tests {
     fn a_debt_is_waited_for() {
         let (mut bucket, start) = (Bucket::default(), Instant::now());
         bucket.add(120, 60, start);
-        let wait = bucket.take(1, 60, start).expect_err("two minutes' worth is taken");
+        let wait = bucket
+            .take(1, 60, start)
+            .expect_err("two minutes' worth is taken");
         assert_eq!(wait, Duration::from_secs(61));
         bucket.take(1, 60, start + wait).expect("as was told");
     }

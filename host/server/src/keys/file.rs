@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashSet,
-    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -168,7 +167,10 @@ fn check_name(name: &str) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!(
             "`{}` names no key: 1 to {MAX_NAME} letters, digits and any of - _ . @ :",
-            name.chars().take(MAX_NAME).collect::<String>().escape_debug()
+            name.chars()
+                .take(MAX_NAME)
+                .collect::<String>()
+                .escape_debug()
         )),
     }
 }
@@ -194,12 +196,9 @@ pub fn new_entry(name: &str) -> Result<(String, String), String> {
     check_name(name)?;
     let random = || Uuid::new_v4().simple();
     let key = format!("sk-weir-{}{}", random(), random());
-    let mut entry = format!("[[keys]]\nname = \"{name}\"\nsha256 = \"");
-    for byte in KeyHash::of(&key).0 {
-        // Writing to a string does not fail.
-        drop(write!(entry, "{byte:02x}"));
-    }
-    entry.push_str("\"\n");
+    let bytes = KeyHash::of(&key).0;
+    let sha256: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let entry = format!("[[keys]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\n");
     Ok((key, entry))
 }
 

@@ -27,7 +27,8 @@ fn limited(limits: KeyLimits) -> ApiKey {
 }
 
 fn caller(ring: &KeyRing) -> Caller {
-    ring.caller(["secret"].into_iter()).expect("the key is known")
+    ring.caller(["secret"].into_iter())
+        .expect("the key is known")
 }
 
 #[test]
@@ -66,8 +67,14 @@ fn files_of_every_kind_say_the_same() {
             tokens_per_minute: Some(9),
             models: Some(vec!["m".to_owned()]),
         };
-        assert_eq!((a.name(), a.limits()), (Some("a"), Some(&expected)), "{name}");
-        let b = ring.caller(["none", "other"].into_iter()).expect("the second is known");
+        assert_eq!(
+            (a.name(), a.limits()),
+            (Some("a"), Some(&expected)),
+            "{name}"
+        );
+        let b = ring
+            .caller(["none", "other"].into_iter())
+            .expect("the second is known");
         assert!(!a.is_admin() && b.is_admin() && b.may_call());
         assert_eq!(b.limits(), Some(&KeyLimits::default()));
         assert!(ring.caller(["Secret", ""].into_iter()).is_none());
@@ -89,16 +96,48 @@ const WRONG: [(&str, &str, &str); 16] = [
     ("k.toml", "", "keys"),
     ("empty", "# none\n", "holds no key"),
     ("k.toml", "[[keys]]\nkey = 'hunter2'\n", "name"),
-    ("k.toml", "[[keys]]\nname = 'a'\n", "`a` needs either sha256 or key"),
-    ("k.toml", "[[keys]]\nname = 'a'\nkey = 'hunter2'\nsha256 = 'x'\n", "either"),
-    ("k.toml", "[[keys]]\nname = 'a'\nsha256 = 'hunter2'\n", "64 hexadecimal digits"),
-    ("k.toml", "[[keys]]\nname = 'a'\nkey = ''\n", "the key of `a`"),
-    ("k.yaml", "keys: [{name: a, key: 20262026}]\n", "the key of `a` is no text"),
+    (
+        "k.toml",
+        "[[keys]]\nname = 'a'\n",
+        "`a` needs either sha256 or key",
+    ),
+    (
+        "k.toml",
+        "[[keys]]\nname = 'a'\nkey = 'hunter2'\nsha256 = 'x'\n",
+        "either",
+    ),
+    (
+        "k.toml",
+        "[[keys]]\nname = 'a'\nsha256 = 'hunter2'\n",
+        "64 hexadecimal digits",
+    ),
+    (
+        "k.toml",
+        "[[keys]]\nname = 'a'\nkey = ''\n",
+        "the key of `a`",
+    ),
+    (
+        "k.yaml",
+        "keys: [{name: a, key: 20262026}]\n",
+        "the key of `a` is no text",
+    ),
     ("k.yaml", "hunter2\n", "must hold a list `keys`"),
-    ("k.json", "{\"keys\": [{\"name\": \"a\", \"key\": \"hunter2\", \"admn\": true}]}", "admn"),
+    (
+        "k.json",
+        "{\"keys\": [{\"name\": \"a\", \"key\": \"hunter2\", \"admn\": true}]}",
+        "admn",
+    ),
     ("k.json", "{\"keys\": [", "line 1"),
-    ("k.toml", "[[keys]]\nname = 'a b'\nkey = 'hunter2'\n", "`a b` names no key"),
-    ("k.toml", "[[keys]]\nname = 'a'\nkey = 'hunter2'\nmax_concurrency = 0\n", "max_concurrency of `a`"),
+    (
+        "k.toml",
+        "[[keys]]\nname = 'a b'\nkey = 'hunter2'\n",
+        "`a b` names no key",
+    ),
+    (
+        "k.toml",
+        "[[keys]]\nname = 'a'\nkey = 'hunter2'\nmax_concurrency = 0\n",
+        "max_concurrency of `a`",
+    ),
     (
         "k.toml",
         "[[keys]]\nname = 'a'\nkey = 'hunter2'\n[[keys]]\nname = 'a'\nkey = 'y'\n",
@@ -116,9 +155,15 @@ fn what_is_wrong_is_named_and_no_key_is_said() {
     for (name, text, part) in WRONG {
         let (_folder, path) = write(name, text);
         let error = read(&path).expect_err(text).to_string();
-        assert!(error.contains(part) && error.contains(name), "{text}: {error}");
+        assert!(
+            error.contains(part) && error.contains(name),
+            "{text}: {error}"
+        );
         assert_eq!(error.lines().count(), 1, "{error}");
-        assert!(!error.contains("hunter2") && !error.contains("2026"), "{error}");
+        assert!(
+            !error.contains("hunter2") && !error.contains("2026"),
+            "{error}"
+        );
     }
     let missing = read(std::path::Path::new("nowhere.toml")).expect_err("no file");
     assert_eq!(missing.to_string(), "nowhere.toml: no such file");
@@ -130,7 +175,9 @@ fn a_new_key_is_known_by_its_entry() {
     assert!(!entry.contains(&key), "{entry}");
     let (_folder, path) = write("k.toml", &entry);
     let ring = ring(read(&path).expect("reads"));
-    let alice = ring.caller([key.as_str()].into_iter()).expect("the key is known");
+    let alice = ring
+        .caller([key.as_str()].into_iter())
+        .expect("the key is known");
     assert_eq!(alice.name(), Some("alice"));
     assert_ne!(new_entry("alice").expect("a name").0, key);
     assert!(new_entry("a\nb").is_err());
@@ -162,13 +209,17 @@ fn tokens_are_taken_before_and_while_they_come() {
     };
     let ring = ring(vec![limited(limits)]);
     let caller = caller(&ring);
-    let never = caller.charge_prompt(101).expect_err("more than a minute has");
+    let never = caller
+        .charge_prompt(101)
+        .expect_err("more than a minute has");
     assert_eq!(never.status(), StatusCode::BAD_REQUEST);
     caller.charge_prompt(60).expect("there are 100");
     caller.charge_generated(60);
     let later = caller.charge_prompt(1).expect_err("20 too many are taken");
     assert_eq!(later.status(), StatusCode::TOO_MANY_REQUESTS);
-    Caller::anonymous().charge_prompt(usize::MAX).expect("nobody has no limit");
+    Caller::anonymous()
+        .charge_prompt(usize::MAX)
+        .expect("nobody has no limit");
 }
 
 #[test]
@@ -205,7 +256,10 @@ fn fixed_keys_outlive_the_file() {
 #[test]
 fn nothing_prints_a_key_or_its_hash() {
     let shown = format!("{:?}", ApiKey::plain("a", "secret"));
-    assert!(!shown.contains("secret") && !shown.contains("2b") && !shown.contains("43"), "{shown}");
+    assert!(
+        !shown.contains("secret") && !shown.contains("2b") && !shown.contains("43"),
+        "{shown}"
+    );
 }
 
 #[test]

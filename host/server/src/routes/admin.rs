@@ -37,7 +37,12 @@ pub(super) async fn reload(State(state): State<Arc<AppState>>) -> Result<Json<Va
 }
 
 fn reloader(state: &AppState) -> Result<&Arc<Reloader>, ApiError> {
-    let missing = || ApiError::new(StatusCode::NOT_FOUND, "this server has no plugins of its own");
+    let missing = || {
+        ApiError::new(
+            StatusCode::NOT_FOUND,
+            "this server has no plugins of its own",
+        )
+    };
     state.reloader.as_ref().ok_or_else(missing)
 }
 
@@ -91,5 +96,8 @@ fn component(facts: &ComponentFacts) -> Map<String, Value> {
         ("bytes", json!(facts.bytes)),
         ("sha256", json!(facts.sha256)),
     ];
-    shown.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    shown
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }

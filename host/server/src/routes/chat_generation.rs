@@ -11,8 +11,8 @@ use weir_protocol::{ChatRequest, ToolDefinition};
 use crate::{
     active_plugins::ActivePlugins,
     error::ApiError,
-    keys::Caller,
     generation::{self, Plan, Steps},
+    keys::Caller,
     state::{AppState, RequestGuard, ServedModel},
 };
 

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    keys::Caller,
     generation::{self, ChoiceEnd, Plan, Step, Steps},
+    keys::Caller,
     sse::{self, Chunks},
     state::{AppState, ServedModel},
 };

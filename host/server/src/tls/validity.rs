@@ -104,15 +104,24 @@ mod tests {
             ("99991231235959Z", 253_402_300_799),
         ];
         for (text, seconds) in cases {
-            assert_eq!(moment(text).map(|moment| moment.seconds), Some(seconds), "{text}");
+            assert_eq!(
+                moment(text).map(|moment| moment.seconds),
+                Some(seconds),
+                "{text}"
+            );
         }
         assert_eq!(moment("2038011903140Z"), None);
     }
 
     #[test]
     fn certificates_say_when_they_end() {
-        for (year, expected) in [(2049, "2049-05-06"), (2051, "2051-05-06"), (1975, "1975-05-06")] {
-            let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        for (year, expected) in [
+            (2049, "2049-05-06"),
+            (2051, "2051-05-06"),
+            (1975, "1975-05-06"),
+        ] {
+            let mut params =
+                rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
             params.not_before = rcgen::date_time_ymd(1974, 1, 1);
             params.not_after = rcgen::date_time_ymd(year, 5, 6);
             let key = rcgen::KeyPair::generate().expect("a key");
@@ -124,7 +133,13 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_has_no_end() {
-        let junk: [&[u8]; 5] = [b"", b"\x30", b"\x30\x84\xff\xff\xff\xff", b"\x30\x88", b"\x30\x02\x30\x00"];
+        let junk: [&[u8]; 5] = [
+            b"",
+            b"\x30",
+            b"\x30\x84\xff\xff\xff\xff",
+            b"\x30\x88",
+            b"\x30\x02\x30\x00",
+        ];
         for bytes in junk {
             assert_eq!(not_after(bytes), None, "{bytes:?}");
         }

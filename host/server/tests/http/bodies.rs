@@ -18,7 +18,10 @@ fn endless(bytes: usize) -> Request<Body> {
     let start = stream::iter([Ok::<_, Infallible>(Bytes::from(vec![b' '; bytes]))]);
     let body = Body::from_stream(start.chain(stream::pending()));
     let request = request("POST", "/v1/chat/completions");
-    request.header("content-type", "application/json").body(body).unwrap()
+    request
+        .header("content-type", "application/json")
+        .body(body)
+        .unwrap()
 }
 
 fn setup() -> Setup {
@@ -48,7 +51,11 @@ async fn what_bodies_hold_together_has_an_end() {
     let server = setup().start();
     // 16 of the largest fit.
     let all = join_all((0..17).map(|_| send(&server.router, endless(LIMIT)))).await;
-    let with = |status: StatusCode| all.iter().filter(|answer| answer.status() == status).count();
+    let with = |status: StatusCode| {
+        all.iter()
+            .filter(|answer| answer.status() == status)
+            .count()
+    };
     assert_eq!(with(StatusCode::SERVICE_UNAVAILABLE), 1);
     assert_eq!(with(StatusCode::REQUEST_TIMEOUT), 16);
     // And all of it is given back.

@@ -86,7 +86,11 @@ async fn a_place_is_taken_until_the_last_byte() {
     while stream.next().await.is_some() {}
     drop(stream);
     assert_eq!(ask(&server, json!({})).await.status(), StatusCode::OK);
-    assert_eq!(ask(&server, json!({})).await.status(), StatusCode::OK, "a whole answer gives its place back");
+    assert_eq!(
+        ask(&server, json!({})).await.status(),
+        StatusCode::OK,
+        "a whole answer gives its place back"
+    );
 }
 
 #[tokio::test]
@@ -101,9 +105,17 @@ async fn requests_a_minute_have_an_end_and_the_wait_is_told() {
     let before = server.engine.counters().generated_tokens;
     let third = ask(&server, json!({})).await;
     // One of two a minute flows back in 30 s, less what has passed since.
-    assert!((25..=30).contains(&retry_after(&third)), "{}", retry_after(&third));
+    assert!(
+        (25..=30).contains(&retry_after(&third)),
+        "{}",
+        retry_after(&third)
+    );
     is_over(third, "rate_limit_exceeded").await;
-    assert_eq!(server.engine.counters().generated_tokens, before, "nothing was queued");
+    assert_eq!(
+        server.engine.counters().generated_tokens,
+        before,
+        "nothing was queued"
+    );
 }
 
 #[tokio::test]
@@ -118,10 +130,18 @@ async fn tokens_a_minute_are_of_prompts_and_answers() {
     }
     let third = ask(&server, json!({})).await;
     // 26 are taken, 9 more are 5 too many: 10 s at one every two seconds.
-    assert!((8..=10).contains(&retry_after(&third)), "{}", retry_after(&third));
+    assert!(
+        (8..=10).contains(&retry_after(&third)),
+        "{}",
+        retry_after(&third)
+    );
     is_over(third, "rate_limit_exceeded").await;
     let long = "x".repeat(40);
-    let never = ask(&server, json!({"messages": [{"role": "user", "content": long}]})).await;
+    let never = ask(
+        &server,
+        json!({"messages": [{"role": "user", "content": long}]}),
+    )
+    .await;
     let (status, body) = read(never).await;
     assert_eq!(
         (status, &body["error"]["code"]),
@@ -138,7 +158,11 @@ async fn models_that_are_not_for_a_key_are_neither_answered_nor_listed() {
     let (status, body) = read(ask(&server, json!({})).await).await;
     assert_eq!(
         (status, &body["error"]["code"], &body["error"]["param"]),
-        (StatusCode::FORBIDDEN, &json!("model_not_allowed"), &json!("model"))
+        (
+            StatusCode::FORBIDDEN,
+            &json!("model_not_allowed"),
+            &json!("model")
+        )
     );
     let list = request("GET", "/v1/models")
         .header("x-api-key", "secret")

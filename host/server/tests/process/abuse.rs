@@ -122,7 +122,11 @@ fn a_reader_that_takes_nothing_is_cut() {
     let mut slow = connect(&server, (head(body.len(), "") + &body).as_bytes());
     server.logged("took nothing of its answer");
     let got = read_all(&mut slow);
-    assert!(got.len() > 64 << 10 && !got.contains("[DONE]"), "{}", got.len());
+    assert!(
+        got.len() > 64 << 10 && !got.contains("[DONE]"),
+        "{}",
+        got.len()
+    );
     healthy(&server);
     holds_nothing(server);
 }
@@ -137,7 +141,8 @@ fn bodies_that_are_too_large_are_not_read() {
     assert!(answer.contains("45000000 bytes"), "{answer}");
 
     // Without a length it is read as far as the limit.
-    let chunked = "POST /v1/chat/completions HTTP/1.1\r\nhost: weir\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunked =
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: weir\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut stream = connect(&server, chunked.as_bytes());
     let piece = vec![b' '; 1 << 20];
     let send_all = |stream: &mut TcpStream| -> io::Result<()> {
@@ -164,18 +169,29 @@ fn what_is_no_request_is_refused() {
     let bodies: [(Vec<u8>, &str); 6] = [
         (deep("[", 1_000_000).into_bytes(), "400"),
         (deep("{\"a\":", 1_000_000).into_bytes(), "400"),
-        (b"{\"messages\": [{\"role\": \"user\", \"content\": \"\xff\xfe\"}]}".to_vec(), "400"),
+        (
+            b"{\"messages\": [{\"role\": \"user\", \"content\": \"\xff\xfe\"}]}".to_vec(),
+            "400",
+        ),
         (b"\xff\xfe\x00".to_vec(), "400"),
-        (b"{\"messages\": [{\"role\": \"user\", \"content\": \"\\ud800\"}]}".to_vec(), "400"),
+        (
+            b"{\"messages\": [{\"role\": \"user\", \"content\": \"\\ud800\"}]}".to_vec(),
+            "400",
+        ),
         (b"".to_vec(), "400"),
     ];
     for (body, expected) in bodies {
         let answer = answer_to(&server, &body);
         let start = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
         assert_eq!(status(&answer), expected, "{start}: {answer}");
-        assert!(answer.contains("\"invalid_request_error\""), "{start}: {answer}");
+        assert!(
+            answer.contains("\"invalid_request_error\""),
+            "{start}: {answer}"
+        );
     }
-    let many: String = (0..10_000).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let many: String = (0..10_000)
+        .map(|number| format!("x-{number}: 1\r\n"))
+        .collect();
     let wide = "x".repeat(1 << 20);
     let heads = [
         format!("GET /health HTTP/1.1\r\nhost: weir\r\n{many}\r\n"),
@@ -210,10 +226,14 @@ fn requests_in_one_go_are_answered_in_their_order() {
     let last = "GET /live HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n";
     let all = [version, &chat, version, &chat, last].concat();
     let answer = read_all(&mut connect(&server, all.as_bytes()));
-    let places = |part: &str| -> Vec<usize> { answer.match_indices(part).map(|(at, _)| at).collect() };
+    let places =
+        |part: &str| -> Vec<usize> { answer.match_indices(part).map(|(at, _)| at).collect() };
     assert_eq!(places("HTTP/1.1 200 OK").len(), 5, "{answer}");
     let (versions, chats) = (places("{\"version\""), places("\"hello\""));
-    assert!(versions[0] < chats[0] && chats[0] < versions[1] && versions[1] < chats[1], "{answer}");
+    assert!(
+        versions[0] < chats[0] && chats[0] < versions[1] && versions[1] < chats[1],
+        "{answer}"
+    );
     holds_nothing(server);
 }
 
@@ -238,7 +258,13 @@ fn a_stream_given_up_at_any_chunk_leaves_nothing() {
     // Given up before the first chunk, and while the request is sent.
     let body = chat_body("count", json!({"stream": true})).to_string();
     let whole = head(body.len(), "") + &body;
-    for cut in [1, 30, whole.len() - body.len(), whole.len() - 1, whole.len()] {
+    for cut in [
+        1,
+        30,
+        whole.len() - body.len(),
+        whole.len() - 1,
+        whole.len(),
+    ] {
         let stream = connect(&server, &whole.as_bytes()[..cut]);
         drop(stream.shutdown(Shutdown::Both));
     }
@@ -253,14 +279,22 @@ fn one_connection_too_many_is_told_so() {
     let server = server(&files, &["--max-connections", "2"]);
     let first = connect(&server, b"G");
     let second = connect(&server, b"G");
-    let third = read_all(&mut connect(&server, b"GET /health HTTP/1.1\r\nhost: weir\r\n\r\n"));
+    let third = read_all(&mut connect(
+        &server,
+        b"GET /health HTTP/1.1\r\nhost: weir\r\n\r\n",
+    ));
     assert_eq!(status(&third), "503", "{third}");
-    assert!(third.contains("too_many_connections") && third.contains("retry-after: 1"), "{third}");
+    assert!(
+        third.contains("too_many_connections") && third.contains("retry-after: 1"),
+        "{third}"
+    );
     drop((first, second));
     // The server sees a little later that they have gone.
     let free = (0..200).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
-        server.try_post("/v1/completions", &json!({"prompt": "hi"})).is_ok_and(|(status, _)| status == 200)
+        server
+            .try_post("/v1/completions", &json!({"prompt": "hi"}))
+            .is_ok_and(|(status, _)| status == 200)
     });
     assert!(free);
     holds_nothing(server);

@@ -43,12 +43,18 @@ fn plugins_are_listed_with_what_they_did() {
     // The API itself asks for no key: none is configured for it.
     server.message("hi", tools());
     let mine = listed(&server, "mine");
-    assert_eq!((&mine["state"], &mine["kind"]), (&json!("loaded"), &json!("parser")));
+    assert_eq!(
+        (&mine["state"], &mine["kind"]),
+        (&json!("loaded"), &json!("parser"))
+    );
     assert_eq!(mine["sha256"].as_str().unwrap().len(), 64);
     assert_eq!(mine["counters"]["sessions"], 1);
     assert_eq!(mine["counters"]["failures"], 0);
     let other = listed(&server, "deepseek_v3");
-    assert_eq!((&other["state"], &other["source"]), (&json!("not loaded"), &json!("built in")));
+    assert_eq!(
+        (&other["state"], &other["source"]),
+        (&json!("not loaded"), &json!("built in"))
+    );
     assert_eq!(server.get_bearing("/admin/plugins", "another").0, 401);
     assert!(server.silent_about(KEY));
 }
@@ -71,9 +77,15 @@ fn a_reload_says_what_changed_or_why_nothing_did() {
     replace(&path, b"no component");
     let (status, answer) = reload();
     let error = &answer["error"];
-    assert_eq!((status, &error["code"]), (409, &json!("plugins_not_reloaded")));
+    assert_eq!(
+        (status, &error["code"]),
+        (409, &json!("plugins_not_reloaded"))
+    );
     let message = error["message"].as_str().unwrap();
-    assert!(message.contains("`mine`") && message.contains("not WebAssembly"), "{message}");
+    assert!(
+        message.contains("`mine`") && message.contains("not WebAssembly"),
+        "{message}"
+    );
     let (_, list) = server.get_bearing("/admin/plugins", KEY);
     assert_eq!(list["reloads"], json!({"succeeded": 2, "failed": 1}));
 }

@@ -37,7 +37,11 @@ fn a_key_is_made_borne_and_taken_away() {
     files.write("keys.toml", "[[keys]]\nname = 'bob'\n");
     let line = server.logged("API keys not reloaded");
     assert!(line.contains("`bob` needs either sha256 or key"), "{line}");
-    assert_eq!(server.post_bearing(CHAT, &bob, &body).0, 401, "those of before stay");
+    assert_eq!(
+        server.post_bearing(CHAT, &bob, &body).0,
+        401,
+        "those of before stay"
+    );
 
     files.write("keys.toml", other);
     server.logged("API keys reloaded");

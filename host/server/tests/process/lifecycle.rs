@@ -148,7 +148,10 @@ fn under_load_the_drain_ends_streams_in_good_order_and_refuses_new_ones() {
     server.terminate();
     assert!(server.logged("draining").contains("running=16"));
     let (status, body) = server.chat("more", json!({}));
-    assert_eq!((status, &body["error"]["type"]), (503, &json!("service_unavailable")));
+    assert_eq!(
+        (status, &body["error"]["type"]),
+        (503, &json!("service_unavailable"))
+    );
     for stream in streams {
         let lines = stream.rest();
         let [.., event, data] = lines.as_slice() else {
@@ -168,7 +171,13 @@ fn a_killed_server_starts_again_at_once_on_its_port() {
     let port = port.to_owned();
     // Killed, as SIGKILL kills: nothing can be put in order.
     drop(server);
-    assert!(streams.remove(0).rest().iter().all(|line| !line.contains("[DONE]")));
+    assert!(
+        streams
+            .remove(0)
+            .rest()
+            .iter()
+            .all(|line| !line.contains("[DONE]"))
+    );
     let model = files.replay(&json!({"text": "hello"}).to_string());
     let begun = Instant::now();
     let server = Server::spawn(&mut command(["--port", &port, "--model", &model]));

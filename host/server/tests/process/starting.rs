@@ -21,11 +21,15 @@ fn configuration(flag: &str, name: &str) -> Vec<String> {
 /// Each value stands there, from this file; each neighbour is named as unknown, and nothing else is.
 fn reads(lines: &[String], name: &str, values: &[&str], unknown: &[&str]) {
     for value in values {
-        let found = lines.iter().find(|line| line.starts_with(&format!("{value}  # ")));
+        let found = lines
+            .iter()
+            .find(|line| line.starts_with(&format!("{value}  # ")));
         let line = found.unwrap_or_else(|| panic!("no `{value}` in {lines:#?}"));
         assert!(line.ends_with(name), "{line}");
     }
-    let named = lines.iter().filter_map(|line| line.strip_prefix("# unknown: "));
+    let named = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("# unknown: "));
     let named: Vec<&str> = named.map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(named, unknown);
 }
@@ -53,9 +57,19 @@ fn ksana_llm_with_its_yaml() {
 
     // Started as its guide says, with a model that is here.
     let files = Files::new();
-    let call = r#"{"text": "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {}}\n</tool_call>"}"#;
+    let call =
+        r#"{"text": "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {}}\n</tool_call>"}"#;
     let (model, file) = (files.replay(call), format!("{EXAMPLES}/{name}"));
-    let flags = ["--config_file", &file, "--model", &model, "--host", "127.0.0.1", "--port", "0"];
+    let flags = [
+        "--config_file",
+        &file,
+        "--model",
+        &model,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+    ];
     let parsers = ["--enable-auto-tool-choice", "--tool-call-parser", "qwen25"];
     let server = Server::spawn(&mut command(flags.iter().chain(&parsers)));
     for key in unknown {
@@ -73,17 +87,29 @@ fn light_llm_with_its_flags() {
     let weir = command::<&str>([]);
     let folder = std::path::Path::new(weir.get_program()).parent().unwrap();
     let mut script = Command::new("sh");
-    script.arg(format!("{EXAMPLES}/light_llm.sh")).args(["--port", "0"]);
-    let own = weir.get_envs().filter_map(|(key, value)| Some((key, value?)));
-    script.envs(own).env("MODEL_DIR", &model).env("PATH", path_with(folder));
+    script
+        .arg(format!("{EXAMPLES}/light_llm.sh"))
+        .args(["--port", "0"]);
+    let own = weir
+        .get_envs()
+        .filter_map(|(key, value)| Some((key, value?)));
+    script
+        .envs(own)
+        .env("MODEL_DIR", &model)
+        .env("PATH", path_with(folder));
     script.stderr(std::process::Stdio::piped());
     let server = Server::spawn(&mut script);
-    assert_eq!(server.message("hi", json!({"model": "your_model_name"}))["content"], "hello");
+    assert_eq!(
+        server.message("hi", json!({"model": "your_model_name"}))["content"],
+        "hello"
+    );
 }
 
 fn path_with(folder: &std::path::Path) -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = [folder.to_owned()].into_iter().chain(std::env::split_paths(&path));
+    let folders = [folder.to_owned()]
+        .into_iter()
+        .chain(std::env::split_paths(&path));
     std::env::join_paths(folders).unwrap()
 }
 
@@ -106,8 +132,21 @@ fn open_kimi_with_its_json() {
     ];
     reads(&lines, name, &values, &unknown);
     let files = Files::new();
-    let (model, file) = (files.replay(&json!({"text": "hello"}).to_string()), format!("{EXAMPLES}/{name}"));
-    let flags = ["--config", &file, "--host", "127.0.0.1", "--port", "0", "--reload", "--model", &model];
+    let (model, file) = (
+        files.replay(&json!({"text": "hello"}).to_string()),
+        format!("{EXAMPLES}/{name}"),
+    );
+    let flags = [
+        "--config",
+        &file,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--reload",
+        "--model",
+        &model,
+    ];
     let server = Server::spawn(&mut command(flags));
     assert!(server.logged("rag.top_k").contains("WARN"));
     let answer = server.message("hi", json!({"model": "openkimi-model"}));
@@ -116,8 +155,19 @@ fn open_kimi_with_its_json() {
 
 #[test]
 fn keys_are_not_shown() {
-    let mut config = command(["config", "--api-key", "open-sesame", "--admin-key", "root-sesame"]);
-    let ended = crate::weir::finish(config.env("WEIR_API_KEY_FILE", "keys.toml").spawn().unwrap());
+    let mut config = command([
+        "config",
+        "--api-key",
+        "open-sesame",
+        "--admin-key",
+        "root-sesame",
+    ]);
+    let ended = crate::weir::finish(
+        config
+            .env("WEIR_API_KEY_FILE", "keys.toml")
+            .spawn()
+            .unwrap(),
+    );
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(!ended.stdout.contains("sesame"), "{}", ended.stdout);
     for line in [
@@ -126,6 +176,10 @@ fn keys_are_not_shown() {
         "api_key_file = \"keys.toml\"  # environment",
         "header_timeout = 30.0  # default",
     ] {
-        assert!(ended.stdout.lines().any(|shown| shown == line), "{line}: {}", ended.stdout);
+        assert!(
+            ended.stdout.lines().any(|shown| shown == line),
+            "{line}: {}",
+            ended.stdout
+        );
     }
 }

@@ -61,7 +61,10 @@ async fn connect(server: &Server, identity: &Identity, protocols: &[&str]) -> Tl
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
     let stream = TcpStream::connect(&server.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let connector = TlsConnector::from(Arc::new(config));
@@ -93,7 +96,9 @@ async fn http_2(server: &Server, identity: &Identity) -> http2::SendRequest<Full
     let stream = connect(server, identity, &["h2", "http/1.1"]).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let executor = TokioExecutor::new();
-    let (sender, connection) = http2::handshake(executor, TokioIo::new(stream)).await.unwrap();
+    let (sender, connection) = http2::handshake(executor, TokioIo::new(stream))
+        .await
+        .unwrap();
     tokio::spawn(connection);
     sender
 }
@@ -124,7 +129,14 @@ async fn an_answer_over_http_2_that_nobody_takes_is_given_up_alone() {
     // More than the window of a stream.
     let chunks = vec!["x".repeat(64 << 10); 400];
     let model = files.replay(&json!({"chunks": chunks}).to_string());
-    let flags = ["--model", &model, "--send-timeout", "1", "--log-level", "debug"];
+    let flags = [
+        "--model",
+        &model,
+        "--send-timeout",
+        "1",
+        "--log-level",
+        "debug",
+    ];
     let mut server = Server::start(&[&flags[..], &identity.flags()].concat());
     let mut sender = http_2(&server, &identity).await;
     let body = chat_body("hi", json!({"stream": true})).to_string();
@@ -148,7 +160,10 @@ async fn a_client_that_speaks_plain_http_harms_nobody() {
     let identity = Identity::new(&files, "own", 2199);
     let server = server(&files, &identity);
     let mut plain = TcpStream::connect(&server.address).await.unwrap();
-    plain.write_all(b"GET /health HTTP/1.1\r\n\r\n").await.unwrap();
+    plain
+        .write_all(b"GET /health HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     // An alert of TLS or a reset: no HTTP either way.
     drop(plain.read_to_end(&mut answer).await);
@@ -165,8 +180,16 @@ fn files_that_are_not_right_are_named() {
     let junk = files.write("junk.pem", "no certificate");
     let missing = files.path().join("missing.pem");
     let cases = [
-        (&own.cert, &other.key, vec!["other.key", "is not the key of", "own.pem"]),
-        (&old.cert, &old.key, vec!["old.pem", "expired on 2020-12-31"]),
+        (
+            &own.cert,
+            &other.key,
+            vec!["other.key", "is not the key of", "own.pem"],
+        ),
+        (
+            &old.cert,
+            &old.key,
+            vec!["old.pem", "expired on 2020-12-31"],
+        ),
         (&junk, &own.key, vec!["junk.pem", "holds no certificate"]),
         (&own.cert, &junk, vec!["junk.pem", "holds no private key"]),
         (&own.key, &own.key, vec!["own.key", "holds no certificate"]),
@@ -176,12 +199,25 @@ fn files_that_are_not_right_are_named() {
     for (cert, key, words) in cases {
         let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
         let model = files.replay(&json!({"text": "hi"}).to_string());
-        let ended = run(["--model", &model, "--port", "0", "--tls-cert", cert, "--tls-key", key]);
+        let ended = run([
+            "--model",
+            &model,
+            "--port",
+            "0",
+            "--tls-cert",
+            cert,
+            "--tls-key",
+            key,
+        ]);
         for word in words {
             let complaint = ended.complaint();
             assert!(complaint.contains(word), "no `{word}` in {complaint}");
         }
     }
     let ended = run(["--tls-cert", own.cert.to_str().unwrap()]);
-    assert!(ended.complaint().contains("tls_cert and tls_key go together"));
+    assert!(
+        ended
+            .complaint()
+            .contains("tls_cert and tls_key go together")
+    );
 }
