@@ -47,7 +47,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 const REFUSAL: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
-    connection: close\r\ncontent-length: 141\r\n\r\n\
+    connection: close\r\ncontent-length: 142\r\n\r\n\
     {\"error\":{\"message\":\"the server has as many connections as it takes\",\"type\":\"service_unavailable\",\
     \"param\":null,\"code\":\"too_many_connections\"}}";
 
