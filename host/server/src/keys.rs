@@ -258,11 +258,11 @@ impl Caller {
                 format!("this API key may have {most} requests running at once, and has them");
             return Err(over("concurrency_limit_exceeded", message, LOOK_AGAIN));
         }
-        if let Some(limit) = key.limits.requests_per_minute {
-            if let Err(wait) = used.requests.take(1, limit, Instant::now()) {
-                let message = format!("this API key may send {limit} requests a minute");
-                return Err(over("rate_limit_exceeded", message, wait));
-            }
+        if let Some(limit) = key.limits.requests_per_minute
+            && let Err(wait) = used.requests.take(1, limit, Instant::now())
+        {
+            let message = format!("this API key may send {limit} requests a minute");
+            return Err(over("rate_limit_exceeded", message, wait));
         }
         used.running += 1;
         drop(used);
@@ -296,10 +296,11 @@ impl Caller {
 
     /// Takes generated tokens out of the minute's. What runs is not cut short: the debt is the next request's.
     pub fn charge_generated(&self, tokens: usize) {
-        if let Some((key, mut used)) = self.locked() {
-            if let Some(limit) = key.limits.tokens_per_minute {
-                used.tokens.add(tokens, limit, Instant::now());
-            }
+        let limit = self.limits().and_then(|limits| limits.tokens_per_minute);
+        if let Some(limit) = limit
+            && let Some((_, mut used)) = self.locked()
+        {
+            used.tokens.add(tokens, limit, Instant::now());
         }
     }
 
