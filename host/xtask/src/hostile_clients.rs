@@ -120,8 +120,8 @@ fn conclude(
 /// What the model says: an answer of more bytes than sockets take in, one of many tokens, and a short one.
 fn write_answers(folder: &Path) -> Result<PathBuf> {
     let path = folder.join("answers.jsonl");
-    let piece = format!("\"{}\"", "x".repeat(64 << 10));
-    let long = vec![piece; 400].join(",");
+    let piece = format!("\"{}\"", "x".repeat(4 << 10));
+    let long = vec![piece; 6400].join(",");
     let counted: Vec<String> = (0..COUNTED)
         .map(|number| format!("\"{number} \""))
         .collect();
