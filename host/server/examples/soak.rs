@@ -243,7 +243,9 @@ impl Soak {
             tool_call_streaming: mode,
         };
         let refused = |error: weir_server::ApiError| anyhow::anyhow!("{error:?}");
-        let mut steps = generation::generate(&self.model, vec![plan], 1, None).map_err(refused)?;
+        let nobody = weir_server::Caller::anonymous();
+        let steps = generation::generate(&self.model, vec![plan], 1, None, &nobody);
+        let mut steps = steps.map_err(refused)?;
         let mut events = Vec::new();
         let mut ended = None;
         while let Some(step) = steps.next().await {

@@ -3,6 +3,8 @@
 //! Invariant: what went wrong inside (a trap, a path, a panic's words) goes to the log under an id; the client gets the id.
 //! The one exception is a model that could not be loaded: whoever asks for it is told why.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -15,13 +17,15 @@ use weir_prompt::PromptError;
 use weir_protocol::{ErrorBody, ErrorEnvelope, Invalid, InvalidKind};
 
 /// When a client that was turned away for load may come back.
-const RETRY_AFTER_SECONDS: u16 = 1;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An error on its way to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     status: StatusCode,
     body: ErrorBody,
+    /// When it is worth coming back; sent in whole seconds.
+    retry_after: Option<Duration>,
 }
 
 /// OpenAI's class of errors for a status.
@@ -45,7 +49,15 @@ impl ApiError {
             param: None,
             code: None,
         };
-        Self { status, body }
+        let turned_away = matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
+        Self {
+            status,
+            body,
+            retry_after: turned_away.then_some(RETRY_AFTER),
+        }
     }
 
     /// The same, naming the field at fault.
@@ -68,6 +80,13 @@ impl ApiError {
         if self.body.param.as_deref() == Some(from) {
             self.body.param = Some(to.to_owned());
         }
+        self
+    }
+
+    /// The same, to be tried again after this time.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
         self
     }
 
@@ -130,15 +149,12 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = self.status;
+        let (status, retry_after) = (self.status, self.retry_after);
         let mut response = (status, Json(self.into_envelope())).into_response();
-        if matches!(
-            status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-        ) {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        if let Some(wait) = retry_after {
+            let whole = u64::from(wait.subsec_nanos() > 0);
+            let seconds = HeaderValue::from(wait.as_secs() + whole);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
     }
@@ -269,5 +285,13 @@ mod tests {
         })
         .into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        let wait = Duration::from_millis(2_001);
+        let response = ApiError::unavailable("x").with_retry_after(wait);
+        let response = response.into_response();
+        assert_eq!(
+            response.headers()[header::RETRY_AFTER],
+            "3",
+            "never too early"
+        );
     }
 }

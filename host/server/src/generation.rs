@@ -23,6 +23,7 @@ use weir_protocol::{
 use crate::{
     active_plugins::ActivePlugins,
     error::ApiError,
+    keys::Caller,
     state::{SamplingDefaults, ServedModel},
 };
 
@@ -79,20 +80,24 @@ pub struct TokenCounts {
 /// The steps of all choices, as they come.
 pub type Steps = Pin<Box<dyn Stream<Item = Result<Step, ApiError>> + Send>>;
 
-/// Submits `n` answers to each plan. The answers to plan p are choices p * n to p * n + n - 1.
+/// Submits `n` answers to each plan, on the account of `caller`. The answers to plan p are choices p * n to p * n + n - 1.
 ///
 /// # Errors
-/// When the engine refuses one of them at once or a plugin makes no session; nothing keeps running then.
+/// When the caller has no tokens left, the engine refuses one of them at once or a plugin makes no session; nothing keeps
+/// running then.
 pub fn generate(
     model: &ServedModel,
     plans: Vec<Plan>,
     n: usize,
     deadline: Option<Instant>,
+    caller: &Caller,
 ) -> Result<Steps, ApiError> {
+    caller.charge_prompt(plans.iter().map(|plan| plan.prompt.len()).sum())?;
     let mut choices = Vec::with_capacity(plans.len() * n);
     for (number, plan) in plans.into_iter().enumerate() {
         for answer in 0..n {
-            let choice = Choice::start(model, &plan, answer, number * n + answer, deadline)?;
+            let choice =
+                Choice::start(model, &plan, answer, number * n + answer, deadline, caller)?;
             choices.push(Box::pin(stream::unfold(choice, |mut choice| async move {
                 let step = choice.next().await?;
                 Some((step, choice))
@@ -116,6 +121,8 @@ struct Choice {
     counts: TokenCounts,
     reasoning: ReasoningCount,
     deadline: Option<Instant>,
+    /// Pays for every token.
+    caller: Caller,
 }
 
 impl Choice {
@@ -125,6 +132,7 @@ impl Choice {
         answer: usize,
         index: usize,
         deadline: Option<Instant>,
+        caller: &Caller,
     ) -> Result<Self, ApiError> {
         let pipeline = OutputPipeline::new(pipeline_spec(model, plan))?;
         let tokens = model
@@ -141,6 +149,7 @@ impl Choice {
             counts,
             reasoning: ReasoningCount::default(),
             deadline,
+            caller: caller.clone(),
         })
     }
 
@@ -169,6 +178,7 @@ impl Choice {
             Generated::Token {
                 id, cached_tokens, ..
             } => {
+                self.caller.charge_generated(1);
                 self.counts.completion += 1;
                 self.counts.cached = cached_tokens;
                 self.pipeline.push_token(id, &mut events)?;

@@ -6,7 +6,6 @@ use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     http::{HeaderName, HeaderValue, StatusCode, Uri},
     middleware,
     response::{IntoResponse, Response},
@@ -20,6 +19,7 @@ use tower_http::{
 
 use crate::{error::ApiError, state::AppState};
 
+mod admin;
 mod body;
 mod chat;
 mod chat_answer;
@@ -36,7 +36,6 @@ mod responses_stored;
 
 /// All routes over this state.
 pub fn router(state: Arc<AppState>) -> Router {
-    let body_limit = state.settings.body_limit;
     let api = Router::new()
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
@@ -58,10 +57,17 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&state),
             gate::check_key,
-        ))
-        .layer(DefaultBodyLimit::max(body_limit));
+        ));
+    let admin = Router::new()
+        .route("/admin/plugins", get(admin::plugins))
+        .route("/admin/plugins/reload", post(admin::reload))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            gate::check_admin,
+        ));
     let mut router = Router::new()
         .merge(api)
+        .merge(admin)
         .route("/health", get(health::health))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -13,11 +14,12 @@ use super::{
     chat_answer::{self, ChatChunks, Head},
     chat_generation::{self, ChatGeneration},
 };
-use crate::{error::ApiError, sse, state::AppState};
+use crate::{error::ApiError, keys::Caller, sse, state::AppState};
 
 /// Answers a chat request.
 pub(super) async fn create(
     State(state): State<Arc<AppState>>,
+    Extension(caller): Extension<Caller>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let mut request = ChatRequest::from_json(body)?;
@@ -28,7 +30,7 @@ pub(super) async fn create(
         steps,
         tool_choice,
         guard,
-    } = chat_generation::start(&state, request).await?;
+    } = chat_generation::start(&state, &caller, request).await?;
     let head = Head::new(&model);
     let mut response = if stream {
         let keep_name = state.settings.tool_name_in_every_delta;

@@ -12,6 +12,7 @@ use crate::{
     active_plugins::ActivePlugins,
     error::ApiError,
     generation::{self, Plan, Steps},
+    keys::Caller,
     state::{AppState, RequestGuard, ServedModel},
 };
 
@@ -34,19 +35,21 @@ pub(super) struct ChatGeneration {
 ///
 /// # Errors
 /// 503 while the server drains or the model loads, 404 for another model, 400 for what the template, the tokenizer or the
-/// engine refuses, 429 for a full queue.
+/// engine refuses, 429 for a full queue and for a caller that has reached a limit, 403 for a model that is not for it.
 pub(super) async fn start(
     state: &Arc<AppState>,
+    caller: &Caller,
     request: ChatRequest,
 ) -> Result<ChatGeneration, ApiError> {
-    let guard = state.admit()?;
+    let guard = state.admit(caller)?;
     let deadline = generation::deadline(state.settings.request_timeout);
     let model = Arc::clone(state.model_named(request.model.as_deref())?);
+    caller.check_model(request.model.as_deref(), model.id())?;
     model.generator()?;
     let n = request.n;
     let plan = plan_in_background(state, &model, request).await?;
     let tool_choice = plan.context.tool_choice.clone();
-    let steps = generation::generate(&model, vec![plan], n, deadline)?;
+    let steps = generation::generate(&model, vec![plan], n, deadline, caller)?;
     Ok(ChatGeneration {
         model,
         steps,

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     error::ApiError,
     generation::{self, ChoiceEnd, Plan, Step, Steps},
+    keys::Caller,
     sse::{self, Chunks},
     state::{AppState, ServedModel},
 };
@@ -31,12 +32,14 @@ use crate::{
 /// Answers a completion request.
 pub(super) async fn create(
     State(state): State<Arc<AppState>>,
+    Extension(caller): Extension<Caller>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let guard = state.admit()?;
+    let guard = state.admit(&caller)?;
     let deadline = generation::deadline(state.settings.request_timeout);
     let mut request = CompletionRequest::from_json(body)?;
     let model = state.model_named(request.model.as_deref())?;
+    caller.check_model(request.model.as_deref(), model.id())?;
     model.generator()?;
     let (n, stream, include_usage) = (request.n, request.stream, request.include_usage);
     let ignored = std::mem::take(&mut request.ignored_fields);
@@ -48,7 +51,7 @@ pub(super) async fn create(
         echoes,
         include_usage,
     };
-    let steps = generation::generate(model, plans, n, deadline)?;
+    let steps = generation::generate(model, plans, n, deadline, &caller)?;
     let mut response = if stream {
         sse::respond(
             steps,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
+    keys::Caller,
     response_store::{StoredResponse, Tenant},
     sse,
     state::AppState,
@@ -30,6 +31,7 @@ use crate::{
 /// Answers a request for a response.
 pub(super) async fn create(
     State(state): State<Arc<AppState>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
@@ -49,7 +51,7 @@ pub(super) async fn create(
         steps,
         guard,
         ..
-    } = chat_generation::start(&state, request.chat)
+    } = chat_generation::start(&state, &caller, request.chat)
         .await
         .map_err(|error| error.with_param_renamed("messages", "input"))?;
     let mut settings = request.settings;

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod bodies;
 mod chat;
 mod completions;
 mod embeddings;
 mod engine;
 mod errors;
+mod keys;
 mod models;
 mod parsers;
 mod responses;

@@ -164,7 +164,7 @@ impl Server {
             address: String::new(),
         };
         let line = server.log.wait_for("weir serves");
-        let (_, url) = line.split_once("http://").expect("an address in the line");
+        let (_, url) = line.split_once("://").expect("an address in the line");
         server.address = url.trim_end_matches("/v1").to_owned();
         assert!(server.address.starts_with("127.0.0.1:"), "{line}");
         server
@@ -173,6 +173,12 @@ impl Server {
     /// The first log line that holds `text`, once it is there.
     pub fn logged(&self, text: &str) -> String {
         self.log.wait_for(text)
+    }
+
+    /// Whether no log line so far holds `text`.
+    pub fn silent_about(&self, text: &str) -> bool {
+        let lines = self.log.lines.lock().unwrap();
+        !lines.0.iter().any(|line| line.contains(text))
     }
 
     /// Sends SIGTERM.
