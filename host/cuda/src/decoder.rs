@@ -2,14 +2,14 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use weir_model::{
-    KvSlabs, ModelDescription, ModelError,
+    KvSlabs, ModelDescription,
     names::{self, Place},
 };
 
 use crate::{
     kernels::Kernels,
     layer::Layer,
-    loader::{Linear, Loader, Norm},
+    loader::{Linear, Loaded, Loader, Norm},
     rope::RopeTable,
     step::Step,
     weight_source::WeightSource,
@@ -36,7 +36,7 @@ impl Decoder {
         dtype: DType,
         device: &Device,
         kernels: Box<dyn Kernels>,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> Loaded<Self> {
         let table = |rope| RopeTable::new(rope, max_model_len, device);
         let ropes = description.ropes.iter().map(table);
         let ropes = ropes.collect::<Result<Vec<_>>>()?;
@@ -58,7 +58,7 @@ impl Decoder {
         let embedding = loader.put(&wide)?;
         drop(wide);
         let layers = (0..description.layers.len()).map(|index| Layer::load(index, &mut loader));
-        let layers = layers.collect::<std::result::Result<_, _>>()?;
+        let layers = layers.collect::<Loaded<_>>()?;
         let output_norm = loader.norm(Place::Model, names::OUTPUT_NORM)?;
         let output = if description.tied_embeddings {
             Linear::of(embedding.clone())

@@ -39,6 +39,11 @@ pub(crate) trait Kernels: fmt::Debug + Send {
 
     /// `activation(gate) * up` of rows that hold a gate beside an up: `(tokens, 2 * inner)` to `(tokens, inner)`.
     fn gate(&self, both: &Tensor, activation: Activation) -> Result<Tensor>;
+
+    /// The sum over all devices that hold a part of each layer, of a half layer's result; one device holds all of it.
+    fn sum(&self, part: Tensor) -> Result<Tensor> {
+        Ok(part)
+    }
 }
 
 /// The kernels that a model is served with on a device.

@@ -9,7 +9,7 @@ use weir_model::{
 use crate::{
     heads::Heads,
     kernels::Kernels,
-    loader::{Linear, Loader, Norm},
+    loader::{Linear, Loaded, Loader, Norm},
     step::Step,
 };
 
@@ -42,7 +42,7 @@ impl Layer {
     pub(crate) fn load(
         index: usize,
         loader: &mut Loader<'_>,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> Loaded<Self> {
         let layer = &loader.description.layers[index];
         let (Attention::Grouped(attention), FeedForward::Dense(network)) =
             (&layer.attention, &layer.feed_forward)
@@ -98,10 +98,8 @@ impl Layer {
         let projected = kernels.turn(projected, &self.heads, step)?;
         kernels.store(&projected, &self.heads, slabs, index, step)?;
         let mixed = kernels.attend(&projected, &self.heads, slabs, index, step)?;
-        normed_by(
-            self.post_attention_norm.as_ref(),
-            self.output.forward(&mixed)?,
-        )
+        let attended = kernels.sum(self.output.forward(&mixed)?)?;
+        normed_by(self.post_attention_norm.as_ref(), attended)
     }
 
     /// The network, before it is added to the residual stream.
@@ -109,7 +107,8 @@ impl Layer {
         let normed = self.network_norm.forward(hidden)?;
         let both = self.gate_and_up.forward(&normed)?;
         let gated = kernels.gate(&both, self.activation)?;
-        normed_by(self.post_network_norm.as_ref(), self.down.forward(&gated)?)
+        let fed = kernels.sum(self.down.forward(&gated)?)?;
+        normed_by(self.post_network_norm.as_ref(), fed)
     }
 }
 

@@ -27,6 +27,8 @@ mod reference;
 mod rope;
 mod runner;
 mod self_test;
+#[cfg(test)]
+mod split;
 mod step;
 mod weight_source;
 

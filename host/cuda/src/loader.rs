@@ -13,6 +13,9 @@ use crate::{
     weight_source::WeightSource,
 };
 
+/// What comes of reading files.
+pub(crate) type Loaded<T> = std::result::Result<T, ModelError>;
+
 /// A matrix to multiply with, and what is added after.
 #[derive(Debug)]
 pub(crate) struct Linear {
@@ -75,10 +78,21 @@ impl Loader<'_> {
         part: Part,
         (rows, columns): (usize, usize),
         bias: bool,
-    ) -> std::result::Result<Linear, ModelError> {
-        let matrix = self.source.take(place, part, "weight", &[rows, columns])?;
+    ) -> Loaded<Linear> {
+        self.joined(place, &[(part, rows)], columns, bias)
+    }
+
+    /// The same of several matrices, one's outputs behind the other's.
+    fn joined(
+        &mut self,
+        place: Place,
+        parts: &[(Part, usize)],
+        columns: usize,
+        bias: bool,
+    ) -> Loaded<Linear> {
+        let matrix = self.stacked(place, parts, "weight", &[columns])?;
         let bias = match bias {
-            true => Some(self.source.take(place, part, "bias", &[rows])?),
+            true => Some(self.stacked(place, parts, "bias", &[])?),
             false => None,
         };
         Ok(Linear {
@@ -87,12 +101,24 @@ impl Loader<'_> {
         })
     }
 
-    /// An RMSNorm over the residual stream.
-    pub(crate) fn norm(
+    /// Tensors of so many rows each, one behind the other, as the source gives them.
+    fn stacked(
         &mut self,
         place: Place,
-        part: Part,
-    ) -> std::result::Result<Norm, ModelError> {
+        parts: &[(Part, usize)],
+        suffix: &str,
+        columns: &[usize],
+    ) -> Loaded<Tensor> {
+        let mut taken = Vec::with_capacity(parts.len());
+        for (part, rows) in parts {
+            let shape = [&[*rows][..], columns].concat();
+            taken.push(self.source.take(place, *part, suffix, &shape)?);
+        }
+        Ok(Tensor::cat(&taken, 0)?)
+    }
+
+    /// An RMSNorm over the residual stream.
+    pub(crate) fn norm(&mut self, place: Place, part: Part) -> Loaded<Norm> {
         let weight = self.norm_weight(place, part, self.description.hidden)?;
         Ok(Norm {
             weight: self.put(&weight)?,
@@ -100,12 +126,7 @@ impl Loader<'_> {
         })
     }
 
-    fn norm_weight(
-        &mut self,
-        place: Place,
-        part: Part,
-        len: usize,
-    ) -> std::result::Result<Tensor, ModelError> {
+    fn norm_weight(&mut self, place: Place, part: Part, len: usize) -> Loaded<Tensor> {
         let weight = self.source.take(place, part, "weight", &[len])?;
         Ok((weight + f64::from(self.description.norm_offset))?)
     }
@@ -115,69 +136,65 @@ impl Loader<'_> {
         &mut self,
         place: Place,
         attention: &GroupedAttention,
-    ) -> std::result::Result<(Linear, Heads), ModelError> {
+    ) -> Loaded<(Linear, Heads)> {
         let hidden = self.description.hidden;
         let dim = attention.head_dim;
         let (queries, keys) = (attention.heads * dim, attention.kv_heads * dim);
-        let parts: &[(Part, usize)] = if attention.fused_qkv {
-            &[(names::FUSED_QKV, queries + 2 * keys)]
-        } else {
-            &[
-                (names::QUERY, queries),
-                (names::KEY, keys),
-                (names::VALUE, keys),
-            ]
+        let fused = [(names::FUSED_QKV, queries + 2 * keys)];
+        let separate = [
+            (names::QUERY, queries),
+            (names::KEY, keys),
+            (names::VALUE, keys),
+        ];
+        let parts = match attention.fused_qkv {
+            true => &fused[..],
+            false => &separate[..],
         };
-        let mut all = |suffix, columns: &[usize]| {
-            let taken = parts.iter().map(|(part, rows)| {
-                let shape = [&[*rows], columns].concat();
-                self.source.take(place, *part, suffix, &shape)
-            });
-            let taken = taken.collect::<std::result::Result<Vec<_>, _>>()?;
-            std::result::Result::<_, ModelError>::Ok(Tensor::cat(&taken, 0)?)
+        let order = self.order(attention)?;
+        let turning = attention.heads + attention.kv_heads;
+        let ordered = |rows: Tensor| match &order {
+            Some(order) => reordered(&rows, order, turning),
+            None => Ok(rows),
         };
-        let matrix = all("weight", &[hidden])?;
+        let matrix = ordered(self.stacked(place, parts, "weight", &[hidden])?)?;
         let bias = match attention.qkv_bias {
-            true => Some(all("bias", &[])?),
+            true => {
+                let bias = ordered(self.stacked(place, parts, "bias", &[])?)?;
+                Some(bias.to_device(self.device)?)
+            }
             false => None,
+        };
+        let mut norm = |part| {
+            let weight = self.norm_weight(place, part, dim)?;
+            let weight = match &order {
+                Some(order) => weight.index_select(order, 0)?,
+                None => weight,
+            };
+            Loaded::Ok(weight.to_device(self.device)?)
         };
         let norms = match attention.qk_norm {
-            true => Some((
-                self.norm_weight(place, names::QUERY_NORM, dim)?,
-                self.norm_weight(place, names::KEY_NORM, dim)?,
-            )),
+            true => Some((norm(names::QUERY_NORM)?, norm(names::KEY_NORM)?)),
             false => None,
-        };
-        let rope = attention.rope.map(|rope| self.ropes[rope].clone());
-        let order = attention.rope.and_then(|rope| {
-            let rope = &self.description.ropes[rope];
-            halves(rope.style, rope.frequencies.len(), dim)
-        });
-        let order = order
-            .map(|order| Tensor::new(order, &Device::Cpu))
-            .transpose()?;
-        let turning = attention.heads + attention.kv_heads;
-        let ordered = |tensor: Tensor| match &order {
-            Some(order) => reordered(&tensor, order, turning),
-            None => Ok(tensor),
-        };
-        let on_device = |tensor: Tensor| tensor.to_device(self.device);
-        let projection = Linear::of(self.put(&ordered(matrix)?)?);
-        let norm = |weight: Tensor| match &order {
-            Some(order) => on_device(weight.index_select(order, 0)?),
-            None => on_device(weight),
         };
         let heads = Heads {
             attention: attention.clone(),
-            bias: bias.map(|bias| on_device(ordered(bias)?)).transpose()?,
-            norms: match norms {
-                Some((query, key)) => Some((norm(query)?, norm(key)?)),
-                None => None,
-            },
+            bias,
+            norms,
             norm_eps: self.description.norm_eps,
-            rope,
+            rope: attention.rope.map(|rope| self.ropes[rope].clone()),
         };
-        Ok((projection, heads))
+        Ok((Linear::of(self.put(&matrix)?), heads))
+    }
+
+    /// The order in which a head's elements are to stand, if it is another than the source's.
+    fn order(&self, attention: &GroupedAttention) -> Result<Option<Tensor>> {
+        let order = attention.rope.and_then(|rope| {
+            let rope = &self.description.ropes[rope];
+            halves(rope.style, rope.frequencies.len(), attention.head_dim)
+        });
+        order
+            .map(|order| Tensor::new(order, &Device::Cpu))
+            .transpose()
     }
 
     /// Gate and up in one matrix, and the way back.
@@ -185,29 +202,16 @@ impl Loader<'_> {
         &mut self,
         place: Place,
         network: &GatedNetwork,
-    ) -> std::result::Result<(Linear, Linear), ModelError> {
+    ) -> Loaded<(Linear, Linear)> {
         let GatedNetwork { inner, bias, .. } = *network;
         let hidden = self.description.hidden;
-        let both = if network.fused_gate_up {
-            self.linear(place, names::FUSED_GATE_UP, (2 * inner, hidden), bias)?
-        } else {
-            let parts = [names::DENSE.gate, names::DENSE.up];
-            let mut all = |suffix, columns: &[usize]| {
-                let shape = [&[inner], columns].concat();
-                let gate = self.source.take(place, parts[0], suffix, &shape)?;
-                let up = self.source.take(place, parts[1], suffix, &shape)?;
-                std::result::Result::<_, ModelError>::Ok(Tensor::cat(&[gate, up], 0)?)
-            };
-            let matrix = all("weight", &[hidden])?;
-            let bias = match bias {
-                true => Some(all("bias", &[])?),
-                false => None,
-            };
-            Linear {
-                matrix: self.put(&matrix)?,
-                bias: bias.map(|bias| self.put(&bias)).transpose()?,
-            }
+        let fused = [(names::FUSED_GATE_UP, 2 * inner)];
+        let separate = [(names::DENSE.gate, inner), (names::DENSE.up, inner)];
+        let parts = match network.fused_gate_up {
+            true => &fused[..],
+            false => &separate[..],
         };
+        let both = self.joined(place, parts, hidden, bias)?;
         let down = self.linear(place, names::DENSE.down, (hidden, inner), bias)?;
         Ok((both, down))
     }

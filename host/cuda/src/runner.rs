@@ -113,7 +113,14 @@ impl CudaRunner {
             info.block_size,
             dtype,
             device,
-        )?;
+        )
+        .map_err(|error| {
+            let kv = (info.num_blocks * block_bytes) >> 20;
+            refuse(format!(
+                "a KV cache of {kv} MiB does not fit {}, choose a smaller kv_cache_memory: {error}",
+                gpu.name()
+            ))
+        })?;
         device.synchronize()?;
         tracing::debug!(model = ?description, ?info, "model loaded");
         Ok(Self {
