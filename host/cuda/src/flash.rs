@@ -26,10 +26,10 @@ pub(crate) struct Flash {
 }
 
 impl Flash {
-    pub(crate) fn new(device: &CudaDevice) -> Result<Self> {
-        Ok(Self {
+    pub(crate) fn new(device: &CudaDevice) -> Self {
+        Self {
             device: device.clone(),
-        })
+        }
     }
 }
 

@@ -84,8 +84,8 @@ impl Layer {
         })
     }
 
-    /// The attention half, before it is added to the residual stream.
-    pub(crate) fn attend(
+    /// Queries, keys and values of the step's tokens, the latter two stored.
+    pub(crate) fn project(
         &self,
         index: usize,
         hidden: &Tensor,
@@ -97,8 +97,24 @@ impl Layer {
         let projected = self.projection.forward(&normed)?;
         let projected = kernels.turn(projected, &self.heads, step)?;
         kernels.store(&projected, &self.heads, slabs, index, step)?;
-        let mixed = kernels.attend(&projected, &self.heads, slabs, index, step)?;
-        let attended = kernels.sum(self.output.forward(&mixed)?)?;
+        Ok(projected)
+    }
+
+    /// What the step's queries find: `(tokens, heads * dim)`.
+    pub(crate) fn attend(
+        &self,
+        index: usize,
+        projected: &Tensor,
+        step: &Step<'_>,
+        slabs: &KvSlabs,
+        kernels: &dyn Kernels,
+    ) -> Result<Tensor> {
+        kernels.attend(projected, &self.heads, slabs, index, step)
+    }
+
+    /// What was found, on its way to the residual stream.
+    pub(crate) fn bring_back(&self, mixed: &Tensor, kernels: &dyn Kernels) -> Result<Tensor> {
+        let attended = kernels.sum(self.output.forward(mixed)?)?;
         normed_by(self.post_attention_norm.as_ref(), attended)
     }
 

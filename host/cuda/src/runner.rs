@@ -73,7 +73,7 @@ impl CudaRunner {
     ) -> Result<Self, ModelError> {
         let refuse = ModelError::InvalidOptions;
         let device = gpu.device();
-        let dtype = options.dtype.of_candle();
+        let dtype = options.dtype.candle();
         let description = checkpoint.describe()?;
         supports(&description).map_err(refuse)?;
         gpu.check(dtype).map_err(refuse)?;

@@ -118,7 +118,7 @@ fn batches(source: &mut RandomSource) -> [Batch; 2] {
     ];
     steps.map(|rows| {
         let count = rows.iter().map(|row| row.len).sum::<usize>();
-        let token = |_| ((source.next() + 1.0) * 0.5 * VOCAB as f32) as u32 % VOCAB as u32;
+        let token = |_| ((source.number() + 1.0) * 0.5 * VOCAB as f32) as u32 % VOCAB as u32;
         Batch {
             tokens: (0..count).map(token).collect(),
             rows,
@@ -143,7 +143,7 @@ fn layer_is_off(
     let heads = random_heads(attention, small, &mut random)?;
     let here = Place {
         heads: heads.on(device)?,
-        slabs: KvSlabs::new(small, BLOCKS, PAGE, dtype.of_candle(), device)?,
+        slabs: KvSlabs::new(small, BLOCKS, PAGE, dtype.candle(), device)?,
         layer,
     };
     let there = Place {
@@ -161,7 +161,7 @@ fn layer_is_off(
     for batch in &batches(&mut random) {
         let shape = [batch.tokens.len(), there.heads.columns()];
         // Both start from the numbers that the device's type can hold.
-        let rounded = random.tensor(&shape, 1.5)?.to_dtype(dtype.of_candle())?;
+        let rounded = random.tensor(&shape, 1.5)?.to_dtype(dtype.candle())?;
         let found = here.run(rounded.to_device(device)?, batch, device, kernels)?;
         let right = there.run(rounded.to_dtype(DType::F32)?, batch, &Device::Cpu, &Reference)?;
         for (what, found, right) in [
@@ -186,7 +186,7 @@ fn gate_is_off(
     random: &mut RandomSource,
 ) -> Result<f32> {
     let rounded = random.tensor(&[37, 2 * 352], 6.0)?;
-    let rounded = rounded.to_dtype(dtype.of_candle())?;
+    let rounded = rounded.to_dtype(dtype.candle())?;
     let found = kernels.gate(&rounded.to_device(device)?, activation)?;
     let right = Reference.gate(&rounded.to_dtype(DType::F32)?, activation)?;
     off(&found, &right)
@@ -254,11 +254,11 @@ fn model_is_off(
         let mut weights = RandomSource::new(7);
         Decoder::load(small, POSITIONS, &mut weights, dtype, device, kernels)
     };
-    let here = load(device, dtype.of_candle(), make(device)?)?;
+    let here = load(device, dtype.candle(), make(device)?)?;
     let there = load(&Device::Cpu, DType::F32, Box::new(Reference))?;
     let slabs = |device: &Device, dtype| KvSlabs::new(small, BLOCKS, PAGE, dtype, device);
     let (slabs_here, slabs_there) = (
-        slabs(device, dtype.of_candle())?,
+        slabs(device, dtype.candle())?,
         slabs(&Device::Cpu, DType::F32)?,
     );
     let mut worst = 0f32;

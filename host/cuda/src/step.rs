@@ -21,8 +21,29 @@ pub(crate) struct Step<'a> {
     /// What attention kernels are told of the rows.
     #[cfg_attr(not(feature = "flash-attn"), allow(dead_code, reason = "kernels read it"))]
     pub(crate) rows: Rows,
-    /// The tokens whose logits are wanted, as indices into `tokens`; None for none.
-    pub(crate) wanted: Option<Tensor>,
+    /// The tokens whose logits are wanted.
+    pub(crate) wanted: Wanted,
+}
+
+/// Some of a step's tokens.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// None of them: a chunk within a prompt.
+    Nothing,
+    /// All of them: nothing but decode rows.
+    All,
+    /// Those at these indices `(wanted)`.
+    Some(Tensor),
+}
+
+impl Wanted {
+    /// The wanted rows of a tensor with a row a token, of which there are some.
+    pub(crate) fn of(&self, rows: Tensor) -> Result<Tensor> {
+        match self {
+            Self::Some(indices) => rows.index_select(indices, 0),
+            Self::Nothing | Self::All => Ok(rows),
+        }
+    }
 }
 
 /// The rows as attention kernels take them.
@@ -84,9 +105,10 @@ impl<'a> Step<'a> {
                 longest_query: batch.rows.iter().map(|row| row.len).max().unwrap_or(0),
                 longest_context: contexts.max().unwrap_or(0),
             },
-            wanted: match wanted.is_empty() {
-                true => None,
-                false => Some(part(wanted)?),
+            wanted: match wanted.len() {
+                0 => Wanted::Nothing,
+                count if count == batch.tokens.len() => Wanted::All,
+                _ => Wanted::Some(part(wanted)?),
             },
         })
     }
@@ -212,7 +234,7 @@ mod tests {
         let step = Step::new(&batch, 4, &Device::Cpu).unwrap();
         let table: Vec<Vec<u32>> = step.rows.block_table.to_vec2().unwrap();
         assert_eq!(table, [[5, 4, 3], [7, 0, 0]]);
-        assert!(step.wanted.is_none());
+        assert!(matches!(step.wanted, Wanted::Nothing));
         assert_eq!((step.rows.longest_query, step.rows.longest_context), (9, 9));
     }
 }

@@ -100,7 +100,7 @@ impl RandomSource {
     }
 
     /// A number from -1 to 1.
-    pub(crate) fn next(&mut self) -> f32 {
+    pub(crate) fn number(&mut self) -> f32 {
         // splitmix64 (Steele, Lea, Flood 2014): any seed will do, and nothing here asks for more.
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.state;
@@ -113,7 +113,7 @@ impl RandomSource {
     /// Numbers from `-spread` to `spread`.
     pub(crate) fn tensor(&mut self, shape: &[usize], spread: f32) -> candle_core::Result<Tensor> {
         let count = shape.iter().product();
-        let numbers: Vec<f32> = (0..count).map(|_| self.next() * spread).collect();
+        let numbers: Vec<f32> = (0..count).map(|_| self.number() * spread).collect();
         Tensor::from_vec(numbers, shape, &Device::Cpu)
     }
 }
