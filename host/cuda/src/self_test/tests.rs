@@ -77,7 +77,7 @@ fn judge(model: &str, wrong: Wrong) -> std::result::Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tiny_models");
     let checkpoint = Checkpoint::open(&root.join(model)).unwrap();
     let description = checkpoint.describe().unwrap();
-    run(&Device::Cpu, Dtype::F32, &description, &|_| {
+    run(&Device::Cpu, Dtype::F32, &description, &move |_| {
         Ok(Box::new(wrong))
     })
 }
