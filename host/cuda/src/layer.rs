@@ -39,10 +39,7 @@ pub(crate) fn lacking(layer: &LayerDescription) -> Option<&'static str> {
 
 impl Layer {
     /// Of a layer that lacks nothing.
-    pub(crate) fn load(
-        index: usize,
-        loader: &mut Loader<'_>,
-    ) -> Loaded<Self> {
+    pub(crate) fn load(index: usize, loader: &mut Loader<'_>) -> Loaded<Self> {
         let layer = &loader.description.layers[index];
         let (Attention::Grouped(attention), FeedForward::Dense(network)) =
             (&layer.attention, &layer.feed_forward)

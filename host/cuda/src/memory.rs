@@ -93,5 +93,10 @@ pub(crate) fn fetch(numbers: &Tensor, into: &mut [f32]) -> Result<()> {
 }
 
 fn first_line(error: &Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -173,7 +173,9 @@ impl ModelRunner for CudaRunner {
 fn supports(description: &ModelDescription) -> Result<(), String> {
     let lacking = description.layers.iter().find_map(layer::lacking);
     if let Some(lacking) = lacking {
-        return Err(format!("the model has {lacking}, which the GPU runner lacks"));
+        return Err(format!(
+            "the model has {lacking}, which the GPU runner lacks"
+        ));
     }
     for layer in &description.layers {
         if let Attention::Grouped(attention) = &layer.attention

@@ -16,10 +16,16 @@ pub(crate) struct Step<'a> {
     /// Positions in their sequences `(tokens)`.
     pub(crate) positions: Tensor,
     /// Where K and V go, `(tokens)`: block times tokens a block, plus the place within the block.
-    #[cfg_attr(not(feature = "flash-attn"), allow(dead_code, reason = "kernels read it"))]
+    #[cfg_attr(
+        not(feature = "flash-attn"),
+        allow(dead_code, reason = "kernels read it")
+    )]
     pub(crate) slots: Tensor,
     /// What attention kernels are told of the rows.
-    #[cfg_attr(not(feature = "flash-attn"), allow(dead_code, reason = "kernels read it"))]
+    #[cfg_attr(
+        not(feature = "flash-attn"),
+        allow(dead_code, reason = "kernels read it")
+    )]
     pub(crate) rows: Rows,
     /// The tokens whose logits are wanted.
     pub(crate) wanted: Wanted,
@@ -48,7 +54,10 @@ impl Wanted {
 
 /// The rows as attention kernels take them.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "flash-attn"), allow(dead_code, reason = "kernels read it"))]
+#[cfg_attr(
+    not(feature = "flash-attn"),
+    allow(dead_code, reason = "kernels read it")
+)]
 pub(crate) struct Rows {
     /// 0, then where each row's new tokens end, `(rows + 1)`.
     pub(crate) query_ends: Tensor,
@@ -208,10 +217,7 @@ mod tests {
     fn a_decode_beside_a_prefill_across_a_page_border() {
         let batch = Batch {
             tokens: vec![9, 5, 6, 7],
-            rows: vec![
-                row(4, 1, &[3, 8, 1], true),
-                row(3, 3, &[2, 6], false),
-            ],
+            rows: vec![row(4, 1, &[3, 8, 1], true), row(3, 3, &[2, 6], false)],
         };
         let metadata = Metadata::new(&batch, 4);
         let part = |range: &Range<usize>| metadata.numbers[range.clone()].to_vec();

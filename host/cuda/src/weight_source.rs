@@ -89,14 +89,20 @@ impl WeightSource for CheckpointSource<'_> {
     }
 }
 
-/// Random weights, the same for the same order of calls.
+/// Random weights, the same for the same order of calls. Numbers keep their size from layer to layer, or roundings would
+/// grow with them.
 pub(crate) struct RandomSource {
     state: u64,
+    /// What a model adds to its norms' weights.
+    norm_offset: f32,
 }
 
 impl RandomSource {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { state: seed }
+    pub(crate) fn new(seed: u64, norm_offset: f32) -> Self {
+        Self {
+            state: seed,
+            norm_offset,
+        }
     }
 
     /// A number from -1 to 1.
@@ -123,13 +129,14 @@ impl WeightSource for RandomSource {
         &mut self,
         _place: Place,
         _part: Part,
-        _suffix: &str,
+        suffix: &str,
         shape: &[usize],
     ) -> Result<Tensor, ModelError> {
-        Ok(match shape {
+        Ok(match (shape, suffix) {
             // Sums over a row's columns then are of the size of what is multiplied.
-            [_, columns] => self.tensor(shape, (3.0 / *columns as f32).sqrt())?,
-            _ => (self.tensor(shape, 0.5)? + 1.0)?,
+            ([_, columns], _) => self.tensor(shape, (3.0 / *columns as f32).sqrt())?,
+            (_, "bias") => self.tensor(shape, 0.5)?,
+            _ => (self.tensor(shape, 0.5)? + f64::from(1.0 - self.norm_offset))?,
         })
     }
 }
