@@ -18,12 +18,14 @@ use weir_output::ToolCallStreaming;
 use crate::cli::ServeFlags;
 
 mod byte_size;
+mod device;
 mod file;
 mod foreign;
 mod models;
 mod switch;
 
 pub use byte_size::ByteSize;
+pub use device::{Device, Dtype};
 pub(crate) use file::FileLayer;
 pub use models::ModelEntry;
 pub use switch::Switch;
@@ -75,12 +77,13 @@ pub struct Config {
     pub plugin: Vec<String>,
     pub reload: bool,
     pub device: Device,
+    pub dtype: Dtype,
     pub threads: Option<usize>,
     pub tp: usize,
     pub max_model_len: Option<usize>,
     pub max_num_seqs: usize,
     pub max_num_batched_tokens: usize,
-    pub kv_cache_memory: ByteSize,
+    pub kv_cache_memory: Option<ByteSize>,
     pub max_queue: usize,
     pub prefix_cache: Switch,
     pub host: IpAddr,
@@ -129,12 +132,13 @@ impl Default for Config {
             plugin: Vec::new(),
             reload: false,
             device: Device::Auto,
+            dtype: Dtype::Auto,
             threads: None,
             tp: 1,
             max_model_len: None,
             max_num_seqs: 64,
             max_num_batched_tokens: 512,
-            kv_cache_memory: ByteSize(1 << 30),
+            kv_cache_memory: None,
             max_queue: 256,
             prefix_cache: Switch(true),
             host: IpAddr::from([127, 0, 0, 1]),
@@ -162,17 +166,7 @@ impl Default for Config {
     }
 }
 
-/// Where to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Device {
-    /// The best there is.
-    Auto,
-    /// The processor.
-    Cpu,
-    /// An NVIDIA GPU.
-    Cuda,
-}
+
 
 /// A list may be written as one value: `WEIR_API_KEY=secret`.
 fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -258,11 +252,7 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
             config.tp
         ));
     }
-    if config.device == Device::Cuda {
-        return bad(
-            "device is cuda, but this build has no CUDA: use --device cpu or auto".to_owned(),
-        );
-    }
+    config.device.check().map_err(ConfigError::Value)?;
     if config
         .default_temperature
         .is_some_and(|t| !(0.0..=2.0).contains(&t))
@@ -412,7 +402,7 @@ mod tests {
         let config = load(&with_port(None, Some(path))).expect("loads").config;
         assert_eq!(
             (config.kv_cache_memory, config.body_limit),
-            (ByteSize(2 << 30), ByteSize(10_000))
+            (Some(ByteSize(2 << 30)), ByteSize(10_000))
         );
     }
 
