@@ -117,7 +117,10 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status;
+        // For routes of APIs that have an envelope of their own.
+        let error = self.clone();
         let mut response = (status, Json(self.into_envelope())).into_response();
+        response.extensions_mut().insert(error);
         if matches!(
             status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE

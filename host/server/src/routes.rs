@@ -20,6 +20,9 @@ use tower_http::{
 
 use crate::{error::ApiError, state::AppState};
 
+mod anthropic;
+mod anthropic_errors;
+mod anthropic_events;
 mod body;
 mod chat;
 mod chat_answer;
@@ -27,8 +30,10 @@ mod chat_generation;
 mod completions;
 mod embeddings;
 mod gate;
+mod generate;
 mod health;
 mod models;
+mod tokenize;
 
 /// All routes over this state.
 pub fn router(state: Arc<AppState>) -> Router {
@@ -37,6 +42,13 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
         .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/messages", post(anthropic::create))
+        .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
+        .route("/tokenize", post(tokenize::tokenize))
+        .route("/v1/tokenize", post(tokenize::tokenize))
+        .route("/detokenize", post(tokenize::detokenize))
+        .route("/v1/detokenize", post(tokenize::detokenize))
+        .route("/generate", post(generate::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .route("/models", get(models::list))
@@ -60,6 +72,7 @@ pub fn router(state: Arc<AppState>) -> Router {
     }
     router
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(anthropic_errors::translate))
         .layer(middleware::from_fn(gate::log))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))

@@ -44,12 +44,12 @@ pub(super) async fn check_key(
     next: Next,
 ) -> Response {
     let keys = &state.settings.api_keys;
-    if keys.is_empty() || bearer(request.headers()).is_some_and(|key| is_one_of(key, keys)) {
+    if keys.is_empty() || key(request.headers()).is_some_and(|key| is_one_of(key, keys)) {
         return next.run(request).await;
     }
     let error = ApiError::new(
         StatusCode::UNAUTHORIZED,
-        "this server needs an API key: `Authorization: Bearer KEY`",
+        "this server needs an API key: `Authorization: Bearer KEY` or `x-api-key: KEY`",
     );
     let mut response = error.with_code("invalid_api_key").into_response();
     response
@@ -58,8 +58,12 @@ pub(super) async fn check_key(
     response
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+/// The bearer, or what Anthropic's clients send.
+fn key(headers: &HeaderMap) -> Option<&str> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return headers.get("x-api-key")?.to_str().ok();
+    };
+    let value = value.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
 }

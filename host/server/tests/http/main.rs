@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod anthropic;
 mod chat;
 mod completions;
 mod embeddings;
 mod engine;
 mod errors;
 mod models;
+mod native;
 mod parsers;
 mod server;
 mod streams;

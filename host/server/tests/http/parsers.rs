@@ -103,7 +103,7 @@ impl ParserSession for MarksSession {
     }
 }
 
-fn marks(reasoning: bool, tools: bool) -> Configured<dyn Parser> {
+pub fn marks(reasoning: bool, tools: bool) -> Configured<dyn Parser> {
     let info = ParserInfo {
         name: "marks".to_owned(),
         roles: Roles { reasoning, tools },
@@ -112,7 +112,7 @@ fn marks(reasoning: bool, tools: bool) -> Configured<dyn Parser> {
     Configured::new(Arc::new(Marks { info }), OnError::Fail)
 }
 
-fn with_tools(model: &mut ServedModel) {
+pub fn with_tools(model: &mut ServedModel) {
     model.plugins.set(ActivePlugins {
         tool_parser: Some(marks(false, true)),
         ..ActivePlugins::default()
