@@ -138,9 +138,8 @@ fn read_sampling(
     for (name, standard) in SAMPLING {
         let value = config.take(name);
         // -1 new tokens are as many as there is room for.
-        let value = value.filter(|value| {
-            *name != "max_new_tokens" || lenient::integer(value) != Some(-1)
-        });
+        let value =
+            value.filter(|value| *name != "max_new_tokens" || lenient::integer(value) != Some(-1));
         if let Some(value) = value {
             request.insert((*standard).to_owned(), value);
         }
@@ -158,7 +157,9 @@ fn read_sampling(
     // It bears on beams alone.
     config.accept(&["length_penalty"]);
     let unknown = config.unknown().into_iter();
-    Ok(unknown.map(|name| format!("sampling_config.{name}")).collect())
+    Ok(unknown
+        .map(|name| format!("sampling_config.{name}"))
+        .collect())
 }
 
 /// What constrains an answer may stand in the body and in `sampling_config`.

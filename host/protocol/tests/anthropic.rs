@@ -10,7 +10,8 @@ use weir_protocol::{
 
 /// A messages request with `more` fields beside one message.
 fn read(more: Value) -> Result<MessagesRequest, Invalid> {
-    let mut body = json!({"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]});
+    let mut body =
+        json!({"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]});
     if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
         body.extend(more);
     }
@@ -22,7 +23,9 @@ fn chat(more: Value) -> ChatRequest {
 }
 
 fn cases(lines: &str) -> impl Iterator<Item = Value> {
-    lines.lines().map(|line| serde_json::from_str(line).unwrap())
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
 }
 
 #[test]
@@ -111,7 +114,9 @@ fn tools_of_the_callers_own_are_offered_and_anthropics_are_left_out() {
         {"type": "bash_20250124", "name": "bash"},
         {"type": "custom", "name": "Write", "input_schema": {}, "strict": true},
     ]);
-    let request = chat(json!({"tools": tools, "tool_choice": {"type": "auto", "disable_parallel_tool_use": true}}));
+    let request = chat(
+        json!({"tools": tools, "tool_choice": {"type": "auto", "disable_parallel_tool_use": true}}),
+    );
     let raw: Vec<&Value> = request.tools.iter().map(|tool| &tool.raw).collect();
     assert_eq!(
         json!(raw),
@@ -141,7 +146,8 @@ fn input_is_streamed_as_it_is_written_only_where_a_tool_asks_for_it() {
 
 #[test]
 fn counting_needs_no_max_tokens() {
-    let body = json!({"model": "m", "system": "S", "messages": [{"role": "user", "content": "hi"}]});
+    let body =
+        json!({"model": "m", "system": "S", "messages": [{"role": "user", "content": "hi"}]});
     let chat = anthropic::count_tokens(body).unwrap();
     assert_eq!((chat.messages.len(), chat.sampling.max_tokens), (2, None));
 }
@@ -151,7 +157,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        "(text|tool_use|tool_result|thinking|image|document|user|assistant|system|)".prop_map(Value::from),
+        "(text|tool_use|tool_result|thinking|image|document|user|assistant|system|)"
+            .prop_map(Value::from),
     ];
     leaf.prop_recursive(5, 40, 6, |inner| {
         let key = "(type|role|content|text|id|name|input|tool_use_id|source|messages|system|tools|tool_choice|thinking|stop_sequences|input_schema)";

@@ -43,7 +43,12 @@ fn wrong_tokenizer_requests_are_told_what_is_wrong() {
         let error = TokenizeRequest::from_json(body).unwrap_err();
         assert_eq!(error.param.as_deref(), Some(param), "{error}");
     }
-    for tokens in [json!(null), json!("a"), json!([1, -1]), json!([4294967296u64])] {
+    for tokens in [
+        json!(null),
+        json!("a"),
+        json!([1, -1]),
+        json!([4294967296u64]),
+    ] {
         let error = DetokenizeRequest::from_json(json!({"tokens": tokens})).unwrap_err();
         assert_eq!(error.param.as_deref(), Some("tokens"), "{error}");
     }
@@ -67,14 +72,19 @@ fn sampling(config: Value) -> weir_protocol::SamplingFields {
 fn ksanallms_names_and_defaults() {
     assert!(sampling(json!({})).is_greedy());
     assert!(sampling(json!({"topk": 20, "do_sample": false})).is_greedy());
-    let own = sampling(json!({"topk": 20, "topp": 0.8, "temperature": "0.7", "max_new_tokens": 28, "repetition_penalty": 1.1,
+    let own = sampling(
+        json!({"topk": 20, "topp": 0.8, "temperature": "0.7", "max_new_tokens": 28, "repetition_penalty": 1.1,
         "stop_strings": ["x"], "stop_token_ids": [3], "ignore_eos": true, "num_beams": 1, "logprobs": 0, "json_schema": "",
-        "enable_structured_output": false, "length_penalty": 1.0}));
+        "enable_structured_output": false, "length_penalty": 1.0}),
+    );
     assert_eq!(
         (own.top_k, own.top_p, own.temperature, own.max_tokens),
         (Some(20), Some(0.8), Some(0.7), Some(28))
     );
-    assert_eq!((own.stop, own.stop_token_ids), (vec!["x".to_owned()], vec![3]));
+    assert_eq!(
+        (own.stop, own.stop_token_ids),
+        (vec!["x".to_owned()], vec![3])
+    );
     assert!(own.ignore_eos);
     assert_eq!(sampling(json!({"max_new_tokens": -1})).max_tokens, None);
 }
@@ -96,7 +106,10 @@ fn what_is_generated_from() {
     let GenerateInput::Chat(chat) = request.input else {
         panic!("a conversation");
     };
-    assert_eq!(json!(chat.messages), json!([{"role": "user", "content": "a"}]));
+    assert_eq!(
+        json!(chat.messages),
+        json!([{"role": "user", "content": "a"}])
+    );
     assert!(chat.sampling.is_greedy() && chat.model.is_none() && request.stream);
 }
 
@@ -104,9 +117,17 @@ fn what_is_generated_from() {
 fn wrong_generate_requests_name_the_field_as_it_was_written() {
     let wrong = [
         (json!({"topp": 2}), "sampling_config.topp", false),
-        (json!({"max_new_tokens": 0}), "sampling_config.max_new_tokens", false),
+        (
+            json!({"max_new_tokens": 0}),
+            "sampling_config.max_new_tokens",
+            false,
+        ),
         (json!({"num_beams": 4}), "sampling_config.num_beams", true),
-        (json!({"json_schema": "{}"}), "sampling_config.json_schema", true),
+        (
+            json!({"json_schema": "{}"}),
+            "sampling_config.json_schema",
+            true,
+        ),
     ];
     for (config, param, not_built) in wrong {
         let error = generate(config).unwrap_err();
@@ -118,7 +139,10 @@ fn wrong_generate_requests_name_the_field_as_it_was_written() {
         (json!({}), "prompt"),
         (json!({"input_tokens": []}), "input_tokens"),
         (json!({"input_tokens": ["a"]}), "input_tokens"),
-        (json!({"prompt": "a", "structured_output_regex": "x"}), "structured_output_regex"),
+        (
+            json!({"prompt": "a", "structured_output_regex": "x"}),
+            "structured_output_regex",
+        ),
     ] {
         let error = GenerateRequest::from_json(body).unwrap_err();
         assert_eq!(error.param.as_deref(), Some(param), "{error}");

@@ -120,11 +120,7 @@ fn read_call(fields: &mut Fields) -> Result<Block, Invalid> {
         .take("input")
         .unwrap_or_else(|| Value::Object(Map::new()));
     if !input.is_object() {
-        return Err(Invalid::expected(
-            fields.path("input"),
-            "an object",
-            &input,
-        ));
+        return Err(Invalid::expected(fields.path("input"), "an object", &input));
     }
     Ok(Block::Call(serde_json::json!({
         "id": tool_id::from_wire(&id),

@@ -142,9 +142,7 @@ impl History {
     fn end_turn(&mut self) {
         self.messages.extend(match self.turn.take() {
             None => None,
-            Some(Turn::User(texts)) => {
-                Some(json!({"role": "user", "content": texts.join("\n")}))
-            }
+            Some(Turn::User(texts)) => Some(json!({"role": "user", "content": texts.join("\n")})),
             Some(Turn::Assistant(assistant)) => Some(assistant.into_message()),
         });
     }

@@ -88,7 +88,10 @@ fn read_chat(mut fields: Fields) -> Result<ChatRequest, Invalid> {
         }
     }
     let messages = history::read(fields.take("system"), fields.take("messages"))?;
-    if messages.last().is_some_and(|last| last["role"] == "assistant") {
+    if messages
+        .last()
+        .is_some_and(|last| last["role"] == "assistant")
+    {
         // The answer goes on where the caller's beginning of it ends.
         chat.insert("continue_final_message".to_owned(), Value::Bool(true));
     }

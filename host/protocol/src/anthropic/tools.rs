@@ -68,7 +68,10 @@ fn read_tool(fields: &mut Fields) -> Result<Value, Invalid> {
 }
 
 /// Reads `tool_choice` into the two fields of a chat request that say the same.
-pub(super) fn read_choice(mut fields: Fields, chat: &mut Map<String, Value>) -> Result<(), Invalid> {
+pub(super) fn read_choice(
+    mut fields: Fields,
+    chat: &mut Map<String, Value>,
+) -> Result<(), Invalid> {
     if fields.boolean("disable_parallel_tool_use")? == Some(true) {
         chat.insert("parallel_tool_calls".to_owned(), false.into());
     }

@@ -15,7 +15,7 @@ use futures_util::{StreamExt, stream};
 use weir_engine::EngineError;
 use weir_protocol::{
     GenerateRequest,
-    generate::{Generation, GenerateInput},
+    generate::{GenerateInput, Generation},
 };
 
 use super::{
@@ -96,11 +96,12 @@ async fn respond(
         let (mut steps, mut answer, guard) = sending?;
         loop {
             match steps.next().await? {
-                Ok(step) if grow(&mut answer, step) => {
-                    let bytes = record(serde_json::to_vec(&answer));
-                    return Some((bytes, Some((steps, answer, guard))));
+                Ok(step) => {
+                    if grow(&mut answer, step) {
+                        let bytes = record(serde_json::to_vec(&answer));
+                        return Some((bytes, Some((steps, answer, guard))));
+                    }
                 }
-                Ok(_) => {}
                 Err(error) => {
                     let bytes = record(serde_json::to_vec(&error.into_envelope()));
                     return Some((bytes, None));

@@ -58,7 +58,10 @@ async fn streamed(server: &Server, more: Value) -> Vec<Value> {
 /// The answer that a client makes of a stream, and that the stream keeps its order.
 fn fold(events: &[Value]) -> Value {
     let mut answer = events[0]["message"].clone();
-    assert_eq!((&answer["content"], &answer["stop_reason"]), (&json!([]), &Value::Null));
+    assert_eq!(
+        (&answer["content"], &answer["stop_reason"]),
+        (&json!([]), &Value::Null)
+    );
     let mut open: Option<usize> = None;
     let mut input = String::new();
     for event in &events[1..] {
@@ -86,7 +89,11 @@ fn fold(events: &[Value]) -> Value {
                     }
                     other => panic!("{other}"),
                 };
-                let text = format!("{}{}", block[field].as_str().unwrap(), new.as_str().unwrap());
+                let text = format!(
+                    "{}{}",
+                    block[field].as_str().unwrap(),
+                    new.as_str().unwrap()
+                );
                 block[field] = text.into();
             }
             "content_block_stop" => {
@@ -127,7 +134,12 @@ fn without_ids(mut answer: Value) -> Value {
 async fn a_plain_answer_is_the_fold_of_the_stream() {
     for line in include_str!("data/anthropic.jsonl").lines() {
         let case: Value = serde_json::from_str(line).unwrap();
-        let says: Vec<&str> = case["says"].as_array().unwrap().iter().map(|token| token.as_str().unwrap()).collect();
+        let says: Vec<&str> = case["says"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|token| token.as_str().unwrap())
+            .collect();
         let whole = plain(&thinking(&says), case["request"].clone()).await;
         let folded = fold(&streamed(&thinking(&says), case["request"].clone()).await);
         let whole = without_ids(whole);
@@ -158,12 +170,23 @@ async fn an_answer_has_anthropics_shape() {
 #[tokio::test]
 async fn a_stream_begins_with_its_input_and_ends_with_all_counts() {
     let events = streamed(&thinking(&["hm", "</think>", "Yes"]), json!({})).await;
-    let names: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let names: Vec<&str> = events
+        .iter()
+        .map(|event| event["type"].as_str().unwrap())
+        .collect();
     assert_eq!(
         names,
         [
-            "message_start", "ping", "content_block_start", "content_block_delta", "content_block_delta",
-            "content_block_stop", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
+            "message_start",
+            "ping",
+            "content_block_start",
+            "content_block_delta",
+            "content_block_delta",
+            "content_block_stop",
+            "content_block_start",
+            "content_block_delta",
+            "content_block_stop",
+            "message_delta",
             "message_stop"
         ]
     );
@@ -196,9 +219,14 @@ async fn an_eager_tool_has_its_input_as_the_model_writes_it() {
     let tools = json!([{"name": "f", "input_schema": {}, "eager_input_streaming": true}]);
     for (tools, pieces) in [(json!([{"name": "f", "input_schema": {}}]), 1), (tools, 2)] {
         let events = streamed(&thinking(&answer), json!({"tools": tools})).await;
-        let deltas = events.iter().filter(|event| event["type"] == "content_block_delta");
+        let deltas = events
+            .iter()
+            .filter(|event| event["type"] == "content_block_delta");
         assert_eq!(deltas.count(), pieces);
-        assert_eq!(without_ids(fold(&events))["content"], json!([{"type": "tool_use", "name": "f", "input": {"a": 1}}]));
+        assert_eq!(
+            without_ids(fold(&events))["content"],
+            json!([{"type": "tool_use", "name": "f", "input": {"a": 1}}])
+        );
     }
 }
 
@@ -211,20 +239,33 @@ async fn max_tokens_give_way_to_the_context() {
     let answer = plain(&saying(&long), json!({"max_tokens": 32_000, "tools": []})).await;
     assert_eq!(
         (&answer["stop_reason"], &answer["usage"]["output_tokens"]),
-        (&json!("model_context_window_exceeded"), &json!(MAX_MODEL_LEN - 9))
+        (
+            &json!("model_context_window_exceeded"),
+            &json!(MAX_MODEL_LEN - 9)
+        )
     );
 }
 
 #[tokio::test]
 async fn prompts_are_counted_as_they_are_sent() {
     let server = thinking(&["a"]);
-    for more in [json!({}), json!({"tools": []}), json!({"system": "S", "tool_choice": {"type": "none"}})] {
+    for more in [
+        json!({}),
+        json!({"tools": []}),
+        json!({"system": "S", "tool_choice": {"type": "none"}}),
+    ] {
         let mut counted = body(more.clone());
         counted.as_object_mut().unwrap().remove("max_tokens");
-        let (status, count) = read(server.post("/v1/messages/count_tokens?beta=true", &counted).await).await;
+        let (status, count) = read(
+            server
+                .post("/v1/messages/count_tokens?beta=true", &counted)
+                .await,
+        )
+        .await;
         assert_eq!(status, StatusCode::OK, "{count}");
         let usage = &plain(&server, more).await["usage"];
-        let sent = usage["input_tokens"].as_u64().unwrap() + usage["cache_read_input_tokens"].as_u64().unwrap();
+        let sent = usage["input_tokens"].as_u64().unwrap()
+            + usage["cache_read_input_tokens"].as_u64().unwrap();
         assert_eq!(count, json!({"input_tokens": sent}));
     }
 }
@@ -241,17 +282,25 @@ async fn what_claude_code_sends_is_taken() {
     let more = json!({"system": system, "tools": tools, "max_tokens": 32000, "thinking": {"type": "adaptive"},
         "metadata": {"user_id": "user_x_session_y"}, "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
         "output_config": {"effort": "high"}, "diagnostics": {"previous_message_id": null}});
-    let response = thinking(&["</think>", "Yes"]).post(MESSAGES, &body(more)).await;
+    let response = thinking(&["</think>", "Yes"])
+        .post(MESSAGES, &body(more))
+        .await;
     assert_eq!(response.headers()["x-weir-ignored-fields"], "diagnostics");
     let (status, answer) = read(response).await;
-    assert_eq!((status, &answer["content"]), (StatusCode::OK, &json!([{"type": "text", "text": "Yes"}])));
+    assert_eq!(
+        (status, &answer["content"]),
+        (StatusCode::OK, &json!([{"type": "text", "text": "Yes"}]))
+    );
 }
 
 #[tokio::test]
 async fn a_call_goes_round() {
-    let server = Setup::saying(&[&["</think>", "<call>", "f", "{\"a\":1}", "</call>"], &["</think>", "12"]])
-        .model(with_parsers)
-        .start();
+    let server = Setup::saying(&[
+        &["</think>", "<call>", "f", "{\"a\":1}", "</call>"],
+        &["</think>", "12"],
+    ])
+    .model(with_parsers)
+    .start();
     let first = plain(&server, json!({})).await;
     let messages = json!([
         {"role": "user", "content": "hi"},
@@ -264,7 +313,9 @@ async fn a_call_goes_round() {
 
 /// An error in Anthropic's envelope: its class, and a part of its message.
 async fn refused(server: &Server, mut request: Request<Body>, status: u16, kind: &str, part: &str) {
-    request.headers_mut().insert("x-request-id", "mine".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("x-request-id", "mine".parse().unwrap());
     let response = send(&server.router, request).await;
     assert_eq!(response.headers()["request-id"], "mine");
     assert_eq!(response.headers()["content-type"], "application/json");
@@ -272,7 +323,8 @@ async fn refused(server: &Server, mut request: Request<Body>, status: u16, kind:
     assert_eq!(got.as_u16(), status, "{body}");
     let message = body["error"]["message"].as_str().unwrap();
     assert!(message.contains(part), "{body}");
-    let envelope = json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "mine"});
+    let envelope =
+        json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "mine"});
     assert_eq!(body, envelope);
 }
 
@@ -285,15 +337,71 @@ async fn errors_have_anthropics_envelope() {
     let get = |path: &str| request("GET", path).body(Body::empty()).unwrap();
     let too_long = json!({"system": "x".repeat(3000)});
     let plain = json!({"tools": []});
-    refused(&server, post(json!({"max_tokens": 0})), 400, "invalid_request_error", "`max_tokens`").await;
-    refused(&server, post(json!({"model": "gpt-9"})), 404, "not_found_error", "`gpt-9`").await;
-    refused(&server, post(json!({"tool_choice": {"type": "any"}})), 501, "invalid_request_error", "tool_choice").await;
-    refused(&server, post(too_long), 413, "request_too_large", "larger than").await;
-    refused(&server, get("/v1/messages/batches"), 404, "not_found_error", "/v1/messages/batches").await;
-    refused(&server, get("/v1/messages"), 405, "invalid_request_error", "does not take GET").await;
-    refused(&server, post(plain.clone()), 500, "api_error", "internal error").await;
+    refused(
+        &server,
+        post(json!({"max_tokens": 0})),
+        400,
+        "invalid_request_error",
+        "`max_tokens`",
+    )
+    .await;
+    refused(
+        &server,
+        post(json!({"model": "gpt-9"})),
+        404,
+        "not_found_error",
+        "`gpt-9`",
+    )
+    .await;
+    refused(
+        &server,
+        post(json!({"tool_choice": {"type": "any"}})),
+        501,
+        "invalid_request_error",
+        "tool_choice",
+    )
+    .await;
+    refused(
+        &server,
+        post(too_long),
+        413,
+        "request_too_large",
+        "larger than",
+    )
+    .await;
+    refused(
+        &server,
+        get("/v1/messages/batches"),
+        404,
+        "not_found_error",
+        "/v1/messages/batches",
+    )
+    .await;
+    refused(
+        &server,
+        get("/v1/messages"),
+        405,
+        "invalid_request_error",
+        "does not take GET",
+    )
+    .await;
+    refused(
+        &server,
+        post(plain.clone()),
+        500,
+        "api_error",
+        "internal error",
+    )
+    .await;
     server.state.lifecycle.begin_drain();
-    refused(&server, post(plain), 503, "overloaded_error", "shutting down").await;
+    refused(
+        &server,
+        post(plain),
+        503,
+        "overloaded_error",
+        "shutting down",
+    )
+    .await;
     // Other paths keep theirs.
     let (_, other) = read(send(&server.router, get("/v1/messagesx")).await).await;
     assert_eq!(other["error"]["type"], "not_found_error");
@@ -302,7 +410,9 @@ async fn errors_have_anthropics_envelope() {
 
 #[tokio::test]
 async fn what_is_not_built_is_not_asked_for_again() {
-    let response = saying(&[]).post(MESSAGES, &body(json!({"tool_choice": {"type": "any"}}))).await;
+    let response = saying(&[])
+        .post(MESSAGES, &body(json!({"tool_choice": {"type": "any"}})))
+        .await;
     assert_eq!(response.headers()["x-should-retry"], "false");
 }
 
@@ -319,14 +429,23 @@ async fn a_key_comes_as_anthropics_clients_send_it() {
     for request in [ask("x-api-key", "one"), ask("authorization", "Bearer one")] {
         assert_eq!(send(&server.router, request).await.status(), StatusCode::OK);
     }
-    refused(&server, ask("x-api-key", "two"), 401, "authentication_error", "API key").await;
+    refused(
+        &server,
+        ask("x-api-key", "two"),
+        401,
+        "authentication_error",
+        "API key",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn an_error_after_the_first_token_is_an_event() {
     let server = saying(&["a", FAILS]);
     let mut request = post_json(MESSAGES, &body(json!({"stream": true, "tools": []})));
-    request.headers_mut().insert("x-request-id", "mine".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("x-request-id", "mine".parse().unwrap());
     let response = send(&server.router, request).await;
     assert_eq!(response.status(), StatusCode::OK);
     let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -334,7 +453,10 @@ async fn an_error_after_the_first_token_is_an_event() {
     let (_, last) = stream.trim_end().rsplit_once("\n\n").unwrap();
     let data = last.strip_prefix("event: error\ndata: ").unwrap();
     let data: Value = serde_json::from_str(data).unwrap();
-    assert_eq!((&data["type"], &data["request_id"]), (&json!("error"), &json!("mine")));
+    assert_eq!(
+        (&data["type"], &data["request_id"]),
+        (&json!("error"), &json!("mine"))
+    );
     assert_eq!(data["error"]["type"], "api_error");
     assert!(!stream.contains("[DONE]") && !stream.contains("message_stop"));
 }
@@ -346,6 +468,9 @@ async fn silence_is_filled_with_pings() {
         .settings(|settings| settings.keep_alive = std::time::Duration::from_millis(20))
         .start();
     let events = streamed(&server, json!({"tools": []})).await;
-    let pings = events.iter().filter(|event| event["type"] == "ping").count();
+    let pings = events
+        .iter()
+        .filter(|event| event["type"] == "ping")
+        .count();
     assert!(pings > 1, "{events:?}");
 }

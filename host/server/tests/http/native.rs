@@ -13,30 +13,56 @@ async fn ask(server: &Server, path: &str, body: Value) -> (StatusCode, Value) {
 async fn texts_and_conversations_become_tokens_and_texts_again() {
     let server = saying(&["word"]);
     for prefix in ["", "/v1"] {
-        let (_, answer) = ask(&server, &format!("{prefix}/tokenize"), json!({"prompt": "hé", "return_token_strs": true})).await;
+        let (_, answer) = ask(
+            &server,
+            &format!("{prefix}/tokenize"),
+            json!({"prompt": "hé", "return_token_strs": true}),
+        )
+        .await;
         let expected = json!({"count": 3, "max_model_len": MAX_MODEL_LEN, "tokens": [104, 195, 169],
             "token_strs": ["h", "\u{fffd}", "\u{fffd}"]});
         assert_eq!(answer, expected);
-        let (_, answer) = ask(&server, &format!("{prefix}/detokenize"), json!({"tokens": [104, 195, 169, 257]})).await;
+        let (_, answer) = ask(
+            &server,
+            &format!("{prefix}/detokenize"),
+            json!({"tokens": [104, 195, 169, 257]}),
+        )
+        .await;
         assert_eq!(answer, json!({"prompt": "héword"}));
     }
     let chat = json!({"model": "fake", "messages": [{"role": "user", "content": "hi"}]});
     let (_, answer) = ask(&server, "/tokenize", chat).await;
     let text: Vec<u8> = "user: hi\n".bytes().collect();
-    assert_eq!(answer, json!({"count": 9, "max_model_len": MAX_MODEL_LEN, "tokens": text, "token_strs": null}));
+    assert_eq!(
+        answer,
+        json!({"count": 9, "max_model_len": MAX_MODEL_LEN, "tokens": text, "token_strs": null})
+    );
 }
 
 #[tokio::test]
 async fn wrong_tokenizer_requests_are_refused() {
     let server = saying(&["word"]);
     for (path, body, status, part) in [
-        ("/tokenize", json!({"prompt": "a", "model": "gpt-9"}), 404, "`gpt-9`"),
+        (
+            "/tokenize",
+            json!({"prompt": "a", "model": "gpt-9"}),
+            404,
+            "`gpt-9`",
+        ),
         ("/tokenize", json!({}), 400, "`messages`"),
-        ("/detokenize", json!({"tokens": [258]}), 400, "the id 258, this model's ids are 0 to 257"),
+        (
+            "/detokenize",
+            json!({"tokens": [258]}),
+            400,
+            "the id 258, this model's ids are 0 to 257",
+        ),
     ] {
         let (got, answer) = ask(&server, path, body).await;
         assert_eq!(got.as_u16(), status, "{answer}");
-        assert!(answer["error"]["message"].as_str().unwrap().contains(part), "{answer}");
+        assert!(
+            answer["error"]["message"].as_str().unwrap().contains(part),
+            "{answer}"
+        );
     }
 }
 
