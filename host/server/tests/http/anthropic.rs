@@ -15,9 +15,11 @@ use crate::{
 const MESSAGES: &str = "/v1/messages?beta=true";
 
 fn with_parsers(model: &mut ServedModel) {
+    // A plugin chosen twice is one session.
+    let both = marks(true, true);
     model.plugins.set(ActivePlugins {
-        reasoning_parser: Some(marks(true, false)),
-        tool_parser: Some(marks(false, true)),
+        reasoning_parser: Some(both.clone()),
+        tool_parser: Some(both),
         ..ActivePlugins::default()
     });
 }
