@@ -24,7 +24,27 @@ fn with_parsers(model: &mut ServedModel) {
     });
 }
 
-fn body(more: Value) -> Value {
+fn body(    let post = |more: Value| post_json(MESSAGES, &body(more));
+    let get = |path: &str| request("GET", path).body(Body::empty()).unwrap();
+    let plain = json!({"tools": []});
+    let (wrong, missing) = ("invalid_request_error", "not_found_error");
+    let long = json!({"system": "x".repeat(3000)});
+    let forced = json!({"tool_choice": {"type": "any"}});
+    let batches = "/v1/messages/batches";
+    for (request, status, kind, part) in [
+        (post(json!({"max_tokens": 0})), 400, wrong, "`max_tokens`"),
+        (post(json!({"model": "gpt-9"})), 404, missing, "`gpt-9`"),
+        (post(forced), 501, wrong, "tool_choice"),
+        (post(long), 413, "request_too_large", "larger than"),
+        (get(batches), 404, missing, batches),
+        (get("/v1/messages"), 405, wrong, "does not take GET"),
+        (post(plain.clone()), 500, "api_error", "internal error"),
+    ] {
+        refused(&server, request, status, kind, part).await;
+    }
+    server.state.lifecycle.begin_drain();
+    refused(&server, post(plain), 503, "overloaded_error", "down").await;
+    // Other paths keep theirs.) -> Value {
     let mut body = json!({"model": "fake", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}],
         "tools": [{"name": "f", "input_schema": {"type": "object"}}]});
     if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
