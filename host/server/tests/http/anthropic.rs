@@ -24,27 +24,7 @@ fn with_parsers(model: &mut ServedModel) {
     });
 }
 
-fn body(    let post = |more: Value| post_json(MESSAGES, &body(more));
-    let get = |path: &str| request("GET", path).body(Body::empty()).unwrap();
-    let plain = json!({"tools": []});
-    let (wrong, missing) = ("invalid_request_error", "not_found_error");
-    let long = json!({"system": "x".repeat(3000)});
-    let forced = json!({"tool_choice": {"type": "any"}});
-    let batches = "/v1/messages/batches";
-    for (request, status, kind, part) in [
-        (post(json!({"max_tokens": 0})), 400, wrong, "`max_tokens`"),
-        (post(json!({"model": "gpt-9"})), 404, missing, "`gpt-9`"),
-        (post(forced), 501, wrong, "tool_choice"),
-        (post(long), 413, "request_too_large", "larger than"),
-        (get(batches), 404, missing, batches),
-        (get("/v1/messages"), 405, wrong, "does not take GET"),
-        (post(plain.clone()), 500, "api_error", "internal error"),
-    ] {
-        refused(&server, request, status, kind, part).await;
-    }
-    server.state.lifecycle.begin_drain();
-    refused(&server, post(plain), 503, "overloaded_error", "down").await;
-    // Other paths keep theirs.) -> Value {
+fn body(more: Value) -> Value {
     let mut body = json!({"model": "fake", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}],
         "tools": [{"name": "f", "input_schema": {"type": "object"}}]});
     if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
@@ -357,73 +337,24 @@ async fn errors_have_anthropics_envelope() {
         .start();
     let post = |more: Value| post_json(MESSAGES, &body(more));
     let get = |path: &str| request("GET", path).body(Body::empty()).unwrap();
-    let too_long = json!({"system": "x".repeat(3000)});
     let plain = json!({"tools": []});
-    refused(
-        &server,
-        post(json!({"max_tokens": 0})),
-        400,
-        "invalid_request_error",
-        "`max_tokens`",
-    )
-    .await;
-    refused(
-        &server,
-        post(json!({"model": "gpt-9"})),
-        404,
-        "not_found_error",
-        "`gpt-9`",
-    )
-    .await;
-    refused(
-        &server,
-        post(json!({"tool_choice": {"type": "any"}})),
-        501,
-        "invalid_request_error",
-        "tool_choice",
-    )
-    .await;
-    refused(
-        &server,
-        post(too_long),
-        413,
-        "request_too_large",
-        "larger than",
-    )
-    .await;
-    refused(
-        &server,
-        get("/v1/messages/batches"),
-        404,
-        "not_found_error",
-        "/v1/messages/batches",
-    )
-    .await;
-    refused(
-        &server,
-        get("/v1/messages"),
-        405,
-        "invalid_request_error",
-        "does not take GET",
-    )
-    .await;
-    refused(
-        &server,
-        post(plain.clone()),
-        500,
-        "api_error",
-        "internal error",
-    )
-    .await;
+    let (wrong, missing) = ("invalid_request_error", "not_found_error");
+    let long = json!({"system": "x".repeat(3000)});
+    let forced = json!({"tool_choice": {"type": "any"}});
+    let batches = "/v1/messages/batches";
+    for (request, status, kind, part) in [
+        (post(json!({"max_tokens": 0})), 400, wrong, "`max_tokens`"),
+        (post(json!({"model": "gpt-9"})), 404, missing, "`gpt-9`"),
+        (post(forced), 501, wrong, "tool_choice"),
+        (post(long), 413, "request_too_large", "larger than"),
+        (get(batches), 404, missing, batches),
+        (get("/v1/messages"), 405, wrong, "does not take GET"),
+        (post(plain.clone()), 500, "api_error", "internal error"),
+    ] {
+        refused(&server, request, status, kind, part).await;
+    }
     server.state.lifecycle.begin_drain();
-    refused(
-        &server,
-        post(plain),
-        503,
-        "overloaded_error",
-        "shutting down",
-    )
-    .await;
+    refused(&server, post(plain), 503, "overloaded_error", "down").await;
     // Other paths keep theirs.
     let (_, other) = read(send(&server.router, get("/v1/messagesx")).await).await;
     assert_eq!(other["error"]["type"], "not_found_error");
