@@ -136,7 +136,7 @@ impl Prompt {
     }
 }
 
-fn read_tokens(path: &str, items: &[Value]) -> Result<Vec<u32>, Invalid> {
+pub(crate) fn read_tokens(path: &str, items: &[Value]) -> Result<Vec<u32>, Invalid> {
     let read = |item: &Value| {
         item.is_number()
             .then(|| sampling::token_id(item))

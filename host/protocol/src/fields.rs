@@ -33,11 +33,18 @@ impl Fields {
     pub(crate) fn object(&mut self, name: &str) -> Result<Option<Fields>, Invalid> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::Object(left)) => Ok(Some(Self {
+            Some(value) => Self::at(&self.path(name), value).map(Some),
+        }
+    }
+
+    /// The fields of the object `value`, which stands at `path`.
+    pub(crate) fn at(path: &str, value: Value) -> Result<Self, Invalid> {
+        match value {
+            Value::Object(left) => Ok(Self {
                 left,
-                prefix: format!("{}.", self.path(name)),
-            })),
-            Some(other) => Err(Invalid::expected(self.path(name), "an object", &other)),
+                prefix: format!("{path}."),
+            }),
+            other => Err(Invalid::expected(path, "an object", &other)),
         }
     }
 
@@ -172,6 +179,12 @@ impl Fields {
                 Err(Invalid::expected(self.path(name), &expected, &value))
             }
         }
+    }
+
+    /// A string that must be there.
+    pub(crate) fn required_string(&mut self, name: &str) -> Result<String, Invalid> {
+        self.string(name)?
+            .ok_or_else(|| Invalid::expected(self.path(name), "a string", &Value::Null))
     }
 
     /// Refuses a field that is known but not built, unless its value asks for nothing.

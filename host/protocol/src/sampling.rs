@@ -44,7 +44,7 @@ pub struct SamplingFields {
 }
 
 /// Stop strings a request may have.
-const MAX_STOP_STRINGS: usize = 128;
+pub(crate) const MAX_STOP_STRINGS: usize = 128;
 
 impl SamplingFields {
     /// Takes the sampling fields out of `fields`.

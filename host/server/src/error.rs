@@ -150,7 +150,10 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, retry_after) = (self.status, self.retry_after);
+        // For routes of APIs that have an envelope of their own.
+        let error = self.clone();
         let mut response = (status, Json(self.into_envelope())).into_response();
+        response.extensions_mut().insert(error);
         if let Some(wait) = retry_after {
             let whole = u64::from(wait.subsec_nanos() > 0);
             let seconds = HeaderValue::from(wait.as_secs() + whole);

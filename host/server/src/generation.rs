@@ -51,6 +51,12 @@ pub struct Step {
     pub choice: usize,
     /// What the client may see now; may be nothing.
     pub events: Vec<Event>,
+    /// The token that it brought; None at the end, and from an engine that gives text.
+    pub token: Option<u32>,
+    /// The choice's counts so far; reasoning is counted at the end.
+    pub counts: TokenCounts,
+    /// The stop string that ended the choice; only in its last step.
+    pub stop_string: Option<String>,
     /// Set in the choice's last step.
     pub end: Option<ChoiceEnd>,
 }
@@ -174,11 +180,13 @@ impl Choice {
 
     fn take(&mut self, generated: Generated) -> Result<Step, ApiError> {
         let mut events = Vec::new();
+        let mut token = None;
         match generated {
             Generated::Token {
                 id, cached_tokens, ..
             } => {
                 self.caller.charge_generated(1);
+                token = Some(id);
                 self.counts.completion += 1;
                 self.counts.cached = cached_tokens;
                 self.pipeline.push_token(id, &mut events)?;
@@ -203,20 +211,28 @@ impl Choice {
                     weir_engine::FinishReason::Stop => FinishReason::Stop,
                     weir_engine::FinishReason::Length => FinishReason::Length,
                 };
-                return self.finish(reason, events);
+                return self.finish(reason, token, events);
             }
         }
         if self.pipeline.stopped() {
-            return self.finish(FinishReason::Stop, events);
+            return self.finish(FinishReason::Stop, token, events);
         }
         Ok(Step {
             choice: self.index,
             events,
+            token,
+            counts: self.counts,
+            stop_string: None,
             end: None,
         })
     }
 
-    fn finish(&mut self, reason: FinishReason, mut events: Vec<Event>) -> Result<Step, ApiError> {
+    fn finish(
+        &mut self,
+        reason: FinishReason,
+        token: Option<u32>,
+        mut events: Vec<Event>,
+    ) -> Result<Step, ApiError> {
         let reason = self.pipeline.finish(reason, &mut events)?;
         self.reasoning.end(&events);
         self.counts.reasoning = self.reasoning.tokens;
@@ -229,6 +245,9 @@ impl Choice {
         Ok(Step {
             choice: self.index,
             events,
+            token,
+            counts: self.counts,
+            stop_string: self.pipeline.stop_string().map(str::to_owned),
             end: Some(ChoiceEnd {
                 reason,
                 tokens: self.counts,

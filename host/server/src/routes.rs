@@ -20,6 +20,9 @@ use tower_http::{
 use crate::{error::ApiError, state::AppState};
 
 mod admin;
+mod anthropic;
+mod anthropic_errors;
+mod anthropic_events;
 mod body;
 mod chat;
 mod chat_answer;
@@ -27,12 +30,14 @@ mod chat_generation;
 mod completions;
 mod embeddings;
 mod gate;
+mod generate;
 mod health;
 mod models;
 mod responses;
 mod responses_events;
 mod responses_outbox;
 mod responses_stored;
+mod tokenize;
 
 /// All routes over this state.
 pub fn router(state: Arc<AppState>) -> Router {
@@ -50,6 +55,13 @@ pub fn router(state: Arc<AppState>) -> Router {
             get(responses_stored::input_items),
         )
         .route("/v1/responses/{id}/cancel", post(responses_stored::cancel))
+        .route("/v1/messages", post(anthropic::create))
+        .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
+        .route("/tokenize", post(tokenize::tokenize))
+        .route("/v1/tokenize", post(tokenize::tokenize))
+        .route("/detokenize", post(tokenize::detokenize))
+        .route("/v1/detokenize", post(tokenize::detokenize))
+        .route("/generate", post(generate::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .route("/models", get(models::list))
@@ -80,6 +92,7 @@ pub fn router(state: Arc<AppState>) -> Router {
     }
     router
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(anthropic_errors::translate))
         .layer(middleware::from_fn(gate::log))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))

@@ -33,6 +33,11 @@ pub trait Events: Send + 'static {
 
     /// What ends the stream in place of steps that fail to come.
     fn fail(&mut self, error: ApiError) -> Vec<Event>;
+
+    /// What fills a silence: a comment, unless the API has an event for it.
+    fn silence() -> Event {
+        Event::default().comment("")
+    }
 }
 
 /// Turns steps into the chunks of one API: `data:` lines, `[DONE]` behind them or `event: error` in its place.
@@ -101,7 +106,7 @@ pub async fn respond<C: Events>(
     });
     let events = events.flat_map(stream::iter).map(Ok::<_, Infallible>);
     let mut response = Sse::new(events)
-        .keep_alive(KeepAlive::new().interval(keep_alive))
+        .keep_alive(KeepAlive::new().interval(keep_alive).event(C::silence()))
         .into_response();
     // Proxies of nginx's kind hold streams back otherwise.
     response.headers_mut().insert(

@@ -217,6 +217,7 @@ impl Chunks for ChatChunks {
             choice: index,
             events,
             end,
+            ..
         } = step;
         let progress = &mut self.choices[index];
         let begins = !std::mem::replace(&mut progress.begun, true);

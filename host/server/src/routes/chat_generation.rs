@@ -41,13 +41,39 @@ pub(super) async fn start(
     caller: &Caller,
     request: ChatRequest,
 ) -> Result<ChatGeneration, ApiError> {
+    begin(state, caller, request, false).await
+}
+
+/// As [`start`], for an API whose `max_tokens` every request must have and none can know: it gives way to what the prompt
+/// leaves of the context.
+///
+/// # Errors
+/// As for [`start`].
+pub(super) async fn start_within_context(
+    state: &Arc<AppState>,
+    caller: &Caller,
+    request: ChatRequest,
+) -> Result<ChatGeneration, ApiError> {
+    begin(state, caller, request, true).await
+}
+
+async fn begin(
+    state: &Arc<AppState>,
+    caller: &Caller,
+    request: ChatRequest,
+    within_context: bool,
+) -> Result<ChatGeneration, ApiError> {
     let guard = state.admit(caller)?;
     let deadline = generation::deadline(state.settings.request_timeout);
     let model = Arc::clone(state.model_named(request.model.as_deref())?);
     caller.check_model(request.model.as_deref(), model.id())?;
     model.generator()?;
     let n = request.n;
-    let plan = plan_in_background(state, &model, request).await?;
+    let mut plan = plan_in_background(state, &model, request).await?;
+    if within_context {
+        let left = model.max_model_len.saturating_sub(plan.prompt.len()).max(1);
+        plan.sampling.max_tokens = plan.sampling.max_tokens.map(|most| most.min(left));
+    }
     let tool_choice = plan.context.tool_choice.clone();
     let steps = generation::generate(&model, vec![plan], n, deadline, caller)?;
     Ok(ChatGeneration {

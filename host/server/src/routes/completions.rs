@@ -68,7 +68,7 @@ pub(super) async fn create(
 }
 
 /// The plans, each with the text that its answers start with. Encoding is no work for an async worker.
-async fn plan_in_background(
+pub(super) async fn plan_in_background(
     model: &Arc<ServedModel>,
     request: CompletionRequest,
 ) -> Result<Vec<(Plan, String)>, ApiError> {
@@ -203,6 +203,7 @@ impl Chunks for CompletionChunks {
             choice: index,
             events,
             end,
+            ..
         } = step;
         self.ends[index] = end;
         let mut piece = text(events);
@@ -232,7 +233,7 @@ impl Chunks for CompletionChunks {
 }
 
 /// The events' text; without parsers there is nothing else in them.
-fn text(events: Vec<Event>) -> String {
+pub(super) fn text(events: Vec<Event>) -> String {
     events
         .into_iter()
         .filter_map(|event| match event {

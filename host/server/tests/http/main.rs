@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod anthropic;
 mod bodies;
 mod chat;
 mod completions;
@@ -10,6 +11,7 @@ mod engine;
 mod errors;
 mod keys;
 mod models;
+mod native;
 mod parsers;
 mod responses;
 mod responses_fold;
