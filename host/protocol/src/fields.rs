@@ -11,6 +11,8 @@ pub(crate) struct Fields {
     left: Map<String, Value>,
     /// Where the object stands in the request, with its dot ("stream_options."); empty for the body.
     prefix: String,
+    /// Names of parts of it that mean nothing here.
+    ignored: Vec<String>,
 }
 
 impl Fields {
@@ -20,6 +22,7 @@ impl Fields {
             Value::Object(left) => Ok(Self {
                 left,
                 prefix: String::new(),
+                ignored: Vec::new(),
             }),
             other => {
                 let mut invalid = Invalid::expected("body", "a JSON object", &other);
@@ -36,6 +39,7 @@ impl Fields {
             Some(Value::Object(left)) => Ok(Some(Self {
                 left,
                 prefix: format!("{}.", self.path(name)),
+                ignored: Vec::new(),
             })),
             Some(other) => Err(Invalid::expected(self.path(name), "an object", &other)),
         }
@@ -154,6 +158,12 @@ impl Fields {
         }
     }
 
+    /// Whether the field is there and has such a value.
+    pub(crate) fn is(&self, name: &str, such: impl Fn(&Value) -> bool) -> bool {
+        self.left.get(name).is_some_and(such)
+    }
+
+
     /// Refuses a field that is known but not built, unless its value asks for nothing.
     pub(crate) fn not_built(
         &mut self,
@@ -175,9 +185,15 @@ impl Fields {
         }
     }
 
+    /// Lists names among those that nobody asked for.
+    pub(crate) fn ignore(&mut self, names: Vec<String>) {
+        self.ignored.extend(names);
+    }
+
     /// The names of the fields nobody asked for, sorted.
     pub(crate) fn unknown(self) -> Vec<String> {
-        let mut names: Vec<String> = self.left.into_iter().map(|(name, _)| name).collect();
+        let left = self.left.into_iter().map(|(name, _)| name);
+        let mut names: Vec<String> = left.chain(self.ignored).collect();
         names.sort_unstable();
         names
     }

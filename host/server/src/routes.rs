@@ -20,6 +20,7 @@ use tower_http::{
 
 use crate::{error::ApiError, state::AppState};
 
+mod annotations;
 mod body;
 mod chat;
 mod chat_answer;
@@ -28,6 +29,7 @@ mod completions;
 mod embeddings;
 mod gate;
 mod health;
+mod logprobs;
 mod models;
 
 /// All routes over this state.

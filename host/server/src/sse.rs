@@ -14,6 +14,7 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
+use serde_json::Value;
 use weir_engine::EngineError;
 
 use crate::{
@@ -32,6 +33,16 @@ pub trait Chunks: Send + 'static {
 
     /// What follows the last choice's end, before `[DONE]`.
     fn end(&mut self) -> Option<Self::Chunk>;
+
+    /// Events of their own names before the first chunk.
+    fn before(&self) -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
+
+    /// The same behind the last.
+    fn after(&self) -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
 }
 
 /// What a stream in progress holds.
@@ -57,6 +68,7 @@ pub async fn respond<C: Chunks>(
         .await
         .unwrap_or(Err(EngineError::Stopped.into()))?;
     let steps = stream::once(ready(Ok(first))).chain(steps).boxed();
+    let before = chunks.before();
     let sending = Sending {
         steps,
         chunks,
@@ -78,9 +90,11 @@ pub async fn respond<C: Chunks>(
             ),
             None => {
                 let end = sending.chunks.end();
+                let after = sending.chunks.after();
                 (
                     end.iter()
                         .map(data)
+                        .chain(after.iter().map(named))
                         .chain([Event::default().data("[DONE]")])
                         .collect::<Vec<_>>(),
                     None,
@@ -88,7 +102,9 @@ pub async fn respond<C: Chunks>(
             }
         })
     });
-    let events = events.flat_map(stream::iter).map(Ok::<_, Infallible>);
+    let before: Vec<Event> = before.iter().map(named).collect();
+    let events = stream::iter(before).chain(events.flat_map(stream::iter));
+    let events = events.map(Ok::<_, Infallible>);
     let mut response = Sse::new(events)
         .keep_alive(KeepAlive::new().interval(keep_alive))
         .into_response();
@@ -102,6 +118,10 @@ pub async fn respond<C: Chunks>(
 
 fn data(value: &impl Serialize) -> Event {
     with_data(Event::default(), value)
+}
+
+fn named((name, value): &(&'static str, Value)) -> Event {
+    with_data(Event::default().event(name), value)
 }
 
 fn with_data(event: Event, value: &impl Serialize) -> Event {
