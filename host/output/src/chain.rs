@@ -151,7 +151,10 @@ impl OutputPipeline {
     /// The tokens that content came from, in order, since the last time this was asked; `event` counts in the list of events
     /// that the last push or finish appended to. Nothing unless [`PipelineSpec::trace_tokens`] is set.
     pub fn take_traced(&mut self) -> Vec<TracedToken> {
-        self.trace.as_mut().map(TokenTrace::take).unwrap_or_default()
+        self.trace
+            .as_mut()
+            .map(TokenTrace::take)
+            .unwrap_or_default()
     }
 
     /// Takes the next piece of text, for engines that give no tokens, and appends what the client may see now. Ignored

@@ -7,7 +7,8 @@
 //! Invariants: a token is told at most once, in order; without parsers and post-processors that change text, exactly the
 //! tokens of which the content holds a byte are told, under every chunking, whole even where the content ends inside one.
 //! Tokens of reasoning, of calls and of markers are not told. Where a post-processor has rewritten the content, what is told
-//! with it is everything since the content before: its text came from no token.
+//! with it is everything since the content before: its text came from no token. Where reasoning passes by what a tool parser
+//! holds back and gives up later, tokens of the same letters may be taken for each other.
 //! It knows neither ids nor probabilities: a token is its number in the order of pushes.
 
 use std::collections::VecDeque;
@@ -65,7 +66,6 @@ enum Sort {
     Call,
 }
 
-
 impl TokenTrace {
     /// Takes the next token and what the detokenizer made of it; `hidden` is one that never has text.
     pub(crate) fn push(&mut self, hidden: bool, fragments: &[Fragment]) {
@@ -113,9 +113,11 @@ impl TokenTrace {
             if sort != Sort::Call {
                 let told = (sort == Sort::Content).then_some(first + index);
                 let last = index + 1 == events.len();
-                match self.find(text, markers, last) {
-                    Some(start) => self.consume(start, start + text.len(), told),
-                    None => self.consume(0, self.text.len(), told),
+                match (told, self.find(text, markers, last)) {
+                    (Some(event), Some(start)) => self.tell(start, start + text.len(), event),
+                    (Some(event), None) => self.tell(0, self.text.len(), event),
+                    (None, Some(start)) => self.skip(start, start + text.len()),
+                    (None, None) => {}
                 }
             }
         }
@@ -166,8 +168,8 @@ impl TokenTrace {
     }
 
     /// Tells the tokens of `start..end` with an event and forgets everything up to `end`. A piece that reaches beyond it stays,
-    /// without its tokens if they are told.
-    fn consume(&mut self, start: usize, end: usize, event: Option<usize>) {
+    /// without its tokens.
+    fn tell(&mut self, start: usize, end: usize, event: usize) {
         let mut from = 0;
         while from < end
             && let Some(mut piece) = self.pieces.pop_front()
@@ -175,18 +177,14 @@ impl TokenTrace {
             let to = from + piece.len;
             if to > start {
                 let owners = std::mem::take(&mut piece.owners);
-                if event.is_some() {
-                    let offset = from.saturating_sub(start);
-                    self.told.extend(owners.into_iter().map(|owner| TracedToken {
+                let offset = from.saturating_sub(start);
+                self.told
+                    .extend(owners.into_iter().map(|owner| TracedToken {
                         number: owner.number,
-                        event,
+                        event: Some(event),
                         offset,
                         hidden: owner.hidden,
                     }));
-                } else if to > end {
-                    // Its other part may be content yet.
-                    piece.owners = owners;
-                }
             }
             if to > end {
                 piece.len = to - end;
@@ -196,5 +194,19 @@ impl TokenTrace {
             from = to;
         }
         self.text.drain(..end);
+    }
+
+    /// Forgets `start..end` alone: reasoning passes by what a tool parser holds back. A piece that reaches beyond it stays with
+    /// its tokens: its other part may be content yet.
+    fn skip(&mut self, start: usize, end: usize) {
+        let mut from = 0;
+        self.pieces.retain_mut(|piece| {
+            let to = from + piece.len;
+            let skipped = to.min(end).saturating_sub(from.max(start));
+            piece.len -= skipped;
+            from = to;
+            piece.len > 0
+        });
+        self.text.drain(start..end);
     }
 }

@@ -40,8 +40,7 @@ pub struct CompletionRequest {
     /// What else was asked for.
     pub options: RequestOptions,
     /// The caller's name for its user.
-    pub user
-: Option<String>,
+    pub user: Option<String>,
     /// Fields that nobody knows, sorted.
     pub ignored_fields: Vec<String>,
 }
@@ -114,12 +113,12 @@ fn take_sampling(fields: &mut Fields) -> Result<SamplingFields, Invalid> {
     sampling.logprobs = fields.count("logprobs", 0, MAX_TOP_LOGPROBS)?;
     if nothing {
         sampling.max_tokens = Some(0);
+        sampling.check_length()?;
     }
     Ok(sampling)
 }
 
-fn read_prompts(prompt
-: Option<Value>) -> Result<Vec<Prompt>, Invalid> {
+fn read_prompts(prompt: Option<Value>) -> Result<Vec<Prompt>, Invalid> {
     match prompt {
         None => Err(Invalid::bad_value("prompt", "`prompt` is required")),
         Some(prompt) => Prompt::read_list("prompt", prompt),

@@ -163,7 +163,6 @@ impl Fields {
         self.left.get(name).is_some_and(such)
     }
 
-
     /// Refuses a field that is known but not built, unless its value asks for nothing.
     pub(crate) fn not_built(
         &mut self,

@@ -71,7 +71,9 @@ fn take_best_of(
     };
     let wrong = |message: String| Err(Invalid::bad_value("best_of", message));
     if best_of < n {
-        return wrong(format!("`best_of` must be at least `n`, got {best_of} and {n}"));
+        return wrong(format!(
+            "`best_of` must be at least `n`, got {best_of} and {n}"
+        ));
     }
     if best_of > n && stream {
         return wrong(format!(

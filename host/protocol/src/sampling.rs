@@ -89,16 +89,22 @@ impl SamplingFields {
             prompt_logprobs: false,
         };
         sampling.refuse_not_built(fields)?;
-        if let Some(max_tokens) = sampling.max_tokens
-            && sampling.min_tokens > max_tokens
-        {
-            let message = format!(
-                "`min_tokens` must be at most `max_tokens`, got {} and {max_tokens}",
-                sampling.min_tokens
-            );
-            return Err(Invalid::bad_value("min_tokens", message));
-        }
+        sampling.check_length()?;
         Ok(sampling)
+    }
+
+    /// Whether an answer can be as long as it must be.
+    pub(crate) fn check_length(&self) -> Result<(), Invalid> {
+        match self.max_tokens {
+            Some(max_tokens) if self.min_tokens > max_tokens => {
+                let message = format!(
+                    "`min_tokens` must be at most `max_tokens`, got {} and {max_tokens}",
+                    self.min_tokens
+                );
+                Err(Invalid::bad_value("min_tokens", message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses neighbours of these fields that are known from vLLM and would change an answer.
@@ -116,13 +122,19 @@ impl SamplingFields {
                 "to show a stop token of `stop_token_ids`",
             ));
         }
-        for name in ["return_token_ids", "return_tokens_as_token_ids", "use_beam_search"] {
+        for name in [
+            "return_token_ids",
+            "return_tokens_as_token_ids",
+            "use_beam_search",
+        ] {
             fields.not_built(name, is_false)?;
         }
         for name in ["bad_words", "allowed_token_ids"] {
             fields.not_built(name, is_empty)?;
         }
-        fields.not_built("length_penalty", |value| lenient::number(value) == Some(1.0))?;
+        fields.not_built("length_penalty", |value| {
+            lenient::number(value) == Some(1.0)
+        })?;
         fields.not_built("prompt_logprobs", |_| false)
     }
 

@@ -55,7 +55,10 @@ impl ToolFields {
         if fields.is("functions", |value| !value.is_null()) {
             return Self::take_functions(fields);
         }
-        if fields.take("function_call").is_some_and(|choice| choice != "none") {
+        if fields
+            .take("function_call")
+            .is_some_and(|choice| choice != "none")
+        {
             let message = "`function_call` is only allowed beside `functions`";
             return Err(Invalid::bad_value("function_call", message));
         }
@@ -96,7 +99,11 @@ impl ToolFields {
                 .collect::<Result<Vec<_>, _>>()?,
             other => {
                 let value = other.unwrap_or_default();
-                return Err(Invalid::expected("functions", "a list of functions", &value));
+                return Err(Invalid::expected(
+                    "functions",
+                    "a list of functions",
+                    &value,
+                ));
             }
         };
         let choice = match fields.take("function_call") {

@@ -29,7 +29,10 @@ fn logprobs_have_a_shape_for_each_api() {
     assert_eq!(told(json!({})), None);
     assert_eq!(told(json!({"logprobs": false, "top_logprobs": 0})), None);
     assert_eq!(told(json!({"logprobs": true})), Some(0));
-    assert_eq!(told(json!({"logprobs": "True", "top_logprobs": "20"})), Some(20));
+    assert_eq!(
+        told(json!({"logprobs": "True", "top_logprobs": "20"})),
+        Some(20)
+    );
 
     let told = |more| {
         let sampling = completion(more).unwrap().sampling;
@@ -37,15 +40,27 @@ fn logprobs_have_a_shape_for_each_api() {
     };
     assert_eq!(told(json!({"logprobs": null, "echo": true})), (None, false));
     assert_eq!(told(json!({"logprobs": 0})), (Some(0), false));
-    assert_eq!(told(json!({"logprobs": "5", "echo": "true"})), (Some(5), true));
+    assert_eq!(
+        told(json!({"logprobs": "5", "echo": "true"})),
+        (Some(5), true)
+    );
 }
 
 #[test]
 fn nothing_is_generated_only_with_echo() {
     let max_tokens = |more| completion(more).map(|request| request.sampling.max_tokens);
-    assert_eq!(max_tokens(json!({"max_tokens": 0, "echo": true})), Ok(Some(0)));
-    assert_eq!(max_tokens(json!({"max_tokens": "0", "echo": "True"})), Ok(Some(0)));
-    assert_eq!(max_tokens(json!({"max_tokens": 3, "echo": true})), Ok(Some(3)));
+    assert_eq!(
+        max_tokens(json!({"max_tokens": 0, "echo": true})),
+        Ok(Some(0))
+    );
+    assert_eq!(
+        max_tokens(json!({"max_tokens": "0", "echo": "True"})),
+        Ok(Some(0))
+    );
+    assert_eq!(
+        max_tokens(json!({"max_tokens": 3, "echo": true})),
+        Ok(Some(3))
+    );
     for more in [
         json!({"max_tokens": 0}),
         json!({"max_tokens": 0, "echo": false}),
@@ -70,7 +85,10 @@ fn options_are_read_in_both_spellings() {
     let request = chat(with(more, json!({"stop_token_ids": null}))).unwrap();
     let (sampling, options) = (&request.sampling, &request.options);
     assert_eq!((request.n, options.best_of, request.made()), (2, 4, 4));
-    assert_eq!((sampling.priority, sampling.min_tokens, sampling.ignore_eos), (-3, 2, true));
+    assert_eq!(
+        (sampling.priority, sampling.min_tokens, sampling.ignore_eos),
+        (-3, 2, true)
+    );
     let mut bias = sampling.logit_bias.clone();
     bias.sort_by_key(|(id, _)| *id);
     assert_eq!(bias, [(5, -100.0), (6, 1.5)]);
@@ -112,12 +130,19 @@ fn nvext_says_what_dynamos_clients_mean() {
             "nvext.extra_fields.worker_id"
         ]
     );
-    assert!(!chat(json!({"nvext": {}})).unwrap().options.annotations.any());
+    assert!(
+        !chat(json!({"nvext": {}}))
+            .unwrap()
+            .options
+            .annotations
+            .any()
+    );
 }
 
 #[test]
 fn older_functions_become_tools() {
-    let functions = json!([{"name": "f", "parameters": {"type": "object"}}, {"name": "g", "description": "d"}]);
+    let functions =
+        json!([{"name": "f", "parameters": {"type": "object"}}, {"name": "g", "description": "d"}]);
     let request = chat(json!({"functions": functions, "function_call": "auto"})).unwrap();
     assert!(request.options.functions && !request.parallel_tool_calls);
     assert_eq!(request.tool_choice, ToolChoice::Auto);
@@ -286,7 +311,9 @@ const BAD_COMPLETIONS: &[(&str, &str, &str)] = &[
 #[test]
 fn mistakes_name_field_value_and_what_would_be_right() {
     let cases = BAD_CHATS.iter().map(|case| (case, true));
-    for ((more, param, message), is_chat) in cases.chain(BAD_COMPLETIONS.iter().map(|case| (case, false))) {
+    for ((more, param, message), is_chat) in
+        cases.chain(BAD_COMPLETIONS.iter().map(|case| (case, false)))
+    {
         let more_json = parse_json(more.as_bytes()).unwrap();
         let error = match is_chat {
             true => chat(more_json).err(),

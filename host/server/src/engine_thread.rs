@@ -183,8 +183,7 @@ impl EngineHandle {
     }
 
     /// What the engine was doing after its last step.
-    pub fn counters
-(&self) -> EngineCounters {
+    pub fn counters(&self) -> EngineCounters {
         self.inner.shared.lock().counters
     }
 

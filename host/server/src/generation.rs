@@ -137,13 +137,16 @@ pub fn generate(
         }
     }
     let streams = model.generator()?.submit_all(requests)?;
-    let steps = choices.into_iter().zip(streams).map(|(mut choice, tokens)| {
-        choice.tokens = Some(tokens);
-        Box::pin(stream::unfold(choice, |mut choice| async move {
-            let step = choice.next().await?;
-            Some((step, choice))
-        }))
-    });
+    let steps = choices
+        .into_iter()
+        .zip(streams)
+        .map(|(mut choice, tokens)| {
+            choice.tokens = Some(tokens);
+            Box::pin(stream::unfold(choice, |mut choice| async move {
+                let step = choice.next().await?;
+                Some((step, choice))
+            }))
+        });
     Ok(Box::pin(stream::select_all(steps)))
 }
 

@@ -122,7 +122,10 @@ impl Beside {
             detokenizer.push(id, &mut fragments);
         }
         detokenizer.finish(&mut fragments);
-        fragments.into_iter().map(|fragment| fragment.text).collect()
+        fragments
+            .into_iter()
+            .map(|fragment| fragment.text)
+            .collect()
     }
 }
 

@@ -118,7 +118,10 @@ impl ChatShape {
             message.function_call = calls.into_iter().next().map(|call| call.function);
         }
         if !self.echo.is_empty() {
-            message.content.get_or_insert_default().insert_str(0, &self.echo);
+            message
+                .content
+                .get_or_insert_default()
+                .insert_str(0, &self.echo);
         }
         message
     }
@@ -226,8 +229,7 @@ impl ChatChunks {
         event: &Event,
     ) -> Option<ChatLogprobs> {
         let vocabulary = self.shape.logprobs.as_ref()?;
-        matches!(event, Event::Content(_))
-            .then(|| logprobs::of_content(vocabulary, tokens, number))
+        matches!(event, Event::Content(_)).then(|| logprobs::of_content(vocabulary, tokens, number))
     }
 
     fn delta(&self, event: Event) -> Option<ChatDelta> {
@@ -320,13 +322,15 @@ impl Chunks for ChatChunks {
             .iter()
             .any(|event| matches!(event, Event::CallEnd { .. }));
         progress.counts = counts;
-        let finish_reason =
-            end.map(|end| self.shape.finish_reason(&end, progress.call_completed));
+        let finish_reason = end.map(|end| self.shape.finish_reason(&end, progress.call_completed));
         let beginning = begins.then(|| self.beginning()).into_iter().flatten();
-        let pieces = events.into_iter().enumerate().filter_map(|(number, event)| {
-            let logprobs = self.logprobs(&tokens, number, &event);
-            Some((self.delta(event)?, logprobs, None))
-        });
+        let pieces = events
+            .into_iter()
+            .enumerate()
+            .filter_map(|(number, event)| {
+                let logprobs = self.logprobs(&tokens, number, &event);
+                Some((self.delta(event)?, logprobs, None))
+            });
         let last = finish_reason.map(|reason| (ChatDelta::default(), None, Some(reason)));
         let choice = |(delta, logprobs, finish_reason)| ChatChunkChoice {
             index,

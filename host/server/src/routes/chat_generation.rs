@@ -138,7 +138,9 @@ fn plan(
 
 /// The messages without a template: their contents, a line break between them.
 fn raw_prompt(messages: &[Value]) -> String {
-    let contents = messages.iter().filter_map(|message| message["content"].as_str());
+    let contents = messages
+        .iter()
+        .filter_map(|message| message["content"].as_str());
     contents.collect::<Vec<_>>().join("\n")
 }
 

@@ -19,9 +19,9 @@ pub(super) fn of_content(
     tokens: &[AnswerToken],
     event: usize,
 ) -> ChatLogprobs {
-    let here = tokens.iter().filter(
-        |token| matches!(token.place, TokenPlace::Text { event: of, .. } if of == event),
-    );
+    let here = tokens
+        .iter()
+        .filter(|token| matches!(token.place, TokenPlace::Text { event: of, .. } if of == event));
     let content = here.filter_map(|token| {
         let logprobs = token.logprobs.as_ref()?;
         let top = logprobs.top.iter();
@@ -126,7 +126,10 @@ impl CompletionTokens {
             written += texts.map(|text| text.text.chars().count()).sum::<usize>();
         }
         let added = written.saturating_sub(self.echoed);
-        starts.iter().map(|start| start.saturating_sub(added)).collect()
+        starts
+            .iter()
+            .map(|start| start.saturating_sub(added))
+            .collect()
     }
 
     fn tell(&self, token: &AnswerToken, offset: usize, logprobs: &mut CompletionLogprobs) {
@@ -145,7 +148,6 @@ impl CompletionTokens {
     }
 }
 
-
 fn content(event: &Event) -> &str {
     match event {
         Event::Content(fragment) => &fragment.text,
@@ -154,5 +156,8 @@ fn content(event: &Event) -> &str {
 }
 
 fn characters(events: &[Event]) -> usize {
-    events.iter().map(|event| content(event).chars().count()).sum()
+    events
+        .iter()
+        .map(|event| content(event).chars().count())
+        .sum()
 }

@@ -44,7 +44,9 @@ async fn an_echoed_prompt_is_scored_as_its_tokens_are_one_by_one() {
     let scored = &whole["choices"][0]["logprobs"];
     assert_eq!(scored["tokens"].as_array().unwrap().len(), prompt.len() + 1);
     assert_eq!(scored["token_logprobs"][0], Value::Null);
-    let own = numbers(&Value::Array(scored["token_logprobs"].as_array().unwrap()[1..].to_vec()));
+    let own = numbers(&Value::Array(
+        scored["token_logprobs"].as_array().unwrap()[1..].to_vec(),
+    ));
     for (index, letter) in prompt.char_indices().skip(1) {
         let before = json!({"prompt": &prompt[..index], "logprobs": 20, "max_tokens": 1, "ignore_eos": true,
             "logit_bias": {"7": 90}, "repetition_penalty": 1.7, "temperature": 0.3, "seed": 1});
@@ -53,17 +55,28 @@ async fn an_echoed_prompt_is_scored_as_its_tokens_are_one_by_one() {
         let top = &alone["top_logprobs"][0];
         // Bias, penalty and temperature choose another token; the model's opinion of this one stays.
         if let Some(logprob) = top[letter.to_string()].as_f64() {
-            assert!(near(own[index - 1], logprob), "{letter}: {} {logprob}", own[index - 1]);
+            assert!(
+                near(own[index - 1], logprob),
+                "{letter}: {} {logprob}",
+                own[index - 1]
+            );
         }
         for (token, logprob) in top.as_object().unwrap() {
             let there = &scored["top_logprobs"][index][token];
             if let Some(there) = there.as_f64() {
-                assert!(near(there, logprob.as_f64().unwrap()), "{token} behind {}", &prompt[..index]);
+                assert!(
+                    near(there, logprob.as_f64().unwrap()),
+                    "{token} behind {}",
+                    &prompt[..index]
+                );
             }
         }
     }
     // A prompt that is cached is scored all the same, and to the bit.
-    assert_eq!(complete(&router, request).await["choices"], whole["choices"]);
+    assert_eq!(
+        complete(&router, request).await["choices"],
+        whole["choices"]
+    );
     assert_eq!(engine.counters().blocks_used, 0);
     engine.shutdown();
 }
@@ -74,16 +87,27 @@ async fn the_likeliest_answers_are_chosen_by_the_mean_of_their_tokens() {
     let router = router(Arc::new(AppState::ready(model, ServerSettings::default())));
     let mut request = json!({"prompt": "Hello", "seed": 3, "n": 6, "logprobs": 0, "max_tokens": 12, "ignore_eos": true});
     let all = complete(&router, request.clone()).await;
-    let mut ranked: Vec<(f64, Value)> = all["choices"].as_array().unwrap().iter()
+    let mut ranked: Vec<(f64, Value)> = all["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|choice| {
             let own = numbers(&choice["logprobs"]["token_logprobs"]);
-            (own.iter().sum::<f64>() / own.len() as f64, choice["text"].clone())
+            (
+                own.iter().sum::<f64>() / own.len() as f64,
+                choice["text"].clone(),
+            )
         })
         .collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
     (request["n"], request["best_of"]) = (json!(2), json!(6));
     let best = complete(&router, request).await;
-    let texts: Vec<&Value> = best["choices"].as_array().unwrap().iter().map(|choice| &choice["text"]).collect();
+    let texts: Vec<&Value> = best["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|choice| &choice["text"])
+        .collect();
     assert_eq!(texts, [&ranked[0].1, &ranked[1].1]);
     assert_eq!(best["usage"]["completion_tokens"], 72);
     engine.shutdown();

@@ -11,7 +11,9 @@ use crate::{
 /// Texts of the tokens in a chat choice's or chunk's log-probabilities.
 fn told(logprobs: &Value) -> Vec<&str> {
     let content = logprobs["content"].as_array().unwrap().iter();
-    content.map(|entry| entry["token"].as_str().unwrap()).collect()
+    content
+        .map(|entry| entry["token"].as_str().unwrap())
+        .collect()
 }
 
 async fn complete(server: &Server, body: Value) -> Value {
@@ -36,14 +38,19 @@ fn lists(all: &[&Value]) -> (Vec<String>, Vec<Value>, Vec<Value>, Vec<u64>) {
         .map(|offset| offset.as_u64().unwrap())
         .collect();
     let (own, top) = (joined("token_logprobs"), joined("top_logprobs"));
-    assert_eq!((own.len(), top.len(), offsets.len()), (tokens.len(), tokens.len(), tokens.len()));
+    assert_eq!(
+        (own.len(), top.len(), offsets.len()),
+        (tokens.len(), tokens.len(), tokens.len())
+    );
     (tokens, own, top, offsets)
 }
 
 #[tokio::test]
 async fn chat_tells_content_in_openais_shape() {
     let server = saying(&["Hé", "llo"]);
-    let body = server.chat(json!({"logprobs": true, "top_logprobs": 2})).await;
+    let body = server
+        .chat(json!({"logprobs": true, "top_logprobs": 2}))
+        .await;
     let logprobs = &body["choices"][0]["logprobs"];
     assert_eq!(logprobs["refusal"], Value::Null);
     let first = &logprobs["content"][0];
@@ -58,10 +65,17 @@ async fn chat_tells_content_in_openais_shape() {
     assert_eq!((top.len(), &top[0]["token"]), (2, &json!("Hé")));
     // What the replaying model does not say is as good as impossible; JSON has no infinity.
     assert_eq!(top[1]["logprob"], json!(-9999.0));
-    assert_eq!(told(logprobs), ["Hé", "llo"], "the end token is none of the content");
+    assert_eq!(
+        told(logprobs),
+        ["Hé", "llo"],
+        "the end token is none of the content"
+    );
 
     for more in [json!({}), json!({"logprobs": false})] {
-        assert_eq!(server.chat(more).await["choices"][0]["logprobs"], Value::Null);
+        assert_eq!(
+            server.chat(more).await["choices"][0]["logprobs"],
+            Value::Null
+        );
     }
     let bare = server.chat(json!({"logprobs": true})).await;
     let first = &bare["choices"][0]["logprobs"]["content"][0];
@@ -97,7 +111,9 @@ async fn chunks_carry_the_tokens_of_their_text() {
 
 #[tokio::test]
 async fn reasoning_and_calls_are_not_told() {
-    let answer = ["why", "</think>", "so", "<call>", "f", "{}", "</call>", "then"];
+    let answer = [
+        "why", "</think>", "so", "<call>", "f", "{}", "</call>", "then",
+    ];
     let server = marking(&answer);
     let more = json!({"logprobs": true, "tools": tools()});
     let body = server.chat(more.clone()).await;
@@ -126,7 +142,10 @@ async fn a_completion_tells_four_lists_and_its_end_token() {
     assert_eq!(body["usage"]["completion_tokens"], 4);
 
     let chunks = chunks(&server.stream_of("/v1/completions", &request).await);
-    let all: Vec<&Value> = chunks.iter().map(|chunk| &chunk["choices"][0]["logprobs"]).collect();
+    let all: Vec<&Value> = chunks
+        .iter()
+        .map(|chunk| &chunk["choices"][0]["logprobs"])
+        .collect();
     assert_eq!(lists(&all).0, tokens);
     assert_eq!(lists(&all).3, offsets);
     assert_eq!(all[0]["tokens"], json!(["a"]));
@@ -148,7 +167,10 @@ async fn echo_tells_the_prompt_too() {
     let body = complete(&server, request.clone()).await;
     let choice = &body["choices"][0];
     let (tokens, own, top, offsets) = lists(&[&choice["logprobs"]]);
-    assert_eq!((&choice["text"], &choice["finish_reason"]), (&json!("hi x!"), &json!("length")));
+    assert_eq!(
+        (&choice["text"], &choice["finish_reason"]),
+        (&json!("hi x!"), &json!("length"))
+    );
     assert_eq!(tokens, ["h", "i", " ", "x", "!"]);
     assert_eq!((&own[0], &top[0]), (&Value::Null, &Value::Null));
     assert!(own[1..4].iter().all(near), "{own:?}");
@@ -158,9 +180,15 @@ async fn echo_tells_the_prompt_too() {
     assert_eq!(offsets, [0, 1, 2, 3, 4]);
 
     let chunks = chunks(&server.stream_of("/v1/completions", &request).await);
-    let all: Vec<&Value> = chunks.iter().map(|chunk| &chunk["choices"][0]["logprobs"]).collect();
+    let all: Vec<&Value> = chunks
+        .iter()
+        .map(|chunk| &chunk["choices"][0]["logprobs"])
+        .collect();
     assert_eq!(lists(&all).0, tokens);
-    let text: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["text"].as_str()).collect();
+    let text: String = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["text"].as_str())
+        .collect();
     assert_eq!(text, "hi x!");
 }
 
@@ -168,14 +196,27 @@ async fn echo_tells_the_prompt_too() {
 async fn a_prompt_can_be_scored_alone() {
     let server = saying(&["never said"]);
     for (logprobs, told) in [(json!(5), Some(3)), (Value::Null, None)] {
-        let request = json!({"prompt": [104, 105, 33], "echo": true, "logprobs": logprobs, "max_tokens": 0});
+        let request =
+            json!({"prompt": [104, 105, 33], "echo": true, "logprobs": logprobs, "max_tokens": 0});
         let body = complete(&server, request.clone()).await;
         let choice = &body["choices"][0];
-        assert_eq!((&choice["text"], &choice["finish_reason"]), (&json!("hi!"), &json!("length")));
+        assert_eq!(
+            (&choice["text"], &choice["finish_reason"]),
+            (&json!("hi!"), &json!("length"))
+        );
         let tokens = choice["logprobs"]["tokens"].as_array().map(Vec::len);
-        assert_eq!((tokens, &body["usage"]["completion_tokens"]), (told, &json!(0)));
+        assert_eq!(
+            (tokens, &body["usage"]["completion_tokens"]),
+            (told, &json!(0))
+        );
         let chunks = chunks(&server.stream_of("/v1/completions", &request).await);
-        assert_eq!(chunks.iter().map(|chunk| chunk["choices"][0]["text"].as_str().unwrap()).collect::<String>(), "hi!");
+        assert_eq!(
+            chunks
+                .iter()
+                .map(|chunk| chunk["choices"][0]["text"].as_str().unwrap())
+                .collect::<String>(),
+            "hi!"
+        );
     }
     server.until(|counters| counters.blocks_used == 0).await;
 }
@@ -195,7 +236,10 @@ async fn the_likeliest_of_several_are_given_and_all_are_counted() {
     assert_eq!(body["usage"]["completion_tokens"], 7);
     let (status, body) = read(
         server
-            .post("/v1/chat/completions", &chat_body(json!({"best_of": 3, "stream": true})))
+            .post(
+                "/v1/chat/completions",
+                &chat_body(json!({"best_of": 3, "stream": true})),
+            )
             .await,
     )
     .await;
