@@ -1,5 +1,7 @@
 //! Which tokens are told beside content: each that has a part in it, once, in order, however the text is cut into tokens.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 #[path = "pipeline/fakes.rs"]
 #[allow(dead_code, reason = "the pipeline's tests use the rest")]
 mod fakes;
