@@ -11,6 +11,8 @@ pub(crate) struct Fields {
     left: Map<String, Value>,
     /// Where the object stands in the request, with its dot ("stream_options."); empty for the body.
     prefix: String,
+    /// Names of parts of it that mean nothing here.
+    ignored: Vec<String>,
 }
 
 impl Fields {
@@ -20,6 +22,7 @@ impl Fields {
             Value::Object(left) => Ok(Self {
                 left,
                 prefix: String::new(),
+                ignored: Vec::new(),
             }),
             other => {
                 let mut invalid = Invalid::expected("body", "a JSON object", &other);
@@ -43,6 +46,7 @@ impl Fields {
             Value::Object(left) => Ok(Self {
                 left,
                 prefix: format!("{path}."),
+                ignored: Vec::new(),
             }),
             other => Err(Invalid::expected(path, "an object", &other)),
         }
@@ -187,6 +191,11 @@ impl Fields {
             .ok_or_else(|| Invalid::expected(self.path(name), "a string", &Value::Null))
     }
 
+    /// Whether the field is there and has such a value.
+    pub(crate) fn is(&self, name: &str, such: impl Fn(&Value) -> bool) -> bool {
+        self.left.get(name).is_some_and(such)
+    }
+
     /// Refuses a field that is known but not built, unless its value asks for nothing.
     pub(crate) fn not_built(
         &mut self,
@@ -208,13 +217,20 @@ impl Fields {
         }
     }
 
+    /// Lists names among those that nobody asked for.
+    pub(crate) fn ignore(&mut self, names: Vec<String>) {
+        self.ignored.extend(names);
+    }
+
     /// The paths of the fields nobody asked for, sorted.
     pub(crate) fn unknown(self) -> Vec<String> {
-        let Self { left, prefix } = self;
-        let mut names: Vec<String> = left
-            .into_iter()
-            .map(|(name, _)| format!("{prefix}{name}"))
-            .collect();
+        let Self {
+            left,
+            prefix,
+            ignored,
+        } = self;
+        let left = left.into_iter().map(|(name, _)| format!("{prefix}{name}"));
+        let mut names: Vec<String> = left.chain(ignored).collect();
         names.sort_unstable();
         names
     }

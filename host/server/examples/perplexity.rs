@@ -46,7 +46,11 @@ fn main() -> Outcome<()> {
         .filter_map(|start| ids.get(start..start + WINDOW))
         .collect();
     if windows.is_empty() {
-        return Err(format!("the text has {} tokens, which is not more than a window's {WINDOW}", ids.len()).into());
+        return Err(format!(
+            "the text has {} tokens, which is not more than a window's {WINDOW}",
+            ids.len()
+        )
+        .into());
     }
     let options = RunnerOptions {
         kv_capacity: KvCapacity::Blocks(windows.len() * WINDOW / BLOCK_SIZE),

@@ -391,7 +391,10 @@ fn report(arguments: &Arguments, soak: &Soak, resident: &[u64], live: u32) -> Re
         "| resident at the end, median of a quarter | {} MiB |",
         mib(resident.last)
     );
-    println!("| most resident after the warm-up | {} MiB |", mib(resident.most));
+    println!(
+        "| most resident after the warm-up | {} MiB |",
+        mib(resident.most)
+    );
     println!("| sessions left when all had ended | {left} |");
     let grown = resident.growth();
     println!("| growth of resident memory | {:.1}% |", grown * 100.0);

@@ -166,8 +166,6 @@ impl Default for Config {
     }
 }
 
-
-
 /// A list may be written as one value: `WEIR_API_KEY=secret`.
 fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]

@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use weir_engine::{
     EngineError, Generated, GeneratedStream, SamplingParams, SequenceRequest, StopConditions,
+    TokenLogprobs,
 };
 use weir_output::{
     Detokenizer, Event, FinishReason, Fragment, FragmentKind, OutputPipeline, PipelineSpec,
@@ -20,12 +21,15 @@ use weir_protocol::{
     usage::{CompletionTokensDetails, PromptTokensDetails},
 };
 
+use self::told::ToldTokens;
 use crate::{
     active_plugins::ActivePlugins,
     error::ApiError,
     keys::Caller,
     state::{SamplingDefaults, ServedModel},
 };
+
+mod told;
 
 /// A prompt ready for the engine, and how its answers are read.
 #[derive(Clone)]
@@ -53,7 +57,9 @@ pub struct Step {
     pub events: Vec<Event>,
     /// The token that it brought; None at the end, and from an engine that gives text.
     pub token: Option<u32>,
-    /// The choice's counts so far; reasoning is counted at the end.
+    /// The tokens that came into the answer with this step, where log-probabilities were asked for.
+    pub tokens: Vec<AnswerToken>,
+    /// The choice's counts so far.
     pub counts: TokenCounts,
     /// The stop string that ended the choice; only in its last step.
     pub stop_string: Option<String>,
@@ -61,13 +67,44 @@ pub struct Step {
     pub end: Option<ChoiceEnd>,
 }
 
-/// How a choice ended.
+/// A token of an answer or of its prompt. See `weir_output::TracedToken` for which those are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerToken {
+    /// Its id.
+    pub id: u32,
+    /// None for the first token of a prompt.
+    pub logprobs: Option<TokenLogprobs>,
+    /// Where it stands.
+    pub place: TokenPlace,
+}
+
+/// Where a token stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenPlace {
+    /// In the prompt.
+    Prompt,
+    /// In the text of an event of its step, behind so many bytes.
+    Text {
+        /// Which event.
+        event: usize,
+        /// Bytes of the event's text before it.
+        offset: usize,
+    },
+    /// Among the others, without text: a special token that is not shown.
+    Hidden,
+    /// Behind all text: the token that ended the answer.
+    End,
+}
+
+/// How a choice ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChoiceEnd {
     /// Why.
     pub reason: FinishReason,
     /// Its token counts.
     pub tokens: TokenCounts,
+    /// The mean log-probability of its generated tokens, where log-probabilities were asked for; how good it is beside others.
+    pub mean_logprob: Option<f32>,
 }
 
 /// Token counts of one choice.
@@ -86,7 +123,8 @@ pub struct TokenCounts {
 /// The steps of all choices, as they come.
 pub type Steps = Pin<Box<dyn Stream<Item = Result<Step, ApiError>> + Send>>;
 
-/// Submits `n` answers to each plan, on the account of `caller`. The answers to plan p are choices p * n to p * n + n - 1.
+/// Submits `n` answers to each plan, all of them or none, on the account of `caller`. The answers to plan p are choices p * n to
+/// p * n + n - 1.
 ///
 /// # Errors
 /// When the caller has no tokens left, the engine refuses one of them at once or a plugin makes no session; nothing keeps
@@ -100,17 +138,25 @@ pub fn generate(
 ) -> Result<Steps, ApiError> {
     caller.charge_prompt(plans.iter().map(|plan| plan.prompt.len()).sum())?;
     let mut choices = Vec::with_capacity(plans.len() * n);
-    for (number, plan) in plans.into_iter().enumerate() {
+    let mut requests = Vec::with_capacity(plans.len() * n);
+    for plan in &plans {
         for answer in 0..n {
-            let choice =
-                Choice::start(model, &plan, answer, number * n + answer, deadline, caller)?;
-            choices.push(Box::pin(stream::unfold(choice, |mut choice| async move {
-                let step = choice.next().await?;
-                Some((step, choice))
-            })));
+            choices.push(Choice::new(model, plan, choices.len(), deadline, caller)?);
+            requests.push(sequence_request(model, plan, answer));
         }
     }
-    Ok(Box::pin(stream::select_all(choices)))
+    let streams = model.generator()?.submit_all(requests)?;
+    let steps = choices
+        .into_iter()
+        .zip(streams)
+        .map(|(mut choice, tokens)| {
+            choice.tokens = Some(tokens);
+            Box::pin(stream::unfold(choice, |mut choice| async move {
+                let step = choice.next().await?;
+                Some((step, choice))
+            }))
+        });
+    Ok(Box::pin(stream::select_all(steps)))
 }
 
 /// The request's deadline, if the server has a limit.
@@ -126,34 +172,32 @@ struct Choice {
     pipeline: OutputPipeline,
     counts: TokenCounts,
     reasoning: ReasoningCount,
+    told: ToldTokens,
     deadline: Option<Instant>,
     /// Pays for every token.
     caller: Caller,
 }
 
 impl Choice {
-    fn start(
+    /// One that has no tokens yet.
+    fn new(
         model: &ServedModel,
         plan: &Plan,
-        answer: usize,
         index: usize,
         deadline: Option<Instant>,
         caller: &Caller,
     ) -> Result<Self, ApiError> {
-        let pipeline = OutputPipeline::new(pipeline_spec(model, plan))?;
-        let tokens = model
-            .generator()?
-            .submit(sequence_request(model, plan, answer))?;
         let counts = TokenCounts {
             prompt: plan.prompt.len(),
             ..TokenCounts::default()
         };
         Ok(Self {
             index,
-            tokens: Some(tokens),
-            pipeline,
+            tokens: None,
+            pipeline: OutputPipeline::new(pipeline_spec(model, plan))?,
             counts,
             reasoning: ReasoningCount::default(),
+            told: ToldTokens::new(plan),
             deadline,
             caller: caller.clone(),
         })
@@ -183,15 +227,21 @@ impl Choice {
         let mut token = None;
         match generated {
             Generated::Token {
-                id, cached_tokens, ..
+                id,
+                logprobs,
+                cached_tokens,
             } => {
                 self.caller.charge_generated(1);
                 token = Some(id);
                 self.counts.completion += 1;
                 self.counts.cached = cached_tokens;
+                self.told.generated(id, logprobs);
                 self.pipeline.push_token(id, &mut events)?;
                 self.reasoning.token(&events);
+                self.counts.reasoning = self.reasoning.tokens;
             }
+            Generated::Prompt { logprobs } => self.told.prompt(logprobs),
+            Generated::EndToken { id, logprobs } => self.told.end_token(id, logprobs),
             Generated::Text(text) => {
                 if !text.is_empty() {
                     self.pipeline.push_fragment(
@@ -217,14 +267,19 @@ impl Choice {
         if self.pipeline.stopped() {
             return self.finish(FinishReason::Stop, token, events);
         }
-        Ok(Step {
+        Ok(self.step(events, token, None))
+    }
+
+    fn step(&mut self, events: Vec<Event>, token: Option<u32>, end: Option<ChoiceEnd>) -> Step {
+        Step {
             choice: self.index,
             events,
             token,
+            tokens: self.told.take(&mut self.pipeline, end.is_some()),
             counts: self.counts,
-            stop_string: None,
-            end: None,
-        })
+            stop_string: end.and_then(|_| self.pipeline.stop_string().map(str::to_owned)),
+            end,
+        }
     }
 
     fn finish(
@@ -242,17 +297,12 @@ impl Choice {
         if let Some(reason) = self.pipeline.stop_reason() {
             tracing::info!(reason, "a post-processor ended the generation");
         }
-        Ok(Step {
-            choice: self.index,
-            events,
-            token,
-            counts: self.counts,
-            stop_string: self.pipeline.stop_string().map(str::to_owned),
-            end: Some(ChoiceEnd {
-                reason,
-                tokens: self.counts,
-            }),
-        })
+        let end = ChoiceEnd {
+            reason,
+            tokens: self.counts,
+            mean_logprob: self.told.mean(),
+        };
+        Ok(self.step(events, token, Some(end)))
     }
 }
 
@@ -283,10 +333,32 @@ impl ReasoningCount {
     }
 }
 
+/// Which of `made` answers to each prompt are the `n` likeliest, the best first: by the mean log-probability of their tokens,
+/// as OpenAI's `best_of`. All in their order where all are given.
+pub fn best(ends: &[ChoiceEnd], n: usize, made: usize) -> Vec<usize> {
+    let numbers: Vec<usize> = (0..ends.len()).collect();
+    if made <= n {
+        return numbers;
+    }
+    let mean = |number: usize| ends[number].mean_logprob.unwrap_or(f32::NEG_INFINITY);
+    let best_of_prompt = |answers: &[usize]| {
+        let mut answers = answers.to_vec();
+        answers.sort_by(|&a, &b| mean(b).total_cmp(&mean(a)));
+        answers.truncate(n);
+        answers
+    };
+    numbers.chunks(made).flat_map(best_of_prompt).collect()
+}
+
 /// The usage block of a request, from the ends of its choices; each prompt counts once.
 pub fn usage(ends: &[ChoiceEnd], n: usize) -> Usage {
+    usage_of(ends.iter().map(|end| end.tokens), n)
+}
+
+/// The same, from the counts of all choices, `n` to a prompt.
+pub fn usage_of(choices: impl Iterator<Item = TokenCounts>, n: usize) -> Usage {
     let mut usage = Usage::default();
-    for (index, ChoiceEnd { tokens, .. }) in ends.iter().enumerate() {
+    for (index, tokens) in choices.enumerate() {
         if index.is_multiple_of(n) {
             usage.prompt_tokens += tokens.prompt;
             let PromptTokensDetails { cached_tokens } = &mut usage.prompt_tokens_details;
@@ -308,9 +380,12 @@ fn pipeline_spec(model: &ServedModel, plan: &Plan) -> PipelineSpec {
     let keep: Arc<[String]> = parsers
         .flat_map(|parser| parser.plugin.info().special_tokens.iter().cloned())
         .collect();
+    let fields = &plan.sampling;
+    let detokenizer = Detokenizer::new(Arc::clone(model.tokenizer.vocabulary()), keep);
     PipelineSpec {
-        detokenizer: Detokenizer::new(Arc::clone(model.tokenizer.vocabulary()), keep),
-        stop_strings: StopStrings::new(plan.sampling.stop.iter().cloned(), false),
+        detokenizer: detokenizer.showing_special_tokens(fields.show_special_tokens),
+        stop_strings: StopStrings::new(fields.stop.iter().cloned(), fields.include_stop_string),
+        trace_tokens: fields.logprobs.is_some(),
         reasoning,
         tools,
         post: plugins.post_processors.clone(),
@@ -344,6 +419,7 @@ fn sequence_request(model: &ServedModel, plan: &Plan, answer: usize) -> Sequence
             ignore_eos: fields.ignore_eos,
         },
         constraint: None,
+        priority: fields.priority,
     }
 }
 
@@ -376,6 +452,7 @@ fn sampling_params(
         seed: fields
             .seed
             .map(|seed| seed.cast_unsigned().wrapping_add(answer as u64)),
-        logprobs: None,
+        logprobs: fields.logprobs,
+        prompt_logprobs: fields.prompt_logprobs,
     }
 }

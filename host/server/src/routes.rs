@@ -20,6 +20,7 @@ use tower_http::{
 use crate::{error::ApiError, state::AppState};
 
 mod admin;
+mod annotations;
 mod anthropic;
 mod anthropic_errors;
 mod anthropic_events;
@@ -32,6 +33,7 @@ mod embeddings;
 mod gate;
 mod generate;
 mod health;
+mod logprobs;
 mod models;
 mod responses;
 mod responses_events;

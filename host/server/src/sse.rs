@@ -15,6 +15,7 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
+use serde_json::Value;
 use weir_engine::EngineError;
 
 use crate::{
@@ -34,6 +35,11 @@ pub trait Events: Send + 'static {
     /// What ends the stream in place of steps that fail to come.
     fn fail(&mut self, error: ApiError) -> Vec<Event>;
 
+    /// What comes before the first step's.
+    fn before(&self) -> Vec<Event> {
+        Vec::new()
+    }
+
     /// What fills a silence: a comment, unless the API has an event for it.
     fn silence() -> Event {
         Event::default().comment("")
@@ -50,6 +56,16 @@ pub trait Chunks: Send + 'static {
 
     /// What follows the last choice's end, before `[DONE]`.
     fn end(&mut self) -> Option<Self::Chunk>;
+
+    /// Events of their own names before the first chunk.
+    fn before(&self) -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
+
+    /// The same behind the last.
+    fn after(&self) -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
 }
 
 impl<C: Chunks> Events for C {
@@ -59,8 +75,18 @@ impl<C: Chunks> Events for C {
 
     fn end(&mut self) -> Vec<Event> {
         let last = Chunks::end(self);
+        let after = Chunks::after(self);
+        let after = after.iter().map(|(name, value)| named(name, value));
         let done = Event::default().data("[DONE]");
-        last.iter().map(data).chain([done]).collect()
+        last.iter().map(data).chain(after).chain([done]).collect()
+    }
+
+    fn before(&self) -> Vec<Event> {
+        let before = Chunks::before(self);
+        before
+            .iter()
+            .map(|(name, value)| named(name, value))
+            .collect()
     }
 
     fn fail(&mut self, error: ApiError) -> Vec<Event> {
@@ -91,6 +117,7 @@ pub async fn respond<C: Events>(
         .await
         .unwrap_or(Err(EngineError::Stopped.into()))?;
     let steps = stream::once(ready(Ok(first))).chain(steps).boxed();
+    let before = events.before();
     let sending = Sending {
         steps,
         events,
@@ -104,7 +131,8 @@ pub async fn respond<C: Events>(
             None => (sending.events.end(), None),
         })
     });
-    let events = events.flat_map(stream::iter).map(Ok::<_, Infallible>);
+    let events = stream::iter(before).chain(events.flat_map(stream::iter));
+    let events = events.map(Ok::<_, Infallible>);
     let mut response = Sse::new(events)
         .keep_alive(KeepAlive::new().interval(keep_alive).event(C::silence()))
         .into_response();

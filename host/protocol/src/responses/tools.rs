@@ -225,7 +225,7 @@ pub(super) fn read_choice(
         }
         Some("allowed_tools") => {
             let Some(Value::Array(allowed)) = choice.get("tools") else {
-                return tools::read_choice(choice, &mut offered.definitions);
+                return tools::read_choice("tool_choice", choice, &mut offered.definitions);
             };
             let is_hosted = |tool: &&Value| {
                 let kind = tool.get("type").and_then(Value::as_str);
@@ -234,13 +234,13 @@ pub(super) fn read_choice(
             let own = allowed.iter().filter(|tool| !is_hosted(tool));
             let own: Vec<Value> = own.map(|tool| renamed(tool, &offered.names)).collect();
             let choice = json!({"type": "allowed_tools", "mode": choice.get("mode"), "tools": own});
-            tools::read_choice(&choice, &mut offered.definitions)
+            tools::read_choice("tool_choice", &choice, &mut offered.definitions)
         }
         Some("function") => {
             let choice = renamed(choice, &offered.names);
-            tools::read_choice(&choice, &mut offered.definitions)
+            tools::read_choice("tool_choice", &choice, &mut offered.definitions)
         }
-        _ => tools::read_choice(choice, &mut offered.definitions),
+        _ => tools::read_choice("tool_choice", choice, &mut offered.definitions),
     }
 }
 

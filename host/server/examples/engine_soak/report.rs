@@ -45,7 +45,10 @@ pub fn report(
         "resident without files after the warm-up, median of a quarter",
         mib(resident.first),
     );
-    row("resident at the end, median of a quarter", mib(resident.last));
+    row(
+        "resident at the end, median of a quarter",
+        mib(resident.last),
+    );
     row("most resident after the warm-up", mib(resident.most));
     row(
         "growth of resident memory",

@@ -300,6 +300,7 @@ mod tests {
         let step = |events, end| Step {
             choice: 0,
             events,
+            tokens: Vec::new(),
             token: None,
             counts: TokenCounts::default(),
             stop_string: None,
@@ -315,7 +316,14 @@ mod tests {
             completion: 7,
             reasoning: 2,
         };
-        all.extend(made.take(step(Vec::new(), Some(ChoiceEnd { reason, tokens }))));
+        all.extend(made.take(step(
+            Vec::new(),
+            Some(ChoiceEnd {
+                reason,
+                tokens,
+                mean_logprob: None,
+            }),
+        )));
         let names = all
             .iter()
             .map(|event| match event {

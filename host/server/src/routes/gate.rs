@@ -103,7 +103,9 @@ fn unauthorized(kind: &str) -> Response {
 
 /// Whose request it is, for what is kept between requests.
 pub(super) fn tenant(headers: &HeaderMap) -> Tenant {
-    presented(headers).next().map(|key| Sha256::digest(key).into())
+    presented(headers)
+        .next()
+        .map(|key| Sha256::digest(key).into())
 }
 
 fn forbidden(message: &str) -> Response {

@@ -77,7 +77,8 @@ pub(super) async fn create(
 
 /// Whether there is anything new.
 fn grow(answer: &mut Generation, step: Step) -> bool {
-    let text = completions::text(step.events);
+    let events = step.events.into_iter();
+    let text: String = events.filter_map(completions::text_of).collect();
     let grown = step.token.is_some() || !text.is_empty();
     answer.texts[step.choice].push_str(&text);
     answer.output_token_ids[step.choice].extend(step.token);

@@ -34,6 +34,7 @@ fn request(number: usize, max_tokens: usize) -> SequenceRequest {
             ..StopConditions::default()
         },
         constraint: None,
+        priority: 0,
     }
 }
 
@@ -51,7 +52,7 @@ async fn tokens(mut stream: GeneratedStream) -> Vec<u32> {
                 assert_eq!(reason, FinishReason::Length);
                 assert!(usage.completion_tokens >= tokens.len());
             }
-            Generated::Text(text) => panic!("no remote engine: {text}"),
+            other => panic!("nobody asked for that: {other:?}"),
         }
     }
     tokens

@@ -119,7 +119,19 @@ pub fn with_tools(model: &mut ServedModel) {
     });
 }
 
-fn tools() -> Value {
+/// A model with a parser of both roles, that gives this one answer.
+pub fn marking(answer: &[&str]) -> Server {
+    let with_both = |model: &mut ServedModel| {
+        model.plugins.set(ActivePlugins {
+            reasoning_parser: Some(marks(true, true)),
+            tool_parser: Some(marks(true, true)),
+            ..ActivePlugins::default()
+        });
+    };
+    Setup::saying(&[answer]).model(with_both).start()
+}
+
+pub fn tools() -> Value {
     json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}])
 }
 
