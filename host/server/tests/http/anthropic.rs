@@ -372,7 +372,7 @@ async fn what_is_not_built_is_not_asked_for_again() {
 #[tokio::test]
 async fn a_key_comes_as_anthropics_clients_send_it() {
     let server = Setup::saying(&[&["a"], &["b"]])
-        .settings(|settings| settings.api_keys = vec!["one".into()])
+        .settings(|settings| settings.keys = vec![weir_server::ApiKey::plain("one", "one")])
         .start();
     let ask = |header: &'static str, value: &'static str| {
         let mut request = post_json(MESSAGES, &body(json!({"tools": []})));
