@@ -58,6 +58,8 @@ pub enum Command {
         #[command(flatten)]
         sources: PluginFlags,
     },
+    /// Run the engine of a model without a server: orders as JSON Lines on stdin, an answer a line on stdout
+    Engine(EngineOrderFlags),
     /// Print the merged configuration and where each value comes from
     Config(ServeFlags),
     /// Print the version
@@ -297,6 +299,17 @@ pub struct EngineFlags {
     #[arg(long, value_name = "on|off")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix_cache: Option<String>,
+}
+
+/// `weir engine`: a model and how its engine runs.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EngineOrderFlags {
+    /// A GGUF file, a folder of safetensors, or whatever else `weir serve` takes [default: smollm2]
+    #[arg(long, alias = "model-dir", value_name = "SOURCE")]
+    pub model: Option<String>,
+    /// The engine.
+    #[command(flatten)]
+    pub engine: EngineFlags,
 }
 
 /// How the server listens and whom it serves.

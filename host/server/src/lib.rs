@@ -7,6 +7,7 @@ pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod embedding_thread;
+pub mod engine_orders;
 pub mod engine_thread;
 pub mod error;
 pub mod generation;
