@@ -19,8 +19,8 @@ DECODED = 4
 
 
 def run(plan, _, outcome):
-    tool = find_tool()
-    if not tool:
+    tool = find_tool() if plan.device == "cuda" else None
+    if plan.device == "cuda" and not tool:
         outcome.note(f"{TOOL} is not on this machine: the same orders ran without it.")
     under = f"under {TOOL}" if tool else "alone"
     rows = []
@@ -45,11 +45,14 @@ def orders_done(plan, tool, folder, orders):
     weir = ["engine", "--device", plan.device, "--model", str(folder)]
     weir += ["--kv-cache-memory", "64MiB", "--max-model-len", "512"]
     environment = dict(os.environ)
+    packed = plan.weir.parent / "bin/weir"
     command = [str(plan.weir), *weir]
-    if tool:
-        # The launcher finds the libraries, then starts this in weir's place.
+    if tool and packed.exists():
+        # The launcher finds the libraries, then starts the tool in weir's place.
         environment["GPU_CHECK_PROGRAM"] = tool
-        command = [str(plan.weir), *OPTIONS, str(plan.weir.parent / "bin/weir"), *weir]
+        command = [str(plan.weir), *OPTIONS, str(packed), *weir]
+    elif tool:
+        command = [tool, *OPTIONS, *command]
     lines = "".join(json.dumps(order) + "\n" for order in orders)
     return subprocess.run(command, input=lines, env=environment, capture_output=True, text=True)
 

@@ -6,6 +6,7 @@
 mod bench;
 mod client;
 mod command_line;
+mod engine_orders;
 mod example;
 mod hostile;
 mod hub;

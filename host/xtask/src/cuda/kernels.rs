@@ -1,8 +1,9 @@
-//! The PTX of our own kernels: `host/cuda/kernels/NAME.ptx` beside `NAME.cu`, so that building weir with CUDA needs nothing of
-//! it compiled, and reading it nothing installed.
+//! The PTX of our own kernels: `host/cuda/kernels/NAME.ptx` beside `NAME.cu`, so that building weir with CUDA compiles nothing
+//! of it.
 //!
-//! PTX of the same compiler and source is the same to the byte, so it can be held to its source. It is for capability 8.0: the
-//! driver compiles it for the device it finds, from Ampere on.
+//! Its first line holds the hash of the source it was made of, which anybody can check; what the same compiler makes of the
+//! source again is the same to the byte, which takes a toolkit. It is for capability 8.0: the driver compiles it for the
+//! device it finds, from Ampere on.
 
 use std::{
     fs,
@@ -13,57 +14,88 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use super::toolkit::Toolkit;
+use crate::plugins;
 
 const FOLDER: &str = "host/cuda/kernels";
-const OPTIONS: [&str; 5] = ["--ptx", "-O3", "-std=c++17", "--gpu-architecture=compute_80", "-o"];
+const OPTIONS: [&str; 5] = [
+    "--ptx",
+    "-O3",
+    "-std=c++17",
+    "--gpu-architecture=compute_80",
+    "-o",
+];
+const REMEDY: &str = "`cargo xtask cuda --kernels-only` writes it";
 
 /// Writes the PTX of every kernel, or says which differs from what is there.
 pub fn run(root: &Path, toolkit: &Toolkit, check: bool) -> Result<()> {
-    let folder = root.join(FOLDER);
     let compiled = root.join("target/cuda/ptx");
     fs::create_dir_all(&compiled)?;
+    let sources = sources(root)?;
     let mut different = Vec::new();
-    let sources = sources(&folder)?;
-    ensure!(!sources.is_empty(), "no .cu file in {FOLDER}");
     for source in &sources {
         let place = source.with_extension("ptx");
-        let name = place.file_name().context("a file")?;
-        let ptx = compile(toolkit, &folder, source, &compiled.join(name))?;
-        if fs::read(&place).ok().as_deref() == Some(&ptx[..]) {
+        let ptx = compile(toolkit, source, &compiled)?;
+        if fs::read_to_string(&place).ok().as_ref() == Some(&ptx) {
             continue;
         }
-        different.push(format!("{FOLDER}/{}", name.to_string_lossy()));
+        different.push(name(&place)?);
         if !check {
             fs::write(&place, &ptx).with_context(|| place.display().to_string())?;
         }
     }
     match (check, different.is_empty()) {
         (true, false) => bail!(
-            "not what the source compiles to: {}; `cargo xtask cuda --kernels-only` writes it",
+            "not what the source compiles to: {}; {REMEDY}",
             different.join(", ")
         ),
         (false, false) => println!("written: {}", different.join(", ")),
-        (_, true) => println!("cuda: the PTX of {} kernel files matches its source", sources.len()),
+        (_, true) => println!("cuda: the PTX of {} files is what their source compiles to", sources.len()),
     }
     Ok(())
 }
 
-fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+/// Checks by its first line that all PTX was made of the source beside it.
+pub fn check_hashes(root: &Path) -> Result<()> {
+    for source in sources(root)? {
+        let place = source.with_extension("ptx");
+        let ptx = fs::read_to_string(&place).unwrap_or_default();
+        ensure!(
+            ptx.starts_with(&first_line(&source)?),
+            "{FOLDER}/{} was not made of the source beside it; {REMEDY}",
+            name(&place)?
+        );
+    }
+    Ok(())
+}
+
+fn sources(root: &Path) -> Result<Vec<PathBuf>> {
+    let folder = root.join(FOLDER);
+    let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
     let files = entries.map(|entry| Ok(entry?.path()));
     let mut files: Vec<PathBuf> = files.collect::<Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|end| end == "cu"));
     files.sort();
+    ensure!(!files.is_empty(), "no .cu file in {FOLDER}");
     Ok(files)
 }
 
 /// By the file's name alone, from within its folder: names of what is static hold a hash of the path.
-fn compile(toolkit: &Toolkit, folder: &Path, source: &Path, output: &Path) -> Result<Vec<u8>> {
+fn compile(toolkit: &Toolkit, source: &Path, folder: &Path) -> Result<String> {
+    let output = folder.join(name(&source.with_extension("ptx"))?);
     let mut nvcc = Command::new(toolkit.nvcc());
-    nvcc.args(OPTIONS)
-        .arg(output)
-        .arg(source.file_name().context("a file")?)
-        .current_dir(folder);
+    nvcc.args(OPTIONS).arg(&output).arg(name(source)?);
+    nvcc.current_dir(source.parent().context("a folder")?);
     ensure!(nvcc.status()?.success(), "{} does not compile", source.display());
-    fs::read(output).with_context(|| output.display().to_string())
+    let ptx = fs::read_to_string(&output).with_context(|| output.display().to_string())?;
+    Ok(first_line(source)? + &ptx)
+}
+
+fn first_line(source: &Path) -> Result<String> {
+    let text = fs::read(source).with_context(|| source.display().to_string())?;
+    Ok(format!("// Compiled from {}, sha256 {}\n", name(source)?, plugins::sha256(&text)))
+}
+
+fn name(path: &Path) -> Result<String> {
+    let name = path.file_name().context("a file")?;
+    Ok(name.to_string_lossy().into_owned())
 }

@@ -7,7 +7,7 @@ use std::{env, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
 
-use super::{FEATURES, cutlass, nvcc};
+use super::{FEATURES, cutlass, kernels, nvcc};
 
 /// What a user's own settings would change in the build scripts.
 const FOREIGN_VARIABLES: [&str; 6] = [
@@ -19,7 +19,7 @@ const FOREIGN_VARIABLES: [&str; 6] = [
     nvcc::REAL,
 ];
 
-/// Checks the crate with the kernels with its tests, and the binary.
+/// Checks the crate with the kernels with its tests, the binary, and that our kernels' PTX is of their source.
 pub fn run(root: &Path) -> Result<()> {
     let folder = root.join("target/cuda/type-check");
     let nvcc = nvcc::link(&folder.join("toolkit"))?;
@@ -51,6 +51,7 @@ pub fn run(root: &Path) -> Result<()> {
         let status = cargo.status()?;
         ensure!(status.success(), "`{}` does not pass with {FEATURES}", targets.join(" "));
     }
-    println!("cuda: weir-cuda and weir type-check with {FEATURES}");
+    kernels::check_hashes(root)?;
+    println!("cuda: weir-cuda and weir pass with {FEATURES}");
     Ok(())
 }
