@@ -263,10 +263,14 @@ pub struct ModelFlags {
 #[derive(Debug, Clone, Default, Args, Serialize)]
 #[command(next_help_heading = "Engine")]
 pub struct EngineFlags {
-    /// Where to compute: cpu or auto [default: auto]
+    /// Where to compute: cpu, cuda (the first NVIDIA GPU, or an error), auto (cuda where it works, else cpu) [default: auto]
     #[arg(long, value_name = "cpu|cuda|auto")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// Numbers a GPU computes in: auto, bf16 or f16; the CPU keeps to what the model's files hold [default: auto, bf16]
+    #[arg(long, value_name = "auto|bf16|f16")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
     /// Threads that compute [default: one a physical core that the process may use]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -287,7 +291,7 @@ pub struct EngineFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_num_batched_tokens: Option<usize>,
-    /// Memory for the KV cache, such as 2GiB [default: 1GiB]
+    /// Memory for the KV cache, such as 2GiB [default: 1GiB; on a GPU all that is left]
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_cache_memory: Option<String>,

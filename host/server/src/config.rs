@@ -21,9 +21,11 @@ use weir_output::ToolCallStreaming;
 
 use crate::cli::ServeFlags;
 
+mod device;
 mod models;
 mod switch;
 
+pub use device::{Device, Dtype};
 pub use models::ModelEntry;
 pub use switch::Switch;
 
@@ -72,12 +74,13 @@ pub struct Config {
     pub plugin: Vec<String>,
     pub reload: bool,
     pub device: Device,
+    pub dtype: Dtype,
     pub threads: Option<usize>,
     pub tp: usize,
     pub max_model_len: Option<usize>,
     pub max_num_seqs: usize,
     pub max_num_batched_tokens: usize,
-    pub kv_cache_memory: ByteSize,
+    pub kv_cache_memory: Option<ByteSize>,
     pub max_queue: usize,
     pub prefix_cache: Switch,
     pub host: IpAddr,
@@ -115,12 +118,13 @@ impl Default for Config {
             plugin: Vec::new(),
             reload: false,
             device: Device::Auto,
+            dtype: Dtype::Auto,
             threads: None,
             tp: 1,
             max_model_len: None,
             max_num_seqs: 64,
             max_num_batched_tokens: 512,
-            kv_cache_memory: ByteSize(1 << 30),
+            kv_cache_memory: None,
             max_queue: 256,
             prefix_cache: Switch(true),
             host: IpAddr::from([127, 0, 0, 1]),
@@ -136,18 +140,6 @@ impl Default for Config {
             log_level: "info".to_owned(),
         }
     }
-}
-
-/// Where to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Device {
-    /// The best there is.
-    Auto,
-    /// The processor.
-    Cpu,
-    /// An NVIDIA GPU.
-    Cuda,
 }
 
 /// A number of bytes, written as `45000000`, `45MB` or `2GiB`.
@@ -297,11 +289,7 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
             config.tp
         ));
     }
-    if config.device == Device::Cuda {
-        return bad(
-            "device is cuda, but this build has no CUDA: use --device cpu or auto".to_owned(),
-        );
-    }
+    config.device.check().map_err(ConfigError::Value)?;
     if config
         .default_temperature
         .is_some_and(|t| !(0.0..=2.0).contains(&t))
@@ -434,7 +422,7 @@ mod tests {
         let config = load(&with_port(None, Some(path))).expect("loads").config;
         assert_eq!(
             (config.kv_cache_memory, config.body_limit),
-            (ByteSize(2 << 30), ByteSize(10_000))
+            (Some(ByteSize(2 << 30)), ByteSize(10_000))
         );
     }
 

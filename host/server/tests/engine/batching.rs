@@ -123,7 +123,7 @@ async fn company_changes_no_token() {
 async fn scarce_blocks_and_small_steps_end_no_stream() {
     let scarce = Config {
         max_num_batched_tokens: 24,
-        kv_cache_memory: ByteSize(KV_BYTES / 12),
+        kv_cache_memory: Some(ByteSize(KV_BYTES / 12)),
         ..config()
     };
     let (_model, engine) = load(&scarce);
