@@ -122,6 +122,7 @@ SMALL = {
     "max_position_embeddings": 512,
     "num_attention_heads": 4,
     "num_hidden_layers": 2,
+    "num_key_value_heads": 2,
     "vocab_size": 512,
 }
 SMALL_GEMMA = {**SMALL, "num_hidden_layers": 7, "sliding_window": 64}
