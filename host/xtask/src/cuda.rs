@@ -41,7 +41,12 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "90", value_parser = clap::value_parser!(u32).range(80..=130))]
     compute_cap: Vec<u32>,
     /// Head sizes to build flash attention for: models with another are refused
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "64,128,256")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "64,128,256"
+    )]
     head_sizes: Vec<u32>,
     /// Build flash attention for f16 beside bf16: takes twice as long
     #[arg(long)]
@@ -74,7 +79,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         jobs: arguments.jobs.unwrap_or_else(build::possible_jobs),
     };
     let toolkit = Toolkit::installed_or_pinned()?;
-    let stubs = stubs::build(root, toolkit.major())?;
+    let stubs = stubs::build(root, toolkit.major()?)?;
     let weir = build::weir(root, &toolkit, &stubs, &plan)?;
     pack::run(root, &toolkit, &stubs, &plan, &weir)
 }

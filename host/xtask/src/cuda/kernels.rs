@@ -49,7 +49,10 @@ pub fn run(root: &Path, toolkit: &Toolkit, check: bool) -> Result<()> {
             different.join(", ")
         ),
         (false, false) => println!("written: {}", different.join(", ")),
-        (_, true) => println!("cuda: the PTX of {} files is what their source compiles to", sources.len()),
+        (_, true) => println!(
+            "cuda: the PTX of {} files is what their source compiles to",
+            sources.len()
+        ),
     }
     Ok(())
 }
@@ -85,14 +88,22 @@ fn compile(toolkit: &Toolkit, source: &Path, folder: &Path) -> Result<String> {
     let mut nvcc = Command::new(toolkit.nvcc());
     nvcc.args(OPTIONS).arg(&output).arg(name(source)?);
     nvcc.current_dir(source.parent().context("a folder")?);
-    ensure!(nvcc.status()?.success(), "{} does not compile", source.display());
+    ensure!(
+        nvcc.status()?.success(),
+        "{} does not compile",
+        source.display()
+    );
     let ptx = fs::read_to_string(&output).with_context(|| output.display().to_string())?;
     Ok(first_line(source)? + &ptx)
 }
 
 fn first_line(source: &Path) -> Result<String> {
     let text = fs::read(source).with_context(|| source.display().to_string())?;
-    Ok(format!("// Compiled from {}, sha256 {}\n", name(source)?, plugins::sha256(&text)))
+    Ok(format!(
+        "// Compiled from {}, sha256 {}\n",
+        name(source)?,
+        plugins::sha256(&text)
+    ))
 }
 
 fn name(path: &Path) -> Result<String> {

@@ -34,7 +34,11 @@ const NO_COMPILER: &str = "nvcc: cargo xtask, which compiles nothing\n\n\nCuda c
 /// Whether this process was called as `nvcc`.
 pub fn is_called() -> bool {
     let name = env::args_os().next();
-    name.is_some_and(|name| Path::new(&name).file_name().is_some_and(|name| name == "nvcc"))
+    name.is_some_and(|name| {
+        Path::new(&name)
+            .file_name()
+            .is_some_and(|name| name == "nvcc")
+    })
 }
 
 /// A folder with a link of that name, made new: `FOLDER/bin/nvcc`.
@@ -108,14 +112,22 @@ fn generate_for(capability: &str) -> String {
 
 /// Compiles C++ into the object that was to be the kernel.
 fn stand_in(call: &Call, text: &str) -> Result<ExitStatus> {
-    let object = call.output.as_ref().context("no -o with a kernel that is left out")?;
+    let object = call
+        .output
+        .as_ref()
+        .context("no -o with a kernel that is left out")?;
     let mut source = object.clone().into_os_string();
     source.push(".cpp");
     fs::write(&source, text)?;
     let compiler = env::var_os("NVCC_CCBIN").unwrap_or_else(|| "c++".into());
     let mut command = Command::new(&compiler);
-    command.args(["-O1", "-fPIC", "-c", "-o"]).arg(object).arg(&source);
-    command.status().with_context(|| compiler.display().to_string())
+    command
+        .args(["-O1", "-fPIC", "-c", "-o"])
+        .arg(object)
+        .arg(&source);
+    command
+        .status()
+        .with_context(|| compiler.display().to_string())
 }
 
 /// Nobody fails for want of a line of progress.
@@ -173,7 +185,10 @@ impl Call {
                 Some("-o") => call.output = arguments.next().map(PathBuf::from),
                 Some("--output-directory") => call.folder = arguments.next().map(PathBuf::from),
                 Some("--ptx" | "-ptx") => call.ptx = true,
-                _ if Path::new(argument).extension().is_some_and(|end| end == "cu") => {
+                _ if Path::new(argument)
+                    .extension()
+                    .is_some_and(|end| end == "cu") =>
+                {
                     call.source = Some(PathBuf::from(argument));
                 }
                 _ => {}
@@ -208,7 +223,10 @@ mod tests {
         let call = Call::read(&words(ptx));
         assert_eq!((call.folder, call.ptx), (Some("/out".into()), true));
         let library = Call::read(&words("--lib -o /out/lib.a /out/a-1.o /out/b-2.o"));
-        assert_eq!((library.source, library.output), (None, Some("/out/lib.a".into())));
+        assert_eq!(
+            (library.source, library.output),
+            (None, Some("/out/lib.a".into()))
+        );
     }
 
     #[test]
@@ -216,7 +234,10 @@ mod tests {
         let folder = env::temp_dir().join(format!("xtask-nvcc-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.display();
-        pretend(&words(&format!("--ptx --output-directory {path} src/fill.cu"))).unwrap();
+        pretend(&words(&format!(
+            "--ptx --output-directory {path} src/fill.cu"
+        )))
+        .unwrap();
         pretend(&words(&format!("-c -o {path}/fill.o src/fill.cu"))).unwrap();
         pretend(&words(&format!("-c -o {path}/fill.o src/fill.cu"))).unwrap();
         for name in ["fill.ptx", "fill.o"] {
@@ -231,6 +252,9 @@ mod tests {
     fn other_capabilities_are_asked_for_as_the_first_one_is() {
         assert_eq!(generate_for("80"), "-gencode=arch=compute_80,code=sm_80");
         assert_eq!(generate_for("90"), "-gencode=arch=compute_90a,code=sm_90a");
-        assert_eq!(generate_for("120"), "-gencode=arch=compute_120f,code=sm_120f");
+        assert_eq!(
+            generate_for("120"),
+            "-gencode=arch=compute_120f,code=sm_120f"
+        );
     }
 }

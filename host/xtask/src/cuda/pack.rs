@@ -14,11 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::{
-    build::Plan,
-    stubs::Stubs,
-    toolkit::Toolkit,
-};
+use super::{build::Plan, stubs::Stubs, toolkit::Toolkit};
 
 const LAUNCHER: &str = include_str!("weir.sh");
 const GPU_CHECK: &str = include_str!("gpu-check.sh");
@@ -54,8 +50,15 @@ pub fn run(root: &Path, toolkit: &Toolkit, stubs: &Stubs, plan: &Plan, weir: &Pa
     let file = format!("{name}.tar.xz");
     let mut tar = Command::new("tar");
     tar.args(["--owner=0", "--group=0", "-cJf", &file, &name]);
-    let status = tar.env("XZ_OPT", "-T0").current_dir(&place).status().context("tar")?;
-    ensure!(status.success(), "tar cannot pack {name}: are tar and xz installed?");
+    let status = tar
+        .env("XZ_OPT", "-T0")
+        .current_dir(&place)
+        .status()
+        .context("tar")?;
+    ensure!(
+        status.success(),
+        "tar cannot pack {name}: are tar and xz installed?"
+    );
     let path = place.join(&file);
     let megabytes = fs::metadata(&path)?.len() as f64 / 1e6;
     println!(
@@ -70,7 +73,10 @@ fn copy_scripts(scripts: &Path, folder: &Path) -> Result<()> {
     for entry in fs::read_dir(scripts).with_context(|| scripts.display().to_string())? {
         let path = entry?.path();
         if path.extension().is_some_and(|end| end == "py") {
-            fs::copy(&path, folder.join("gpu").join(path.file_name().context("a file")?))?;
+            fs::copy(
+                &path,
+                folder.join("gpu").join(path.file_name().context("a file")?),
+            )?;
         }
     }
     fs::copy(scripts.join("README.md"), folder.join("README.md"))?;
@@ -78,7 +84,12 @@ fn copy_scripts(scripts: &Path, folder: &Path) -> Result<()> {
 }
 
 fn find(toolkit: &Toolkit, library: &str) -> Result<PathBuf> {
-    let places = ["lib64", "lib", "targets/x86_64-linux/lib", "lib/x86_64-linux-gnu"];
+    let places = [
+        "lib64",
+        "lib",
+        "targets/x86_64-linux/lib",
+        "lib/x86_64-linux-gnu",
+    ];
     let files = places.map(|place| toolkit.home.join(place).join(library));
     let found = files.into_iter().find(|file| file.exists());
     found.with_context(|| format!("no {library} in {}", toolkit.home.display()))
@@ -86,7 +97,10 @@ fn find(toolkit: &Toolkit, library: &str) -> Result<PathBuf> {
 
 fn describe(root: &Path, toolkit: &Toolkit, plan: &Plan) -> Result<serde_json::Value> {
     let said = |program: &str, arguments: &[&str]| -> Result<String> {
-        let output = Command::new(program).args(arguments).current_dir(root).output()?;
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(root)
+            .output()?;
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     };
     let changed = !said("git", &["status", "--porcelain", "--untracked-files=no"])?.is_empty();

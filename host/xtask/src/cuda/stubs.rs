@@ -85,8 +85,16 @@ pub fn build(root: &Path, major: u32) -> Result<Stubs> {
         let file = sources.join(library.module).join("sys/mod.rs");
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let functions = functions(&text, library.prefix);
-        ensure!(!functions.is_empty(), "{} declares no function", file.display());
-        let soname = format!("lib{}.so.{}", library.name, library.version.unwrap_or(major));
+        ensure!(
+            !functions.is_empty(),
+            "{} declares no function",
+            file.display()
+        );
+        let soname = format!(
+            "lib{}.so.{}",
+            library.name,
+            library.version.unwrap_or(major)
+        );
         let own = folder.join(&soname);
         fs::create_dir_all(&own)?;
         let code = folder.join(format!("{}.c", library.name));
@@ -97,8 +105,14 @@ pub fn build(root: &Path, major: u32) -> Result<Stubs> {
             .arg(own.join(&soname))
             .arg(format!("-Wl,-soname,{soname}"))
             .arg(&code);
-        ensure!(compiler.status().context("cc")?.success(), "{compiler:?} failed");
-        symlink(own.join(&soname), folder.join(format!("lib{}.so", library.name)))?;
+        ensure!(
+            compiler.status().context("cc")?.success(),
+            "{compiler:?} failed"
+        );
+        symlink(
+            own.join(&soname),
+            folder.join(format!("lib{}.so", library.name)),
+        )?;
         sonames.push(soname);
     }
     Ok(Stubs { folder, sonames })
@@ -111,8 +125,13 @@ fn cudarc(root: &Path) -> Result<PathBuf> {
         .features(CargoOpt::AllFeatures)
         .other_options(["--locked".to_owned()])
         .exec()?;
-    let package = metadata.packages.iter().find(|package| package.name.as_str() == "cudarc");
-    let manifest = &package.context("no crate of the workspace needs cudarc")?.manifest_path;
+    let package = metadata
+        .packages
+        .iter()
+        .find(|package| package.name.as_str() == "cudarc");
+    let manifest = &package
+        .context("no crate of the workspace needs cudarc")?
+        .manifest_path;
     let folder = manifest.parent().context("cudarc's folder")?;
     Ok(folder.join("src").into_std_path_buf())
 }
@@ -133,7 +152,9 @@ fn functions<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
 
 fn source(functions: &BTreeSet<&str>, answer: u32) -> String {
     let line = |name: &&str| match DRIVER_WORDS.contains(name) {
-        true => format!("int {name}(int error, const char **text) {{ *text = \"no CUDA driver on this machine\"; return 0; }}\n"),
+        true => format!(
+            "int {name}(int error, const char **text) {{ *text = \"no CUDA driver on this machine\"; return 0; }}\n"
+        ),
         false => format!("int {name}(void) {{ return {answer}; }}\n"),
     };
     functions.iter().map(line).collect()
@@ -157,6 +178,9 @@ mod tests {
     fn every_function_answers_and_the_driver_has_words() {
         let code = source(&BTreeSet::from(["cuInit", "cuGetErrorString"]), 100);
         assert!(code.contains("int cuInit(void) { return 100; }"), "{code}");
-        assert!(code.contains("int cuGetErrorString(int error, const char **text)"), "{code}");
+        assert!(
+            code.contains("int cuGetErrorString(int error, const char **text)"),
+            "{code}"
+        );
     }
 }

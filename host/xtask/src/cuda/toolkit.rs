@@ -50,8 +50,16 @@ impl Toolkit {
             }
         }
         let toolkit = Self::at(&home)?;
-        ensure!(toolkit.version == VERSION, "{} is {}", home.display(), toolkit.version);
-        Ok(Self { is_pinned: true, ..toolkit })
+        ensure!(
+            toolkit.version == VERSION,
+            "{} is {}",
+            home.display(),
+            toolkit.version
+        );
+        Ok(Self {
+            is_pinned: true,
+            ..toolkit
+        })
     }
 
     /// Its compiler.
@@ -62,7 +70,9 @@ impl Toolkit {
     /// The first part of its version, which the names of its libraries end with.
     pub fn major(&self) -> Result<u32> {
         let major = self.version.split('.').next().unwrap_or_default();
-        major.parse().with_context(|| format!("nvcc's version `{}`", self.version))
+        major
+            .parse()
+            .with_context(|| format!("nvcc's version `{}`", self.version))
     }
 
     fn at(home: &Path) -> Result<Self> {
@@ -70,8 +80,12 @@ impl Toolkit {
         let output = Command::new(&nvcc).arg("--version").output();
         let output = output.with_context(|| nvcc.display().to_string())?;
         let said = String::from_utf8_lossy(&output.stdout);
-        let version = said.split(", V").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let version = version.with_context(|| format!("{} --version says `{said}`", nvcc.display()))?;
+        let version = said
+            .split(", V")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
+        let version =
+            version.with_context(|| format!("{} --version says `{said}`", nvcc.display()))?;
         Ok(Self {
             home: home.to_owned(),
             version: version.to_owned(),
@@ -91,7 +105,9 @@ fn installed() -> Result<Option<Toolkit>> {
         return Toolkit::at(&home).map(Some);
     }
     let path = env::var_os("PATH").unwrap_or_default();
-    let nvcc = env::split_paths(&path).map(|folder| folder.join("nvcc")).find(|nvcc| nvcc.is_file());
+    let nvcc = env::split_paths(&path)
+        .map(|folder| folder.join("nvcc"))
+        .find(|nvcc| nvcc.is_file());
     let Some(nvcc) = nvcc else {
         return Ok(None);
     };
@@ -104,9 +120,14 @@ fn installed() -> Result<Option<Toolkit>> {
 
 /// The folder for what is fetched here: `cuda` in weir's cache.
 pub fn cache_folder() -> PathBuf {
-    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let user = || {
-        let cache = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+        let cache =
+            folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
         cache.unwrap_or_else(env::temp_dir).join("weir")
     };
     folder("WEIR_CACHE").unwrap_or_else(user).join("cuda")
@@ -124,11 +145,18 @@ pub fn install(folder: &Path, requirements: &str, what: &str) -> Result<()> {
     let list = part.join("requirements.txt");
     fs::write(&list, requirements)?;
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--no-compile"])
-        .args(["--only-binary=:all:", "--require-hashes", "--target"])
-        .arg(&part)
-        .arg("-r")
-        .arg(&list);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-compile",
+    ])
+    .args(["--only-binary=:all:", "--require-hashes", "--target"])
+    .arg(&part)
+    .arg("-r")
+    .arg(&list);
     let status = pip.status().context("python3 -m pip")?;
     if !status.success() {
         drop(fs::remove_dir_all(&part));

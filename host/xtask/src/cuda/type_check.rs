@@ -49,7 +49,11 @@ pub fn run(root: &Path) -> Result<()> {
             .env("PATH", &path)
             .current_dir(root);
         let status = cargo.status()?;
-        ensure!(status.success(), "`{}` does not pass with {FEATURES}", targets.join(" "));
+        ensure!(
+            status.success(),
+            "`{}` does not pass with {FEATURES}",
+            targets.join(" ")
+        );
     }
     kernels::check_hashes(root)?;
     println!("cuda: weir-cuda and weir pass with {FEATURES}");

@@ -60,7 +60,10 @@ fn what_stands_in_defines_the_function_that_is_left_out() {
     ] {
         let text = stand_in(file);
         assert!(text.contains(definition), "{text}");
-        assert!(text.contains(&format!("\"weir: {file} was left out")), "{text}");
+        assert!(
+            text.contains(&format!("\"weir: {file} was left out")),
+            "{text}"
+        );
         assert!(text.contains("--help\\n\", stderr);\n"), "{text}");
     }
 }
