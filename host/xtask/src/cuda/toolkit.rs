@@ -41,7 +41,7 @@ impl Toolkit {
             return Ok(toolkit);
         }
         let folder = cache_folder().join(format!("toolkit-{VERSION}"));
-        install(&folder, PACKAGES, "a CUDA toolkit, some 260 MB")?;
+        install(&folder, PACKAGES, "a CUDA toolkit, some 105 MB")?;
         let home = folder.join("nvidia/cu13");
         // Where linkers look, and the name they look for.
         for (target, link) in [("lib", "lib64"), ("libcudart.so.13", "lib/libcudart.so")] {
