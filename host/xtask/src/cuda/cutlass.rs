@@ -21,7 +21,7 @@ const VERSION: &str = "3.5.0";
 /// A `CUDAFORGE_HOME` with the headers, in weir's cache folder; fetched the first time.
 pub fn fetched() -> Result<PathBuf> {
     let folder = toolkit::cache_folder().join(format!("cutlass-{VERSION}"));
-    toolkit::install(&folder, PACKAGES, "CUTLASS's headers, some 30 MB")?;
+    toolkit::install(&folder, PACKAGES, "CUTLASS's headers, 4 MB")?;
     let home = folder.join("cudaforge");
     let source = folder.join("cutlass_library/source");
     checkout(&home, Some(&source))?;
