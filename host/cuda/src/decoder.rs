@@ -11,7 +11,7 @@ use crate::{
     layer::Layer,
     loader::{Linear, Loaded, Loader, Norm},
     rope::RopeTable,
-    step::Step,
+    step::{Step, Wanted},
     weight_source::WeightSource,
 };
 
@@ -93,15 +93,23 @@ impl Decoder {
         let embedded = self.embedding.index_select(&step.tokens, 0)?;
         let mut hidden = scaled(embedded, embedding_scale)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            let attended = layer.attend(index, &hidden, step, slabs, kernels)?;
+            let projected = layer.project(index, &hidden, step, slabs, kernels)?;
+            let is_last = index + 1 == self.layers.len();
+            if is_last && matches!(step.wanted, Wanted::Nothing) {
+                return Ok(None);
+            }
+            let mut mixed = layer.attend(index, &projected, step, slabs, kernels)?;
+            if is_last {
+                // Nobody reads what the other tokens would become.
+                mixed = step.wanted.of(mixed)?;
+                hidden = step.wanted.of(hidden)?;
+            }
+            let attended = layer.bring_back(&mixed, kernels)?;
             hidden = (hidden + scaled(attended, residual_scale)?)?;
             let fed = layer.feed_forward(&hidden, kernels)?;
             hidden = (hidden + scaled(fed, residual_scale)?)?;
         }
-        let Some(wanted) = &step.wanted else {
-            return Ok(None);
-        };
-        let normed = self.output_norm.forward(&hidden.index_select(wanted, 0)?)?;
+        let normed = self.output_norm.forward(&hidden)?;
         let logits = self.output.forward(&normed)?.to_dtype(DType::F32)?;
         let logits = scaled(logits, logit_scale)?;
         match logit_softcap.map(f64::from) {

@@ -62,7 +62,9 @@ impl Gpu {
             Device::Cuda(device) => crate::memory::free_after(device, work),
             _ => {
                 work()?;
-                candle_core::bail!("only a GPU says how much memory is free: choose kv_cache_memory")
+                candle_core::bail!(
+                    "only a GPU says how much memory is free: choose kv_cache_memory"
+                )
             }
         }
     }

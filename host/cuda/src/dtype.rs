@@ -14,7 +14,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    pub(crate) fn of_candle(self) -> DType {
+    pub(crate) fn candle(self) -> DType {
         match self {
             Self::Bf16 => DType::BF16,
             Self::F16 => DType::F16,

@@ -26,10 +26,10 @@ pub(crate) struct Flash {
 }
 
 impl Flash {
-    pub(crate) fn new(device: &CudaDevice) -> Result<Self> {
-        Ok(Self {
+    pub(crate) fn new(device: &CudaDevice) -> Self {
+        Self {
             device: device.clone(),
-        })
+        }
     }
 }
 
@@ -155,7 +155,6 @@ impl Kernels for Flash {
             Activation::GeluTanh => "gelu_tanh",
         };
         let kernel = format!("gate_{activation}_{}", suffix(both.dtype())?);
-        launch(&self.device, &GATE, &kernel, threads, &arguments)
-            .map(|()| gated)
+        launch(&self.device, &GATE, &kernel, threads, &arguments).map(|()| gated)
     }
 }

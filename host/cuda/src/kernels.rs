@@ -49,10 +49,10 @@ pub(crate) trait Kernels: fmt::Debug + Send {
 /// The kernels that a model is served with on a device.
 #[cfg(feature = "flash-attn")]
 pub(crate) fn serving(device: &Device) -> Result<Box<dyn Kernels>> {
-    Ok(match device {
-        Device::Cuda(device) => Box::new(crate::flash::Flash::new(device)?),
-        _ => Box::new(Reference),
-    })
+    match device {
+        Device::Cuda(device) => Ok(Box::new(crate::flash::Flash::new(device))),
+        _ => Ok(Box::new(Reference)),
+    }
 }
 
 /// The kernels that a model is served with on a device.

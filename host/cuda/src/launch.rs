@@ -1,4 +1,5 @@
-//! Launching our own kernels: `kernels/*.cu`, compiled to PTX that stands beside them and is loaded by the driver.
+//! Launching our own kernels: `kernels/*.cu`, compiled to PTX (for compute capability 8.0, which newer ones run) that stands
+//! beside them and is loaded by the driver.
 //!
 //! Invariants: all of a runner's work is on its device's one stream, so a kernel runs behind whatever wrote its arguments
 //! and before whatever reads its results; candle's events are off for the same reason.

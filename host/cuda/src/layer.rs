@@ -39,10 +39,7 @@ pub(crate) fn lacking(layer: &LayerDescription) -> Option<&'static str> {
 
 impl Layer {
     /// Of a layer that lacks nothing.
-    pub(crate) fn load(
-        index: usize,
-        loader: &mut Loader<'_>,
-    ) -> Loaded<Self> {
+    pub(crate) fn load(index: usize, loader: &mut Loader<'_>) -> Loaded<Self> {
         let layer = &loader.description.layers[index];
         let (Attention::Grouped(attention), FeedForward::Dense(network)) =
             (&layer.attention, &layer.feed_forward)
@@ -84,8 +81,8 @@ impl Layer {
         })
     }
 
-    /// The attention half, before it is added to the residual stream.
-    pub(crate) fn attend(
+    /// Queries, keys and values of the step's tokens, the latter two stored.
+    pub(crate) fn project(
         &self,
         index: usize,
         hidden: &Tensor,
@@ -97,8 +94,24 @@ impl Layer {
         let projected = self.projection.forward(&normed)?;
         let projected = kernels.turn(projected, &self.heads, step)?;
         kernels.store(&projected, &self.heads, slabs, index, step)?;
-        let mixed = kernels.attend(&projected, &self.heads, slabs, index, step)?;
-        let attended = kernels.sum(self.output.forward(&mixed)?)?;
+        Ok(projected)
+    }
+
+    /// What the step's queries find: `(tokens, heads * dim)`.
+    pub(crate) fn attend(
+        &self,
+        index: usize,
+        projected: &Tensor,
+        step: &Step<'_>,
+        slabs: &KvSlabs,
+        kernels: &dyn Kernels,
+    ) -> Result<Tensor> {
+        kernels.attend(projected, &self.heads, slabs, index, step)
+    }
+
+    /// What was found, on its way to the residual stream.
+    pub(crate) fn bring_back(&self, mixed: &Tensor, kernels: &dyn Kernels) -> Result<Tensor> {
+        let attended = kernels.sum(self.output.forward(mixed)?)?;
         normed_by(self.post_attention_norm.as_ref(), attended)
     }
 

@@ -14,6 +14,8 @@ use candle_core::{
 
 /// Never given to KV: the driver loads code and grows stacks as kernels are first launched.
 const SPARE_BYTES: u64 = 512 << 20;
+/// What flash attention needs: bf16 and asynchronous copies.
+const LEAST_CAPABILITY: i32 = 8;
 
 /// The first device and its name.
 pub(crate) fn open() -> std::result::Result<(Device, String), String> {
@@ -24,8 +26,16 @@ pub(crate) fn open() -> std::result::Result<(Device, String), String> {
         Device::Cuda(cuda) => {
             // SAFETY: all work is on this one stream, so nothing has to wait for another stream's use of a tensor.
             unsafe { cuda.disable_event_tracking() };
-            let name = cuda.cuda_stream().context().name().w();
-            name.map_err(unusable)?
+            let stream = cuda.cuda_stream();
+            let context = stream.context();
+            let (major, minor) = context.compute_capability().w().map_err(unusable)?;
+            let name = context.name().w().map_err(unusable)?;
+            if major < LEAST_CAPABILITY {
+                return Err(format!(
+                    "no GPU can be used: {name} has compute capability {major}.{minor}, {LEAST_CAPABILITY}.0 is needed"
+                ));
+            }
+            name
         }
         _ => String::new(),
     };
@@ -83,5 +93,10 @@ pub(crate) fn fetch(numbers: &Tensor, into: &mut [f32]) -> Result<()> {
 }
 
 fn first_line(error: &Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -74,7 +74,7 @@ impl CudaRunner {
     ) -> Result<Self, ModelError> {
         let refuse = ModelError::InvalidOptions;
         let device = gpu.device();
-        let dtype = options.dtype.of_candle();
+        let dtype = options.dtype.candle();
         let description = checkpoint.describe()?;
         supports(&description).map_err(refuse)?;
         gpu.check(dtype).map_err(refuse)?;
@@ -177,7 +177,9 @@ impl ModelRunner for CudaRunner {
 fn supports(description: &ModelDescription) -> Result<(), String> {
     let lacking = description.layers.iter().find_map(layer::lacking);
     if let Some(lacking) = lacking {
-        return Err(format!("the model has {lacking}, which the GPU runner lacks"));
+        return Err(format!(
+            "the model has {lacking}, which the GPU runner lacks"
+        ));
     }
     for layer in &description.layers {
         let Attention::Grouped(attention) = &layer.attention else {

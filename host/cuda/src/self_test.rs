@@ -12,14 +12,8 @@ use weir_model::{
 };
 
 use crate::{
-    decoder::Decoder,
-    dtype::Dtype,
-    heads::Heads,
-    kernels::Kernels,
-    reference::Reference,
-    rope::RopeTable,
-    step::Step,
-    weight_source::RandomSource,
+    decoder::Decoder, dtype::Dtype, heads::Heads, kernels::Kernels, reference::Reference,
+    rope::RopeTable, step::Step, weight_source::RandomSource,
 };
 
 /// Tokens a page; kernels of attention want a multiple of 32.
@@ -56,7 +50,8 @@ pub(crate) fn run(
             return Err(wrong(what));
         }
     }
-    let off = model_is_off(device, dtype, &small, make).map_err(|error| wrong(error.to_string()))?;
+    let off =
+        model_is_off(device, dtype, &small, make).map_err(|error| wrong(error.to_string()))?;
     let allowed = dtype.tolerance(8.0);
     if off > allowed {
         return Err(wrong(format!(
@@ -118,7 +113,7 @@ fn batches(source: &mut RandomSource) -> [Batch; 2] {
     ];
     steps.map(|rows| {
         let count = rows.iter().map(|row| row.len).sum::<usize>();
-        let token = |_| ((source.next() + 1.0) * 0.5 * VOCAB as f32) as u32 % VOCAB as u32;
+        let token = |_| ((source.number() + 1.0) * 0.5 * VOCAB as f32) as u32 % VOCAB as u32;
         Batch {
             tokens: (0..count).map(token).collect(),
             rows,
@@ -134,16 +129,17 @@ fn layer_is_off(
     layer: usize,
     kernels: &dyn Kernels,
 ) -> Result<Option<String>> {
-    let (Attention::Grouped(attention), FeedForward::Dense(network)) =
-        (&small.layers[layer].attention, &small.layers[layer].feed_forward)
-    else {
+    let (Attention::Grouped(attention), FeedForward::Dense(network)) = (
+        &small.layers[layer].attention,
+        &small.layers[layer].feed_forward,
+    ) else {
         return Ok(None);
     };
-    let mut random = RandomSource::new(layer as u64);
+    let mut random = RandomSource::new(layer as u64, 0.0);
     let heads = random_heads(attention, small, &mut random)?;
     let here = Place {
         heads: heads.on(device)?,
-        slabs: KvSlabs::new(small, BLOCKS, PAGE, dtype.of_candle(), device)?,
+        slabs: KvSlabs::new(small, BLOCKS, PAGE, dtype.candle(), device)?,
         layer,
     };
     let there = Place {
@@ -161,9 +157,14 @@ fn layer_is_off(
     for batch in &batches(&mut random) {
         let shape = [batch.tokens.len(), there.heads.columns()];
         // Both start from the numbers that the device's type can hold.
-        let rounded = random.tensor(&shape, 1.5)?.to_dtype(dtype.of_candle())?;
+        let rounded = random.tensor(&shape, 1.5)?.to_dtype(dtype.candle())?;
         let found = here.run(rounded.to_device(device)?, batch, device, kernels)?;
-        let right = there.run(rounded.to_dtype(DType::F32)?, batch, &Device::Cpu, &Reference)?;
+        let right = there.run(
+            rounded.to_dtype(DType::F32)?,
+            batch,
+            &Device::Cpu,
+            &Reference,
+        )?;
         for (what, found, right) in [
             ("the rotation", &found.0, &right.0),
             ("the attention", &found.1, &right.1),
@@ -186,7 +187,7 @@ fn gate_is_off(
     random: &mut RandomSource,
 ) -> Result<f32> {
     let rounded = random.tensor(&[37, 2 * 352], 6.0)?;
-    let rounded = rounded.to_dtype(dtype.of_candle())?;
+    let rounded = rounded.to_dtype(dtype.candle())?;
     let found = kernels.gate(&rounded.to_device(device)?, activation)?;
     let right = Reference.gate(&rounded.to_dtype(DType::F32)?, activation)?;
     off(&found, &right)
@@ -251,18 +252,18 @@ fn model_is_off(
     make: &MakeKernels,
 ) -> std::result::Result<f32, weir_model::ModelError> {
     let load = |device: &Device, dtype: DType, kernels| {
-        let mut weights = RandomSource::new(7);
+        let mut weights = RandomSource::new(7, small.norm_offset);
         Decoder::load(small, POSITIONS, &mut weights, dtype, device, kernels)
     };
-    let here = load(device, dtype.of_candle(), make(device)?)?;
+    let here = load(device, dtype.candle(), make(device)?)?;
     let there = load(&Device::Cpu, DType::F32, Box::new(Reference))?;
     let slabs = |device: &Device, dtype| KvSlabs::new(small, BLOCKS, PAGE, dtype, device);
     let (slabs_here, slabs_there) = (
-        slabs(device, dtype.of_candle())?,
+        slabs(device, dtype.candle())?,
         slabs(&Device::Cpu, DType::F32)?,
     );
     let mut worst = 0f32;
-    for batch in &batches(&mut RandomSource::new(8)) {
+    for batch in &batches(&mut RandomSource::new(8, 0.0)) {
         let found = here.forward(&Step::new(batch, PAGE, device)?, &slabs_here)?;
         let right = there.forward(&Step::new(batch, PAGE, &Device::Cpu)?, &slabs_there)?;
         if let (Some(found), Some(right)) = (found, right) {
@@ -279,10 +280,16 @@ fn off(found: &Tensor, right: &Tensor) -> Result<f32> {
         tensor.flatten_all()?.to_vec1::<f32>()
     };
     let (found, right) = (numbers(found)?, numbers(right)?);
-    let largest = right.iter().fold(0f32, |most, number| most.max(number.abs()));
+    let largest = right
+        .iter()
+        .fold(0f32, |most, number| most.max(number.abs()));
     let differences = found.iter().zip(&right).map(|(found, right)| {
         let difference = (found - right).abs();
-        if difference.is_finite() { difference } else { f32::INFINITY }
+        if difference.is_finite() {
+            difference
+        } else {
+            f32::INFINITY
+        }
     });
     Ok(differences.fold(0f32, f32::max) / largest)
 }

@@ -16,18 +16,48 @@ pub(crate) struct Step<'a> {
     /// Positions in their sequences `(tokens)`.
     pub(crate) positions: Tensor,
     /// Where K and V go, `(tokens)`: block times tokens a block, plus the place within the block.
-    #[cfg_attr(not(feature = "flash-attn"), allow(dead_code, reason = "kernels read it"))]
+    #[cfg_attr(
+        not(feature = "flash-attn"),
+        allow(dead_code, reason = "kernels read it")
+    )]
     pub(crate) slots: Tensor,
     /// What attention kernels are told of the rows.
-    #[cfg_attr(not(feature = "flash-attn"), allow(dead_code, reason = "kernels read it"))]
+    #[cfg_attr(
+        not(feature = "flash-attn"),
+        allow(dead_code, reason = "kernels read it")
+    )]
     pub(crate) rows: Rows,
-    /// The tokens whose logits are wanted, as indices into `tokens`; None for none.
-    pub(crate) wanted: Option<Tensor>,
+    /// The tokens whose logits are wanted.
+    pub(crate) wanted: Wanted,
+}
+
+/// Some of a step's tokens.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// None of them: a chunk within a prompt.
+    Nothing,
+    /// All of them: nothing but decode rows.
+    All,
+    /// Those at these indices `(wanted)`.
+    Some(Tensor),
+}
+
+impl Wanted {
+    /// The wanted rows of a tensor with a row a token, of which there are some.
+    pub(crate) fn of(&self, rows: Tensor) -> Result<Tensor> {
+        match self {
+            Self::Some(indices) => rows.index_select(indices, 0),
+            Self::Nothing | Self::All => Ok(rows),
+        }
+    }
 }
 
 /// The rows as attention kernels take them.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "flash-attn"), allow(dead_code, reason = "kernels read it"))]
+#[cfg_attr(
+    not(feature = "flash-attn"),
+    allow(dead_code, reason = "kernels read it")
+)]
 pub(crate) struct Rows {
     /// 0, then where each row's new tokens end, `(rows + 1)`.
     pub(crate) query_ends: Tensor,
@@ -84,9 +114,10 @@ impl<'a> Step<'a> {
                 longest_query: batch.rows.iter().map(|row| row.len).max().unwrap_or(0),
                 longest_context: contexts.max().unwrap_or(0),
             },
-            wanted: match wanted.is_empty() {
-                true => None,
-                false => Some(part(wanted)?),
+            wanted: match wanted.len() {
+                0 => Wanted::Nothing,
+                count if count == batch.tokens.len() => Wanted::All,
+                _ => Wanted::Some(part(wanted)?),
             },
         })
     }
@@ -186,10 +217,7 @@ mod tests {
     fn a_decode_beside_a_prefill_across_a_page_border() {
         let batch = Batch {
             tokens: vec![9, 5, 6, 7],
-            rows: vec![
-                row(4, 1, &[3, 8, 1], true),
-                row(3, 3, &[2, 6], false),
-            ],
+            rows: vec![row(4, 1, &[3, 8, 1], true), row(3, 3, &[2, 6], false)],
         };
         let metadata = Metadata::new(&batch, 4);
         let part = |range: &Range<usize>| metadata.numbers[range.clone()].to_vec();
@@ -212,7 +240,7 @@ mod tests {
         let step = Step::new(&batch, 4, &Device::Cpu).unwrap();
         let table: Vec<Vec<u32>> = step.rows.block_table.to_vec2().unwrap();
         assert_eq!(table, [[5, 4, 3], [7, 0, 0]]);
-        assert!(step.wanted.is_none());
+        assert!(matches!(step.wanted, Wanted::Nothing));
         assert_eq!((step.rows.longest_query, step.rows.longest_context), (9, 9));
     }
 }

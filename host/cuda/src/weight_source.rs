@@ -89,18 +89,24 @@ impl WeightSource for CheckpointSource<'_> {
     }
 }
 
-/// Random weights, the same for the same order of calls.
+/// Random weights, the same for the same order of calls. Numbers keep their size from layer to layer, or roundings would
+/// grow with them.
 pub(crate) struct RandomSource {
     state: u64,
+    /// What a model adds to its norms' weights.
+    norm_offset: f32,
 }
 
 impl RandomSource {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { state: seed }
+    pub(crate) fn new(seed: u64, norm_offset: f32) -> Self {
+        Self {
+            state: seed,
+            norm_offset,
+        }
     }
 
     /// A number from -1 to 1.
-    pub(crate) fn next(&mut self) -> f32 {
+    pub(crate) fn number(&mut self) -> f32 {
         // splitmix64 (Steele, Lea, Flood 2014): any seed will do, and nothing here asks for more.
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.state;
@@ -113,7 +119,7 @@ impl RandomSource {
     /// Numbers from `-spread` to `spread`.
     pub(crate) fn tensor(&mut self, shape: &[usize], spread: f32) -> candle_core::Result<Tensor> {
         let count = shape.iter().product();
-        let numbers: Vec<f32> = (0..count).map(|_| self.next() * spread).collect();
+        let numbers: Vec<f32> = (0..count).map(|_| self.number() * spread).collect();
         Tensor::from_vec(numbers, shape, &Device::Cpu)
     }
 }
@@ -123,13 +129,14 @@ impl WeightSource for RandomSource {
         &mut self,
         _place: Place,
         _part: Part,
-        _suffix: &str,
+        suffix: &str,
         shape: &[usize],
     ) -> Result<Tensor, ModelError> {
-        Ok(match shape {
+        Ok(match (shape, suffix) {
             // Sums over a row's columns then are of the size of what is multiplied.
-            [_, columns] => self.tensor(shape, (3.0 / *columns as f32).sqrt())?,
-            _ => (self.tensor(shape, 0.5)? + 1.0)?,
+            ([_, columns], _) => self.tensor(shape, (3.0 / *columns as f32).sqrt())?,
+            (_, "bias") => self.tensor(shape, 0.5)?,
+            _ => (self.tensor(shape, 0.5)? + f64::from(1.0 - self.norm_offset))?,
         })
     }
 }

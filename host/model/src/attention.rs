@@ -27,12 +27,7 @@ pub struct Scores {
 ///
 /// # Errors
 /// Tensors of other shapes, or of a type that is not f32.
-pub fn attend(
-    query: &Tensor,
-    keys: &Tensor,
-    values: &Tensor,
-    scores: Scores,
-) -> Result<Tensor> {
+pub fn attend(query: &Tensor, keys: &Tensor, values: &Tensor, scores: Scores) -> Result<Tensor> {
     let len = query.dim(0)?;
     let context_len = keys.dim(1)? - len;
     let query = (query * f64::from(scores.scale))?;

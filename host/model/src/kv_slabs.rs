@@ -90,13 +90,7 @@ impl KvSlabs {
     ///
     /// # Errors
     /// Tensors of another shape or type.
-    pub fn write(
-        &self,
-        layer: usize,
-        plane: usize,
-        row: &BatchRow,
-        new: &Tensor,
-    ) -> Result<()> {
+    pub fn write(&self, layer: usize, plane: usize, row: &BatchRow, new: &Tensor) -> Result<()> {
         let Slab { layout, blocks } = &self.layers[layer];
         let slots = blocks.reshape(((), layout.heads, layout.dim))?;
         let mut written = 0;

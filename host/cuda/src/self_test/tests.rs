@@ -5,6 +5,7 @@ use std::path::Path;
 use weir_model::Checkpoint;
 
 use super::*;
+use crate::layer::lacking;
 
 /// The plain operations, wrong in one way.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +78,7 @@ fn judge(model: &str, wrong: Wrong) -> std::result::Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tiny_models");
     let checkpoint = Checkpoint::open(&root.join(model)).unwrap();
     let description = checkpoint.describe().unwrap();
-    run(&Device::Cpu, Dtype::F32, &description, &|_| {
+    run(&Device::Cpu, Dtype::F32, &description, &move |_| {
         Ok(Box::new(wrong))
     })
 }
@@ -94,7 +95,7 @@ fn what_is_wrong_is_named() {
     for (wrong, named) in [
         (Wrong::Angles, "the rotation"),
         (Wrong::Values, "the attention"),
-        (Wrong::Window, "window Some(45)"),
+        (Wrong::Window, "window Some(24)"),
         (Wrong::Cap, "the attention"),
         (Wrong::Gate, "the gate GeluTanh"),
         (Wrong::Noise, "off by inf"),
@@ -105,15 +106,35 @@ fn what_is_wrong_is_named() {
     }
 }
 
-/// Half precision rounds; rounding alone must pass.
+/// Half precision rounds; rounding alone must pass, and with room to spare. What is allowed grows with a type's roundings, so
+/// this holds for the wider ones of bf16 too, which the CPU does not multiply.
 #[test]
 fn half_precision_passes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tiny_models");
-    for model in ["llama", "gemma2", "qwen3"] {
-        let checkpoint = Checkpoint::open(&root.join(model)).unwrap();
-        let description = checkpoint.describe().unwrap();
+    let mut computed = 0;
+    for entry in std::fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(description) = Checkpoint::open(&path).and_then(|checkpoint| checkpoint.describe())
+        else {
+            continue;
+        };
+        if description
+            .layers
+            .iter()
+            .any(|layer| lacking(layer).is_some())
+        {
+            continue;
+        }
         let kernels: &MakeKernels = &|_| Ok(Box::new(Reference));
         let outcome = run(&Device::Cpu, Dtype::F16, &description, kernels);
-        assert_eq!(outcome, Ok(()), "{model}");
+        assert_eq!(outcome, Ok(()), "{}", path.display());
+        let off = model_is_off(&Device::Cpu, Dtype::F16, &small(&description), kernels).unwrap();
+        assert!(
+            off < Dtype::F16.tolerance(4.0),
+            "{}: {off:.1e}",
+            path.display()
+        );
+        computed += 1;
     }
+    assert!(computed >= 20, "only {computed} models");
 }

@@ -142,7 +142,10 @@ fn sizes_that_are_not_possible_are_refused() {
             kv_capacity,
             ..options(block_size)
         };
-        load_with(&model("llama"), options, Dtype::F32).err().unwrap().to_string()
+        load_with(&model("llama"), options, Dtype::F32)
+            .err()
+            .unwrap()
+            .to_string()
     };
     assert!(load(KvCapacity::Bytes(1), 32).starts_with("0 KV blocks of "));
     let error = load(KvCapacity::Blocks(1 << 28), 32);

@@ -66,6 +66,9 @@ mod tests {
     fn a_build_without_cuda_says_how_to_make_one_that_has_it() {
         let error = Device::Cuda.check().expect_err("no CUDA here");
         assert!(error.contains("--features flash-attn"), "{error}");
-        assert_eq!((Device::Auto.check(), Device::Cpu.check()), (Ok(()), Ok(())));
+        assert_eq!(
+            (Device::Auto.check(), Device::Cpu.check()),
+            (Ok(()), Ok(()))
+        );
     }
 }

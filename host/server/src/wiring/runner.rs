@@ -19,7 +19,9 @@ pub(super) fn runner_for(
         return Ok(runner);
     }
     if config.dtype != Dtype::Auto {
-        tracing::warn!("dtype changes nothing on the CPU: it keeps to the types of the model's files");
+        tracing::warn!(
+            "dtype changes nothing on the CPU: it keeps to the types of the model's files"
+        );
     }
     if let Err(reason) = CpuRunner::supports(checkpoint) {
         tracing::info!("the reference runner computes this model: {reason}");
