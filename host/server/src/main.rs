@@ -109,7 +109,11 @@ fn obey_engine_orders(flags: EngineOrderFlags) -> Result<()> {
     let config = config::load(&flags)?.config;
     serve::start_log(&config.log_level)?;
     let runner = wiring::runner(&config, &Source::parse(&config.model)?)?;
-    Ok(engine_orders::run(runner, io::stdin().lock(), io::stdout().lock())?)
+    Ok(engine_orders::run(
+        runner,
+        io::stdin().lock(),
+        io::stdout().lock(),
+    )?)
 }
 
 fn pull_model(model: &str) -> Result<()> {

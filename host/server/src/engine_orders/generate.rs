@@ -173,7 +173,9 @@ impl Run {
         if first > 0 && self.first_tokens == self.tokens.len() {
             self.all_begun = Some(begun.elapsed());
         }
-        if first == 0 && under_way == self.concurrency && (sampled, computed) == (under_way, under_way as u64)
+        if first == 0
+            && under_way == self.concurrency
+            && (sampled, computed) == (under_way, under_way as u64)
         {
             self.decode_steps.push(took);
         }

@@ -55,7 +55,12 @@ pub(super) fn compute(
     let mut sequences = plan(order, &info)?;
     let rows: usize = sequences.iter().map(|s| s.tokens.len() - s.from).sum();
     let unwritable = |reason: io::Error| OrderError::File {
-        path: order.output.clone().unwrap_or_default().display().to_string(),
+        path: order
+            .output
+            .clone()
+            .unwrap_or_default()
+            .display()
+            .to_string(),
         reason,
     };
     let mut file = match &order.output {
@@ -90,10 +95,7 @@ pub(super) fn compute(
 }
 
 /// Gives every sequence its blocks, each beside those of the others, so that none lies in one piece.
-fn plan<'a>(
-    order: &'a LogitsOrder,
-    info: &RunnerInfo,
-) -> Result<Vec<Progress<'a>>, OrderError> {
+fn plan<'a>(order: &'a LogitsOrder, info: &RunnerInfo) -> Result<Vec<Progress<'a>>, OrderError> {
     let impossible = |reason: String| Err(OrderError::Impossible(reason));
     if order.from.len() != order.sequences.len() || order.max_num_batched_tokens == 0 {
         return impossible(format!(
@@ -112,7 +114,10 @@ fn plan<'a>(
                 info.max_model_len
             ));
         }
-        if let Some(token) = tokens.iter().find(|&&token| token as usize >= info.vocab_size) {
+        if let Some(token) = tokens
+            .iter()
+            .find(|&&token| token as usize >= info.vocab_size)
+        {
             let vocab = info.vocab_size;
             return impossible(format!(
                 "sequence {number} holds token {token}, outside the vocabulary of {vocab} tokens"
@@ -131,7 +136,9 @@ fn plan<'a>(
     let blocks: usize = sequences.iter().map(needed).sum();
     if blocks > info.num_blocks {
         let there = info.num_blocks;
-        return impossible(format!("the sequences need {blocks} KV blocks, there are {there}"));
+        return impossible(format!(
+            "the sequences need {blocks} KV blocks, there are {there}"
+        ));
     }
     for block in 0..blocks as u32 {
         let next = sequences
@@ -146,10 +153,7 @@ fn plan<'a>(
 }
 
 /// The next batch under the budget, and for each row that wants logits its number among all rows and the token that follows.
-fn next_step(
-    sequences: &[Progress<'_>],
-    budget: usize,
-) -> (Batch, Vec<(usize, Option<u32>)>) {
+fn next_step(sequences: &[Progress<'_>], budget: usize) -> (Batch, Vec<(usize, Option<u32>)>) {
     let mut batch = Batch::default();
     let mut wanted = Vec::new();
     for (number, sequence) in (0..).zip(sequences) {
@@ -199,7 +203,10 @@ fn highest(logits: &[f32]) -> u32 {
 }
 
 fn write_row(file: &mut File, row: usize, logits: &[f32]) -> io::Result<()> {
-    let bytes: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
+    let bytes: Vec<u8> = logits
+        .iter()
+        .flat_map(|logit| logit.to_le_bytes())
+        .collect();
     file.seek(SeekFrom::Start((row * bytes.len()) as u64))?;
     file.write_all(&bytes)
 }

@@ -94,10 +94,15 @@ fn equal_beginnings_are_shared_and_little_kv_preempts() {
     let request = json!({"prompt": prompt, "max_tokens": 3});
     let shared = json!({"order": "generate", "requests": [request, request], "prefix_cache": true});
     let request = json!({"prompt": [1, 2], "max_tokens": 15});
-    let tight = json!({"order": "generate", "requests": [request, request, request], "tokens": true});
+    let tight =
+        json!({"order": "generate", "requests": [request, request, request], "tokens": true});
     let answers = answers(&[shared, tight]);
     assert_eq!(answers[0]["prefix_hit_tokens"], 4, "{}", answers[0]);
-    assert!(answers[1]["preemptions"].as_u64() > Some(0), "{}", answers[1]);
+    assert!(
+        answers[1]["preemptions"].as_u64() > Some(0),
+        "{}",
+        answers[1]
+    );
     assert_eq!(answers[1]["tokens"][0], answers[1]["tokens"][2]);
 }
 
@@ -108,11 +113,23 @@ fn what_cannot_be_done_is_said_and_the_next_order_is_done() {
     let cases = [
         (json!("nonsense"), "no order: "),
         (json!({"order": "dance"}), "no order: "),
-        (json!({"order": "logits", "sequences": [], "from": [], "colour": 1}), "`colour`"),
-        (logits(json!([[1, 2]]), json!([2])), "sequence 0 has 2 tokens"),
-        (logits(json!([[1, 2]]), json!([])), "1 sequences need as many"),
+        (
+            json!({"order": "logits", "sequences": [], "from": [], "colour": 1}),
+            "`colour`",
+        ),
+        (
+            logits(json!([[1, 2]]), json!([2])),
+            "sequence 0 has 2 tokens",
+        ),
+        (
+            logits(json!([[1, 2]]), json!([])),
+            "1 sequences need as many",
+        ),
         (logits(json!([[1, 12]]), json!([0])), "token 12"),
-        (logits(json!([long, long]), json!([0, 0])), "need 10 KV blocks, there are 8"),
+        (
+            logits(json!([long, long]), json!([0, 0])),
+            "need 10 KV blocks, there are 8",
+        ),
         (
             json!({"order": "generate", "requests": [{"prompt": [], "max_tokens": 1}]}),
             "the prompt has no tokens",

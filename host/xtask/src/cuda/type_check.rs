@@ -40,7 +40,14 @@ pub fn run(root: &Path) -> Result<()> {
             cargo.env_remove(variable);
         }
         cargo
-            .args(["clippy", "--quiet", "--features", FEATURES, "--config", CONFIG])
+            .args([
+                "clippy",
+                "--quiet",
+                "--features",
+                FEATURES,
+                "--config",
+                CONFIG,
+            ])
             .args(targets)
             .arg("--target-dir")
             .arg(folder.join("target"))
