@@ -38,6 +38,10 @@ pub(crate) struct TokenTrace {
     text: String,
     /// The text's pieces, in order.
     pieces: VecDeque<Piece>,
+    /// How many of the last pieces came since events were last accounted for.
+    fresh: usize,
+    /// Bytes at the text's beginning that belong to a call, or to what its parser holds back behind it: nobody can tell yet.
+    of_call: usize,
     /// What the last event was.
     last: Sort,
     told: Vec<TracedToken>,
@@ -90,6 +94,7 @@ impl TokenTrace {
     }
 
     fn add(&mut self, fragment: &Fragment) {
+        self.fresh += 1;
         self.text.push_str(&fragment.text);
         self.pieces.push_back(Piece {
             len: fragment.text.len(),
@@ -122,10 +127,17 @@ impl TokenTrace {
             }
         }
         if self.last == Sort::Call && !events.is_empty() {
-            // What a parser holds back behind a piece of a call belongs to the call.
-            self.text.clear();
-            self.pieces.clear();
+            self.forget_call();
         }
+        self.fresh = 0;
+    }
+
+    /// Forgets all but the pieces that brought the last events: behind the call there may be text in them that is held back.
+    fn forget_call(&mut self) {
+        let old = self.pieces.len().saturating_sub(self.fresh);
+        let len: usize = self.pieces.drain(..old).map(|piece| piece.len).sum();
+        self.text.drain(..len);
+        self.of_call = self.text.len();
     }
 
     /// Says that nothing more comes. Tokens without text stand at the end of an answer that was not cut.
@@ -155,10 +167,14 @@ impl TokenTrace {
         if control > 0 && self.text[control..].starts_with(text) {
             return Some(control);
         }
-        match last {
-            true => self.text.rfind(text),
-            false => self.text.find(text),
-        }
+        let behind = &self.text[self.of_call..];
+        let found = match last {
+            true => behind.rfind(text),
+            false => behind.find(text),
+        };
+        found
+            .map(|start| self.of_call + start)
+            .or_else(|| self.text.rfind(text))
     }
 
     /// How much of the beginning are control tokens.
@@ -194,6 +210,7 @@ impl TokenTrace {
             from = to;
         }
         self.text.drain(..end);
+        self.of_call = self.of_call.saturating_sub(end);
     }
 
     /// Forgets `start..end` alone: reasoning passes by what a tool parser holds back. A piece that reaches beyond it stays with
@@ -208,5 +225,6 @@ impl TokenTrace {
             piece.len > 0
         });
         self.text.drain(start..end);
+        self.of_call -= self.of_call.min(end) - self.of_call.min(start);
     }
 }
