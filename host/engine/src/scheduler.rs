@@ -105,7 +105,9 @@ impl Scheduler {
                 Err(_) => None,
             },
         };
-        sequence.map(|sequence| sequence.paused = paused).is_some()
+        sequence
+            .map(|sequence| sequence.set_paused(paused))
+            .is_some()
     }
 
     /// A running sequence.

@@ -3,11 +3,12 @@
 //! `reasoning_content` and `reasoning` always hold the same text: clients read the one or the other.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::usage::Usage;
 
 /// A whole answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatCompletion {
     /// `chatcmpl-...`.
     pub id: String,
@@ -26,7 +27,7 @@ pub struct ChatCompletion {
 }
 
 /// One answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatChoice {
     /// Which of the `n`.
     pub index: usize,
@@ -39,7 +40,7 @@ pub struct ChatChoice {
 }
 
 /// What the model said.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct AssistantMessage {
     /// Always `assistant`.
     pub role: &'static str,
@@ -59,7 +60,7 @@ pub struct AssistantMessage {
 }
 
 /// A call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ToolCall {
     /// Its id, to be named by the tool's answer.
     pub id: String,
@@ -71,7 +72,7 @@ pub struct ToolCall {
 }
 
 /// Name and arguments of a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FunctionCall {
     /// The function's name.
     pub name: String,
@@ -80,7 +81,7 @@ pub struct FunctionCall {
 }
 
 /// One chunk of a stream.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatChunk {
     /// `chatcmpl-...`, the same in all chunks.
     pub id: String,
@@ -100,7 +101,7 @@ pub struct ChatChunk {
 }
 
 /// A piece of one answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatChunkChoice {
     /// Which of the `n`.
     pub index: usize,
@@ -113,7 +114,7 @@ pub struct ChatChunkChoice {
 }
 
 /// What is new in a chunk.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct ChatDelta {
     /// `assistant`, in the first chunk only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,7 +134,7 @@ pub struct ChatDelta {
 }
 
 /// A piece of a call: id, type and name in its first, arguments after.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ToolCallDelta {
     /// Which call of this answer; in every delta.
     pub index: u32,
@@ -148,7 +149,7 @@ pub struct ToolCallDelta {
 }
 
 /// Name and a piece of the arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FunctionDelta {
     /// The name, in the first delta; never null.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! Request, answer and chunk of `POST /v1/completions`.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use serde_json::Value;
 
 use crate::{
@@ -147,7 +148,7 @@ fn read_tokens(path: &str, items: &[Value]) -> Result<Vec<u32>, Invalid> {
 }
 
 /// A completion, or one chunk of a streamed one: both have the same shape.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Completion {
     /// `cmpl-...`.
     pub id: String,
@@ -167,7 +168,7 @@ pub struct Completion {
 }
 
 /// One answer, or a piece of one.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct CompletionChoice {
     /// Prompt number times n, plus the answer's number.
     pub index: usize,

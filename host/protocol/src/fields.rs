@@ -4,13 +4,19 @@
 
 use serde_json::{Map, Value};
 
-use crate::{invalid::Invalid, lenient};
+use crate::{
+    invalid::Invalid,
+    lenient,
+    schema::record::{self, Kind},
+};
 
 /// The fields of a request that were not read yet.
 pub(crate) struct Fields {
     left: Map<String, Value>,
     /// Where the object stands in the request, with its dot ("stream_options."); empty for the body.
     prefix: String,
+    /// The body's number among those of which notes are taken.
+    number: usize,
 }
 
 impl Fields {
@@ -20,6 +26,7 @@ impl Fields {
             Value::Object(left) => Ok(Self {
                 left,
                 prefix: String::new(),
+                number: record::begin_body(),
             }),
             other => {
                 let mut invalid = Invalid::expected("body", "a JSON object", &other);
@@ -31,11 +38,13 @@ impl Fields {
 
     /// The fields of the object in field `name`, if it is there.
     pub(crate) fn object(&mut self, name: &str) -> Result<Option<Fields>, Invalid> {
+        self.note(name, Kind::Object);
         match self.take(name) {
             None => Ok(None),
             Some(Value::Object(left)) => Ok(Some(Self {
                 left,
                 prefix: format!("{}.", self.path(name)),
+                number: self.number,
             })),
             Some(other) => Err(Invalid::expected(self.path(name), "an object", &other)),
         }
@@ -46,8 +55,14 @@ impl Fields {
         format!("{}{name}", self.prefix)
     }
 
+    /// Says what is read of a field to whoever makes its schema; the first word counts.
+    fn note(&self, name: &str, kind: Kind) {
+        record::note(self.number, || self.path(name), kind);
+    }
+
     /// The field's value, unless absent or null.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.note(name, Kind::Any);
         self.left.remove(name).filter(|value| !value.is_null())
     }
 
@@ -59,6 +74,7 @@ impl Fields {
         above: bool,
         max: f64,
     ) -> Result<Option<f32>, Invalid> {
+        self.note(name, Kind::Number { min, above, max });
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -101,6 +117,7 @@ impl Fields {
 
     /// Any whole number of 64 bits.
     pub(crate) fn integer(&mut self, name: &str) -> Result<Option<i64>, Invalid> {
+        self.note(name, Kind::Integer);
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -117,6 +134,7 @@ impl Fields {
         min: usize,
         max: usize,
     ) -> Result<Option<usize>, Invalid> {
+        self.note(name, Kind::Count { min, max });
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -136,6 +154,7 @@ impl Fields {
 
     /// A boolean.
     pub(crate) fn boolean(&mut self, name: &str) -> Result<Option<bool>, Invalid> {
+        self.note(name, Kind::Boolean);
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -147,6 +166,7 @@ impl Fields {
 
     /// A string.
     pub(crate) fn string(&mut self, name: &str) -> Result<Option<String>, Invalid> {
+        self.note(name, Kind::Text);
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -160,6 +180,7 @@ impl Fields {
         name: &str,
         asks_nothing: impl Fn(&Value) -> bool,
     ) -> Result<(), Invalid> {
+        self.note(name, Kind::NotBuilt);
         match self.take(name) {
             Some(value) if !asks_nothing(&value) => {
                 Err(Invalid::not_implemented(self.path(name), "this field"))
@@ -171,6 +192,7 @@ impl Fields {
     /// Takes fields that change nothing in an answer.
     pub(crate) fn accept(&mut self, names: &[&str]) {
         for name in names {
+            self.note(name, Kind::WithoutEffect);
             self.left.remove(*name);
         }
     }

@@ -9,10 +9,12 @@ pub mod chat_response;
 pub mod completions;
 pub mod embeddings;
 pub mod error;
+pub mod health;
 pub mod invalid;
 pub mod messages;
 pub mod models;
 pub mod sampling;
+pub mod schema;
 pub mod tools;
 pub mod usage;
 

@@ -21,9 +21,11 @@ use weir_output::ToolCallStreaming;
 
 use crate::cli::ServeFlags;
 
+mod log_format;
 mod models;
 mod switch;
 
+pub use log_format::LogFormat;
 pub use models::ModelEntry;
 pub use switch::Switch;
 
@@ -93,6 +95,8 @@ pub struct Config {
     pub drain_timeout: f64,
     pub tool_name_in_every_delta: bool,
     pub log_level: String,
+    pub log_format: LogFormat,
+    pub metrics: Switch,
 }
 
 impl Default for Config {
@@ -134,6 +138,8 @@ impl Default for Config {
             drain_timeout: 30.0,
             tool_name_in_every_delta: false,
             log_level: "info".to_owned(),
+            log_format: LogFormat::Text,
+            metrics: Switch(true),
         }
     }
 }

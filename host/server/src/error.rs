@@ -24,8 +24,12 @@ pub struct ApiError {
     body: ErrorBody,
 }
 
+/// Rides on an error's answer: its kind, for counters and the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorWord(pub(crate) &'static str);
+
 /// OpenAI's class of errors for a status.
-fn kind_of(status: StatusCode) -> &'static str {
+pub(crate) fn kind_of(status: StatusCode) -> &'static str {
     match status.as_u16() {
         401 | 403 => "authentication_error",
         404 => "not_found_error",
@@ -108,6 +112,11 @@ impl ApiError {
         self.status
     }
 
+    /// Its kind in one word of ours: the code, or else the type.
+    pub fn word(&self) -> &'static str {
+        self.body.code.unwrap_or(self.body.kind)
+    }
+
     /// OpenAI's envelope, for errors that go into a stream.
     pub fn into_envelope(self) -> ErrorEnvelope {
         ErrorEnvelope { error: self.body }
@@ -116,8 +125,9 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = self.status;
+        let (status, word) = (self.status, ErrorWord(self.word()));
         let mut response = (status, Json(self.into_envelope())).into_response();
+        response.extensions_mut().insert(word);
         if matches!(
             status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE

@@ -23,6 +23,7 @@ use weir_protocol::{
 use crate::{
     active_plugins::ActivePlugins,
     error::ApiError,
+    metrics::ChoiceMeter,
     state::{SamplingDefaults, ServedModel},
 };
 
@@ -116,6 +117,7 @@ struct Choice {
     counts: TokenCounts,
     reasoning: ReasoningCount,
     deadline: Option<Instant>,
+    meter: ChoiceMeter,
 }
 
 impl Choice {
@@ -130,6 +132,8 @@ impl Choice {
         let tokens = model
             .generator()?
             .submit(sequence_request(model, plan, answer))?;
+        let tool_choice = plan.context.tool_choice.clone();
+        let meter = ChoiceMeter::new(Arc::clone(&model.metrics), answer == 0, tool_choice);
         let counts = TokenCounts {
             prompt: plan.prompt.len(),
             ..TokenCounts::default()
@@ -141,6 +145,7 @@ impl Choice {
             counts,
             reasoning: ReasoningCount::default(),
             deadline,
+            meter,
         })
     }
 
@@ -157,6 +162,7 @@ impl Choice {
             Ok(Some(Err(error))) => Err(error.into()),
             Ok(Some(Ok(generated))) => self.take(generated),
         };
+        self.meter.see(&step, &self.counts);
         if !matches!(step, Ok(Step { end: None, .. })) {
             self.tokens = None;
         }

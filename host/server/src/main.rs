@@ -14,7 +14,7 @@ use weir_output::ToolCallStreaming;
 use weir_server::{
     bench,
     cli::{self, Command, ParseFlags, PluginCommand, PluginFlags, ServeFlags},
-    config,
+    config::{self, LogFormat},
     model_list::ModelLists,
     parse, plugin_commands,
     pull::{self, Source},
@@ -57,7 +57,7 @@ fn run(command: Command) -> Result<ExitCode> {
 }
 
 fn plugin_command(command: &PluginCommand, sources: &PluginFlags) -> Result<ExitCode> {
-    serve::start_log("info")?;
+    serve::start_log("info", LogFormat::Text)?;
     let answer = plugin_commands::run(command, sources)?;
     io::stdout().write_all(answer.text.as_bytes())?;
     Ok(if answer.right {
@@ -68,7 +68,7 @@ fn plugin_command(command: &PluginCommand, sources: &PluginFlags) -> Result<Exit
 }
 
 fn parse_lines(flags: &ParseFlags) -> Result<()> {
-    serve::start_log("info")?;
+    serve::start_log("info", LogFormat::Text)?;
     let registry = wiring::registry(&(&flags.sources).into())?;
     let chain = wiring::Chain::named(&registry, &(&flags.parsers).into())?;
     let tool_call_streaming = match flags.parsers.tool_call_streaming.as_deref() {
@@ -93,7 +93,7 @@ fn parse_lines(flags: &ParseFlags) -> Result<()> {
 }
 
 fn pull_model(model: &str) -> Result<()> {
-    serve::start_log("info")?;
+    serve::start_log("info", LogFormat::Text)?;
     let source = Source::parse(model)?;
     let local = pull::fetch(&source)?;
     // The path alone on stdout, so that a script can take it.

@@ -28,7 +28,10 @@ mod completions;
 mod embeddings;
 mod gate;
 mod health;
+mod metrics;
 mod models;
+mod observe;
+mod openapi;
 
 /// All routes over this state.
 pub fn router(state: Arc<AppState>) -> Router {
@@ -46,12 +49,18 @@ pub fn router(state: Arc<AppState>) -> Router {
             gate::check_key,
         ))
         .layer(DefaultBodyLimit::max(body_limit));
-    let mut router = Router::new()
+    let mut public = Router::new();
+    if state.settings.metrics {
+        public = public.route("/metrics", get(metrics::show));
+    }
+    let mut router = public
         .merge(api)
         .route("/health", get(health::health))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))
         .route("/version", get(health::version))
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(openapi::page))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .with_state(Arc::clone(&state));
@@ -60,7 +69,10 @@ pub fn router(state: Arc<AppState>) -> Router {
     }
     router
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(gate::log))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            observe::observe,
+        ))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }

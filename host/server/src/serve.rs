@@ -23,7 +23,7 @@ use tracing_subscriber::{
 
 use crate::{
     cli::ServeFlags,
-    config::{self, Config, ConfigError},
+    config::{self, Config, ConfigError, LogFormat},
     loading::{self, NoModel},
     model_set::{ModelSet, NamesError},
     reload::{self, Reloader},
@@ -77,7 +77,7 @@ pub enum ServeError {
 /// Whatever keeps the server from starting, in one line.
 pub fn run(flags: &ServeFlags) -> Result<(), ServeError> {
     let loaded = config::load(flags)?;
-    start_log(&loaded.config.log_level)?;
+    start_log(&loaded.config.log_level, loaded.config.log_format)?;
     for key in &loaded.unknown {
         tracing::warn!("the configuration holds a key that weir does not know: {key}");
     }
@@ -94,17 +94,22 @@ pub fn run(flags: &ServeFlags) -> Result<(), ServeError> {
 ///
 /// # Errors
 /// A filter that tracing does not understand.
-pub fn start_log(level: &str) -> Result<(), ParseError> {
+pub fn start_log(level: &str, format: LogFormat) -> Result<(), ParseError> {
     let filter = match level.parse::<LevelFilter>() {
         Ok(level) => format!("{},weir={level}", level.min(LevelFilter::WARN)),
         Err(_) => level.to_owned(),
     };
     let filter = EnvFilter::builder().parse(filter)?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => {
+            let log = log.json().flatten_event(true);
+            log.with_span_list(false).init();
+        }
+    }
     Ok(())
 }
 
@@ -133,6 +138,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     });
 
     let reloader = Arc::new(Reloader::new(Arc::clone(&plugins)));
+    let wiring = Arc::clone(&plugins);
+    state.metrics.show_plugins(wiring, Arc::clone(&reloader));
     let reloading = tokio::spawn(reload::run(reloader, hangup, config.reload));
     let mut engines = Vec::new();
     let address = address.to_string();
@@ -194,6 +201,7 @@ fn server_settings(config: &Config) -> Result<ServerSettings, ServeError> {
         body_limit: usize::try_from(config.body_limit.0).unwrap_or(usize::MAX),
         api_keys,
         cors_origins: config.cors_origin.clone(),
+        metrics: config.metrics.0,
     })
 }
 

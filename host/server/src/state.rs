@@ -19,7 +19,9 @@ use weir_protocol::Invalid;
 
 use crate::{
     active_plugins::PluginSlot, embedding_thread::EmbeddingHandle, error::ApiError,
+    metrics::{Metrics, ModelMetrics},
     model_set::ModelSet,
+    request_record::RequestRecord,
 };
 
 /// What all requests share.
@@ -30,6 +32,8 @@ pub struct AppState {
     pub settings: ServerSettings,
     /// Loading, ready or draining.
     pub lifecycle: Lifecycle,
+    /// What it counts.
+    pub metrics: Metrics,
 }
 
 impl AppState {
@@ -39,6 +43,7 @@ impl AppState {
             models,
             settings,
             lifecycle: Lifecycle::default(),
+            metrics: Metrics::default(),
         }
     }
 
@@ -52,7 +57,9 @@ impl AppState {
     /// # Errors
     /// 503 while it loads or if it could not be loaded, 404 for a name that is nobody's.
     pub fn model_named(&self, name: Option<&str>) -> Result<&Arc<ServedModel>, ApiError> {
-        self.models.named(name)
+        let model = self.models.named(name)?;
+        RequestRecord::current().note_model(model.id());
+        Ok(model)
     }
 
     /// Admits a request; the guard is held until its answer is complete.
@@ -103,6 +110,8 @@ pub struct ServedModel {
     pub max_model_len: usize,
     /// What a request that says nothing gets.
     pub defaults: SamplingDefaults,
+    /// What its requests add up to.
+    pub metrics: Arc<ModelMetrics>,
 }
 
 impl ServedModel {
@@ -145,6 +154,7 @@ impl ServedModel {
             plugins: Arc::default(),
             max_model_len,
             defaults: SamplingDefaults::default(),
+            metrics: Arc::default(),
         }
     }
 
@@ -221,6 +231,8 @@ pub struct ServerSettings {
     pub api_keys: Vec<String>,
     /// Origins that browsers may call from; `*` is any; none is no CORS.
     pub cors_origins: Vec<String>,
+    /// Whether GET /metrics is there.
+    pub metrics: bool,
 }
 
 impl Default for ServerSettings {
@@ -233,6 +245,7 @@ impl Default for ServerSettings {
             body_limit: 45_000_000,
             api_keys: Vec::new(),
             cors_origins: Vec::new(),
+            metrics: true,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
 };
 use weir_protocol::models::{Model, ModelList};
 
@@ -28,8 +28,10 @@ pub(super) async fn list(State(state): State<Arc<AppState>>) -> Result<Json<Mode
 /// One name; names may hold slashes.
 pub(super) async fn retrieve(
     State(state): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Model>, ApiError> {
+    let Path(id) =
+        id.map_err(|_| ApiError::bad_request("the name in the path is not UTF-8"))?;
     let model = state.model_named(Some(&id))?;
     Ok(Json(describe(model, &id)))
 }

@@ -10,6 +10,7 @@ mod example;
 mod hostile;
 mod hub;
 mod lifecycle;
+mod logs;
 mod models;
 mod models_refused;
 mod new_plugin;
