@@ -50,7 +50,9 @@ const INTER_TOKEN_BOUNDS: &[u64] = &[
 
 const SEQUENCES_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
-const TOKENS_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
+const TOKENS_BOUNDS: &[u64] = &[
+    1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192,
+];
 
 /// Histograms of one engine, since its start.
 #[derive(Debug)]

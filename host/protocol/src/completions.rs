@@ -1,8 +1,8 @@
 //! Request, answer and chunk of `POST /v1/completions`.
 
 use serde::Serialize;
-use utoipa::ToSchema;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::{
     chat,

@@ -2,8 +2,8 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
-use utoipa::ToSchema;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::{completions::Prompt, fields::Fields, invalid::Invalid, lenient};
 

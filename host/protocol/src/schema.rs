@@ -57,12 +57,13 @@ pub static REQUESTS: &[&RequestType] = &[&CHAT, &COMPLETION, &EMBEDDING];
 /// `description` is one sentence. `schema` is laid over what was noted, all there is of a field that is read as any value.
 /// `with` holds fields that must stand beside it; `accepts` and `refuses` are values for the test, `judged` false keeps it from
 /// trying others: what is right depends on more than the field.
-static FIELDS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
-    match serde_json::from_str(include_str!("schema/fields.json")) {
-        Ok(fields) => fields,
-        Err(error) => unreachable!("the tests read fields.json: {error}"),
-    }
-});
+static FIELDS: LazyLock<Map<String, Value>> =
+    LazyLock::new(
+        || match serde_json::from_str(include_str!("schema/fields.json")) {
+            Ok(fields) => fields,
+            Err(error) => unreachable!("the tests read fields.json: {error}"),
+        },
+    );
 
 impl RequestType {
     /// A body that is right and says no more than it must.
@@ -100,8 +101,13 @@ impl RequestType {
     /// What `fields.json` says of a field: of its path alone, and laid over that, of this request's.
     fn field(&self, path: &str) -> Map<String, Value> {
         let own = format!("{}.{path}", self.name);
-        let entries = [path, &own].into_iter().filter_map(|key| FIELDS.get(key)?.as_object());
-        entries.flatten().map(|(key, value)| (key.clone(), value.clone())).collect()
+        let entries = [path, &own]
+            .into_iter()
+            .filter_map(|key| FIELDS.get(key)?.as_object());
+        entries
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
     }
 
     /// Values of the field that are right, or wrong.
@@ -135,7 +141,9 @@ impl RequestType {
                 let inside = format!("{path}.");
                 for value in self.values(&path, "accepts").chain([json!({})]) {
                     for note in read(self.example_with(&path, value)) {
-                        if note.0.starts_with(&inside) && notes.iter().all(|known| known.0 != note.0) {
+                        if note.0.starts_with(&inside)
+                            && notes.iter().all(|known| known.0 != note.0)
+                        {
                             notes.push(note);
                         }
                     }

@@ -53,7 +53,9 @@ impl RequestRecord {
 
     /// The record of the request whose handler runs here; outside of one, a record that nobody reads.
     pub fn current() -> Arc<Self> {
-        CURRENT.try_with(Arc::clone).unwrap_or_else(|_| Self::begin())
+        CURRENT
+            .try_with(Arc::clone)
+            .unwrap_or_else(|_| Self::begin())
     }
 
     /// Time since the request's head came.

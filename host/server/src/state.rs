@@ -18,7 +18,9 @@ use weir_prompt::{ChatTemplate, Tokenizer};
 use weir_protocol::Invalid;
 
 use crate::{
-    active_plugins::PluginSlot, embedding_thread::EmbeddingHandle, error::ApiError,
+    active_plugins::PluginSlot,
+    embedding_thread::EmbeddingHandle,
+    error::ApiError,
     metrics::{Metrics, ModelMetrics},
     model_set::ModelSet,
     request_record::RequestRecord,

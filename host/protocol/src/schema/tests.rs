@@ -105,14 +105,24 @@ fn schema_and_validation_judge_alike() {
                 let (says, does) = (validator.is_valid(&value), takes(request, &path, &value));
                 if says != does {
                     let name = request.name;
-                    differences.push(format!("{name}.{path} = {value}: schema {says}, validation {does}"));
+                    differences.push(format!(
+                        "{name}.{path} = {value}: schema {says}, validation {does}"
+                    ));
                 }
             }
             for value in own("accepts") {
-                assert!(takes(request, &path, &value), "{}.{path} = {value}", request.name);
+                assert!(
+                    takes(request, &path, &value),
+                    "{}.{path} = {value}",
+                    request.name
+                );
             }
             for value in own("refuses") {
-                assert!(!takes(request, &path, &value), "{}.{path} = {value}", request.name);
+                assert!(
+                    !takes(request, &path, &value),
+                    "{}.{path} = {value}",
+                    request.name
+                );
             }
         }
     }
@@ -151,5 +161,8 @@ fn a_body_read_as_another_has_its_own_fields_and_the_others_ranges() {
     let notes = super::record::during(|| drop(read(json!({}))));
     let names: Vec<&str> = notes.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(names, ["temperature", "after"]);
-    assert!(matches!(notes[0].1, Kind::Number { max: 2.0, .. }), "{notes:?}");
+    assert!(
+        matches!(notes[0].1, Kind::Number { max: 2.0, .. }),
+        "{notes:?}"
+    );
 }

@@ -59,9 +59,7 @@ impl Exposition {
             Kind::Histogram => "histogram",
         };
         self.family = name;
-        self.write(format_args!(
-            "# HELP {name} {help}\n# TYPE {name} {kind}\n"
-        ));
+        self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
     /// A number of the family.

@@ -94,7 +94,11 @@ impl ModelMetrics {
     /// Answers that ended, by finish reason.
     pub(super) fn answers(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let words = FINISH_REASONS.iter().map(|reason| reason.as_str());
-        words.zip(self.answers.iter().map(|count| count.load(Ordering::Relaxed)))
+        words.zip(
+            self.answers
+                .iter()
+                .map(|count| count.load(Ordering::Relaxed)),
+        )
     }
 }
 
@@ -143,8 +147,7 @@ impl ChoiceMeter {
             .iter()
             .any(|event| matches!(event, Event::CallEnd { .. }));
         if let Some(end) = step.end {
-            let reason =
-                ChatFinishReason::new(end.reason, self.call_completed, &self.tool_choice);
+            let reason = ChatFinishReason::new(end.reason, self.call_completed, &self.tool_choice);
             self.record.note_finish(reason.as_str());
             let index = FINISH_REASONS.iter().position(|known| *known == reason);
             if let Some(count) = index.and_then(|index| self.model.answers.get(index)) {

@@ -30,8 +30,7 @@ pub(super) async fn retrieve(
     State(state): State<Arc<AppState>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Model>, ApiError> {
-    let Path(id) =
-        id.map_err(|_| ApiError::bad_request("the name in the path is not UTF-8"))?;
+    let Path(id) = id.map_err(|_| ApiError::bad_request("the name in the path is not UTF-8"))?;
     let model = state.model_named(Some(&id))?;
     Ok(Json(describe(model, &id)))
 }

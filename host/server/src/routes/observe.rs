@@ -113,8 +113,7 @@ impl Drop for End {
         });
         let quiet = status == 200 && PROBES.contains(&self.route.as_str());
         if !quiet || tracing::enabled!(Level::DEBUG) {
-            self.record
-                .log(&self.span, status, !self.complete, error);
+            self.record.log(&self.span, status, !self.complete, error);
         }
     }
 }

@@ -29,21 +29,73 @@ use operation::{Operation, get, post, reference};
 const GENERATING: &[u16] = &[400, 401, 404, 413, 415, 429, 500, 503, 504];
 const NAMES: &[u16] = &[400, 401, 404, 503];
 
-/// Every operation of the router; a new route is one line here.
-fn operations() -> Vec<Operation> {
+/// Every operation of the router; a new route is one entry in one of these lists.
+fn operations() -> impl Iterator<Item = Operation> {
+    [generating(), models(), about_the_server()]
+        .into_iter()
+        .flatten()
+}
+
+fn generating() -> Vec<Operation> {
     vec![
-        post("/v1/chat/completions", "Answer a conversation").reads(&CHAT).gives::<ChatCompletion>().streams::<ChatChunk>().fails(GENERATING),
-        post("/v1/completions", "Go on from a prompt").reads(&COMPLETION).gives::<Completion>().streams::<Completion>().fails(GENERATING),
-        post("/v1/embeddings", "Make vectors of texts").reads(&EMBEDDING).gives::<EmbeddingList>().fails(GENERATING),
-        get("/v1/models", "List the models that are served").gives::<ModelList>().fails(&[401, 503]),
-        get("/v1/models/{id}", "One model by its name, which may hold slashes").gives::<Model>().fails(NAMES),
-        get("/models", "The same without /v1").gives::<ModelList>().fails(&[401, 503]),
-        get("/models/{id}", "The same without /v1").gives::<Model>().fails(NAMES),
-        get("/health", "Whether the process answers and no engine has failed").gives::<Health>().fails(&[503]),
+        post("/v1/chat/completions", "Answer a conversation")
+            .reads(&CHAT)
+            .gives::<ChatCompletion>()
+            .streams::<ChatChunk>()
+            .fails(GENERATING),
+        post("/v1/completions", "Go on from a prompt")
+            .reads(&COMPLETION)
+            .gives::<Completion>()
+            .streams::<Completion>()
+            .fails(GENERATING),
+        post("/v1/embeddings", "Make vectors of texts")
+            .reads(&EMBEDDING)
+            .gives::<EmbeddingList>()
+            .fails(GENERATING),
+    ]
+}
+
+fn models() -> Vec<Operation> {
+    vec![
+        get("/v1/models", "List the models that are served")
+            .gives::<ModelList>()
+            .fails(&[401, 503]),
+        get(
+            "/v1/models/{id}",
+            "One model by its name, which may hold slashes",
+        )
+        .gives::<Model>()
+        .fails(NAMES),
+        get("/models", "The same without /v1")
+            .gives::<ModelList>()
+            .fails(&[401, 503]),
+        get("/models/{id}", "The same without /v1")
+            .gives::<Model>()
+            .fails(NAMES),
+    ]
+}
+
+fn about_the_server() -> Vec<Operation> {
+    vec![
+        get(
+            "/health",
+            "Whether the process answers and no engine has failed",
+        )
+        .gives::<Health>()
+        .fails(&[503]),
         get("/live", "Whether the process answers").gives::<Status>(),
-        get("/ready", "Whether requests are taken: models are loaded, the server does not drain").gives::<Status>().fails(&[503]),
+        get(
+            "/ready",
+            "Whether requests are taken: models are loaded, the server does not drain",
+        )
+        .gives::<Status>()
+        .fails(&[503]),
         get("/version", "weir's version").gives::<Version>(),
-        get("/metrics", "Counters and histograms in Prometheus' text format; absent with `--metrics off`").gives_text("text/plain"),
+        get(
+            "/metrics",
+            "Counters and histograms in Prometheus' text format; absent with `--metrics off`",
+        )
+        .gives_text("text/plain"),
         get("/openapi.json", "This document").gives_text("application/json"),
         get("/docs", "This document for people").gives_text("text/html"),
     ]
@@ -80,7 +132,10 @@ fn make_document() -> Value {
 
 /// The document.
 pub(super) async fn document() -> ([(HeaderName, &'static str); 1], Bytes) {
-    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        DOCUMENT.clone(),
+    )
 }
 
 /// The page that shows it.

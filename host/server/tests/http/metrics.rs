@@ -14,7 +14,11 @@ use crate::server::{FAILS, Server, Setup, chat_body, read, request, saying, send
 const CHAT: &str = "/v1/chat/completions";
 
 async fn text(server: &Server) -> String {
-    let response = send(&server.router, request("GET", "/metrics").body(Body::empty()).unwrap()).await;
+    let response = send(
+        &server.router,
+        request("GET", "/metrics").body(Body::empty()).unwrap(),
+    )
+    .await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(
         response.headers()["content-type"],
@@ -42,9 +46,18 @@ async fn a_request_leaves_its_counts() {
     server.stream(json!({"n": 2})).await;
     let samples = samples(&server).await;
     let expected = [
-        (r#"weir_http_requests_total{route="/v1/chat/completions",status="200"}"#, 2.0),
-        (r#"weir_http_requests_aborted_total{route="/v1/chat/completions"}"#, 0.0),
-        (r#"weir_http_request_duration_seconds_count{route="/v1/chat/completions"}"#, 2.0),
+        (
+            r#"weir_http_requests_total{route="/v1/chat/completions",status="200"}"#,
+            2.0,
+        ),
+        (
+            r#"weir_http_requests_aborted_total{route="/v1/chat/completions"}"#,
+            0.0,
+        ),
+        (
+            r#"weir_http_request_duration_seconds_count{route="/v1/chat/completions"}"#,
+            2.0,
+        ),
         // The request for the metrics itself.
         ("weir_http_requests_in_flight", 1.0),
         (r#"weir_model_loaded{model="fake"}"#, 1.0),
@@ -52,10 +65,22 @@ async fn a_request_leaves_its_counts() {
         (r#"weir_prompt_tokens_total{model="fake"}"#, 18.0),
         // Two tokens and the end, three times.
         (r#"weir_generated_tokens_total{model="fake"}"#, 9.0),
-        (r#"weir_answers_total{model="fake",finish_reason="stop"}"#, 3.0),
-        (r#"weir_answers_total{model="fake",finish_reason="length"}"#, 0.0),
-        (r#"weir_time_to_first_token_seconds_count{model="fake"}"#, 2.0),
-        (r#"weir_inter_token_latency_seconds_count{model="fake"}"#, 6.0),
+        (
+            r#"weir_answers_total{model="fake",finish_reason="stop"}"#,
+            3.0,
+        ),
+        (
+            r#"weir_answers_total{model="fake",finish_reason="length"}"#,
+            0.0,
+        ),
+        (
+            r#"weir_time_to_first_token_seconds_count{model="fake"}"#,
+            2.0,
+        ),
+        (
+            r#"weir_inter_token_latency_seconds_count{model="fake"}"#,
+            6.0,
+        ),
         (r#"weir_sequences_running{model="fake"}"#, 0.0),
         (r#"weir_sequences_waiting{model="fake"}"#, 0.0),
         (r#"weir_kv_blocks{model="fake"}"#, 512.0),
@@ -82,17 +107,29 @@ async fn nothing_that_a_client_writes_makes_a_series() {
         assert_eq!(server.get(path).await.0, StatusCode::NOT_FOUND);
     }
     let samples = samples(&server).await;
-    let added: BTreeSet<&str> = samples.keys().filter(|name| !before.contains(*name)).map(|name| {
-        let (family, labels) = name.split_once('{').unwrap();
-        assert!(["route=", "kind="].iter().any(|label| labels.starts_with(label)), "{name}");
-        family
-    }).collect();
+    let added: BTreeSet<&str> = samples
+        .keys()
+        .filter(|name| !before.contains(*name))
+        .map(|name| {
+            let (family, labels) = name.split_once('{').unwrap();
+            assert!(
+                ["route=", "kind="]
+                    .iter()
+                    .any(|label| labels.starts_with(label)),
+                "{name}"
+            );
+            family
+        })
+        .collect();
     assert!(added.contains("weir_errors_total"), "{added:?}");
     let text = text(&server).await;
     for written in ["gpt-", "v2", "nothing"] {
         assert!(!text.contains(written), "{text}");
     }
-    assert_eq!(samples[r#"weir_http_requests_total{route="other",status="404"}"#], 2.0);
+    assert_eq!(
+        samples[r#"weir_http_requests_total{route="other",status="404"}"#],
+        2.0
+    );
     assert_eq!(samples[r#"weir_errors_total{kind="model_not_found"}"#], 3.0);
     assert_eq!(samples[r#"weir_errors_total{kind="not_found_error"}"#], 2.0);
 }
@@ -118,7 +155,9 @@ async fn families_are_whole_and_documented() {
             kind = word;
         } else {
             let name = line.split(['{', ' ']).next().unwrap();
-            let suffix = name.strip_prefix(family).unwrap_or_else(|| panic!("{line}"));
+            let suffix = name
+                .strip_prefix(family)
+                .unwrap_or_else(|| panic!("{line}"));
             let suffixes: &[&str] = match kind {
                 "histogram" => &["_bucket", "_sum", "_count"],
                 _ => &[""],
@@ -126,7 +165,10 @@ async fn families_are_whole_and_documented() {
             assert!(suffixes.contains(&suffix), "{line}");
         }
     }
-    assert!(seen.iter().all(|name| name.starts_with("weir_")), "{seen:?}");
+    assert!(
+        seen.iter().all(|name| name.starts_with("weir_")),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]
@@ -154,14 +196,21 @@ async fn clients_that_leave_are_counted_once_and_no_longer_in_flight() {
     drop(body);
     let body = chat_body(json!({}));
     let answer = server.post(CHAT, &body);
-    assert!(tokio::time::timeout(std::time::Duration::from_millis(50), answer).await.is_err());
+    assert!(
+        tokio::time::timeout(std::time::Duration::from_millis(50), answer)
+            .await
+            .is_err()
+    );
     let samples = samples(&server).await;
     assert_eq!(samples["weir_http_requests_in_flight"], 1.0);
     let of = |status: &str| {
         samples[&format!(r#"weir_http_requests_total{{route="{CHAT}",status="{status}"}}"#)]
     };
     assert_eq!((of("200"), of("499")), (1.0, 1.0));
-    assert_eq!(samples[&format!(r#"weir_http_requests_aborted_total{{route="{CHAT}"}}"#)], 2.0);
+    assert_eq!(
+        samples[&format!(r#"weir_http_requests_aborted_total{{route="{CHAT}"}}"#)],
+        2.0
+    );
     assert!(samples[r#"weir_generated_tokens_total{model="fake"}"#] >= 1.0);
 }
 
@@ -177,7 +226,10 @@ async fn whole_answers_are_not_aborted_and_errors_in_streams_count() {
     assert_eq!(samples[r#"weir_errors_total{kind="internal_error"}"#], 1.0);
     let aborted = samples.iter().filter(|(name, _)| name.contains("aborted"));
     assert_eq!(aborted.map(|(_, count)| count).sum::<f64>(), 0.0);
-    assert_eq!(samples[r#"weir_http_requests_total{route="/health",status="200"}"#], 1.0);
+    assert_eq!(
+        samples[r#"weir_http_requests_total{route="/health",status="200"}"#],
+        1.0
+    );
 }
 
 #[tokio::test]
@@ -186,7 +238,10 @@ async fn metrics_need_no_key_and_can_be_off() {
         .settings(|settings| settings.api_keys = vec!["secret".to_owned()])
         .start();
     assert_eq!(server.get("/v1/models").await.0, StatusCode::UNAUTHORIZED);
-    assert_eq!(samples(&server).await[r#"weir_errors_total{kind="invalid_api_key"}"#], 1.0);
+    assert_eq!(
+        samples(&server).await[r#"weir_errors_total{kind="invalid_api_key"}"#],
+        1.0
+    );
     let off = Setup::saying(&[&["a"]])
         .settings(|settings| settings.metrics = false)
         .start();

@@ -24,14 +24,18 @@ fn described(document: &Value) -> BTreeMap<String, BTreeSet<String>> {
         methods.map(|method| method.to_uppercase()).collect()
     };
     let entries = paths.iter();
-    entries.map(|(path, entry)| (path.clone(), methods(entry))).collect()
+    entries
+        .map(|(path, entry)| (path.clone(), methods(entry)))
+        .collect()
 }
 
 /// The paths of a router, as its debug form names them; a part that takes slashes is written as any other.
 fn routed(server: &Server) -> BTreeSet<String> {
     let text = format!("{:?}", server.router);
     let (_, paths) = text.split_once("paths: {").expect("axum's debug form");
-    let (paths, _) = paths.split_once("fallback_router").expect("axum's debug form");
+    let (paths, _) = paths
+        .split_once("fallback_router")
+        .expect("axum's debug form");
     let quoted = paths.split('"').skip(1).step_by(2);
     quoted.map(|path| path.replace("{*", "{")).collect()
 }
@@ -45,7 +49,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
     let missing: Vec<_> = routed.difference(&described).collect();
     assert!(
         missing.is_empty(),
-        "host/server/src/routes/openapi.rs: add to `operations` {missing:?}"
+        "host/server/src/routes/openapi.rs: describe {missing:?}"
     );
     let gone: Vec<_> = described.difference(&routed).collect();
     assert!(gone.is_empty(), "no route has the path {gone:?}");
@@ -67,10 +71,16 @@ async fn the_methods_are_those_of_the_routes() {
             if taken != methods.contains(method) {
                 wrong.push(format!("{method} {path}: taken {taken}"));
             }
-            assert!(taken || response.headers().contains_key("allow"), "{method} {path}");
+            assert!(
+                taken || response.headers().contains_key("allow"),
+                "{method} {path}"
+            );
         }
     }
-    assert!(wrong.is_empty(), "host/server/src/routes/openapi.rs: {wrong:?}");
+    assert!(
+        wrong.is_empty(),
+        "host/server/src/routes/openapi.rs: {wrong:?}"
+    );
 }
 
 /// All references within a document.
@@ -107,7 +117,10 @@ fn check(document: &Value, name: &str, value: &Value) {
         "components": document["components"],
     });
     let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<String> = validator.iter_errors(value).map(|error| error.to_string()).collect();
+    let errors: Vec<String> = validator
+        .iter_errors(value)
+        .map(|error| error.to_string())
+        .collect();
     assert!(errors.is_empty(), "{name}: {errors:?} in {value}");
     assert!(!validator.is_valid(&json!({})), "{name} says something");
 }
@@ -116,7 +129,11 @@ fn check(document: &Value, name: &str, value: &Value) {
 async fn answers_are_what_the_document_says() {
     let server = Setup::saying(&[&["a", "b"]]).start();
     let document = document(&server).await;
-    check(&document, "ChatCompletion", &server.chat(json!({"n": 2})).await);
+    check(
+        &document,
+        "ChatCompletion",
+        &server.chat(json!({"n": 2})).await,
+    );
     let lines = server
         .stream(json!({"stream_options": {"include_usage": true}}))
         .await;
@@ -152,8 +169,15 @@ async fn answers_are_what_the_document_says() {
 #[tokio::test]
 async fn the_page_fetches_nothing_from_elsewhere() {
     let server = saying(&["a"]);
-    let response = send(&server.router, request("GET", "/docs").body(Body::empty()).unwrap()).await;
-    assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
+    let response = send(
+        &server.router,
+        request("GET", "/docs").body(Body::empty()).unwrap(),
+    )
+    .await;
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/html; charset=utf-8"
+    );
     let page = to_bytes(response.into_body(), usize::MAX).await.unwrap();
     let page = std::str::from_utf8(&page).unwrap();
     assert!(page.len() < 10_000, "{}", page.len());

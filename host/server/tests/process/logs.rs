@@ -11,15 +11,21 @@ const PROMPT: &str = "the prompt that nobody may read";
 const ANSWER: &str = "an answer for one reader alone";
 const KEY: &str = "sk-very-secret";
 
-/// Sends a chat request with the key; answers the body's text.
-fn ask(server: &Server, key: &str, more: Value) -> String {
+fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(DEADLINE))
         .proxy(None);
-    let agent: ureq::Agent = config.build().into();
-    let mut response = agent
-        .post(format!("http://{}/v1/chat/completions?token={KEY}", server.address))
+    config.build().into()
+}
+
+/// Sends a chat request with the key; answers the body's text.
+fn ask(server: &Server, key: &str, more: Value) -> String {
+    let mut response = agent()
+        .post(format!(
+            "http://{}/v1/chat/completions?token={KEY}",
+            server.address
+        ))
         .header("content-type", "application/json")
         .header("authorization", format!("Bearer {key}"))
         .header("x-request-id", "from-a-client")
@@ -30,7 +36,7 @@ fn ask(server: &Server, key: &str, more: Value) -> String {
 
 fn metrics(server: &Server) -> String {
     let url = format!("http://{}/metrics", server.address);
-    let mut response = ureq::get(url).call().expect("metrics");
+    let mut response = agent().get(url).call().expect("metrics");
     response.body_mut().read_to_string().expect("text")
 }
 
@@ -39,7 +45,14 @@ fn a_debug_log_tells_of_requests_without_prompts_answers_or_keys() {
     let files = Files::new();
     let model = files.replay(&json!({"text": ANSWER}).to_string());
     let arguments = ["--model", &model, "--served-model-name", "secretive"];
-    let more = ["--api-key", KEY, "--log-level", "debug", "--log-format", "json"];
+    let more = [
+        "--api-key",
+        KEY,
+        "--log-level",
+        "debug",
+        "--log-format",
+        "json",
+    ];
     let mut server = Server::start(&[arguments.as_slice(), &more].concat());
     assert!(ask(&server, KEY, json!({})).contains(ANSWER));
     assert!(ask(&server, KEY, json!({"stream": true})).contains("[DONE]"));
@@ -56,7 +69,10 @@ fn a_debug_log_tells_of_requests_without_prompts_answers_or_keys() {
     for secret in [PROMPT, ANSWER, "secret-", "sk-", "nobody", "one reader"] {
         assert!(!all.contains(secret), "{secret} in {all}");
     }
-    let answered: Vec<&Value> = lines.iter().filter(|line| line["message"] == "answered").collect();
+    let answered: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["message"] == "answered")
+        .collect();
     assert_eq!(answered.len(), 4, "{lines:#?}");
     for line in &answered {
         assert_eq!(line["span"]["id"], "from-a-client");
@@ -64,14 +80,26 @@ fn a_debug_log_tells_of_requests_without_prompts_answers_or_keys() {
         assert!(line["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
     }
     for line in &answered[..2] {
-        assert_eq!((&line["status"], &line["model"]), (&json!(200), &json!("secretive")));
+        assert_eq!(
+            (&line["status"], &line["model"]),
+            (&json!(200), &json!("secretive"))
+        );
         assert_eq!(line["finish_reason"], "stop");
         assert!(line["prompt_tokens"].as_u64() > Some(0), "{line}");
         assert!(line["completion_tokens"].as_u64() > Some(0), "{line}");
-        assert!(line["first_token_ms"].as_f64() <= line["ms"].as_f64(), "{line}");
+        assert!(
+            line["first_token_ms"].as_f64() <= line["ms"].as_f64(),
+            "{line}"
+        );
     }
-    assert_eq!((&answered[2]["status"], &answered[2]["error"]), (&json!(401), &json!("invalid_api_key")));
-    assert_eq!((&answered[3]["status"], &answered[3]["error"]), (&json!(400), &json!("invalid_request_error")));
+    assert_eq!(
+        (&answered[2]["status"], &answered[2]["error"]),
+        (&json!(401), &json!("invalid_api_key"))
+    );
+    assert_eq!(
+        (&answered[3]["status"], &answered[3]["error"]),
+        (&json!(400), &json!("invalid_request_error"))
+    );
 }
 
 #[test]
@@ -94,7 +122,10 @@ fn plugins_show_their_counters_and_the_model_how_long_it_loaded() {
     assert_eq!(value("weir_plugin_sessions_total{plugin=\"qwen25\"}"), 1.0);
     assert_eq!(value("weir_plugin_instances{plugin=\"qwen25\"}"), 0.0);
     assert_eq!(value("weir_plugin_failures_total{plugin=\"qwen25\"}"), 0.0);
-    assert_eq!(value("weir_plugin_reloads_total{result=\"succeeded\"}"), 0.0);
+    assert_eq!(
+        value("weir_plugin_reloads_total{result=\"succeeded\"}"),
+        0.0
+    );
     assert!(value("weir_model_load_seconds{") > 0.0);
     assert!(text.contains("finish_reason=\"tool_calls\"} 1"), "{text}");
 }

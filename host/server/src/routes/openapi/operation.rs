@@ -104,7 +104,10 @@ impl Operation {
                 "content": {"application/json": {"schema": schema, "example": request.example()}},
             });
         }
-        let names = self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let names = self
+            .path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let parameters: Vec<Value> = names
             .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "minLength": 1}}))
             .collect();
@@ -121,7 +124,9 @@ impl Operation {
         let mut content = Map::new();
         for answer in &self.answers {
             let (media_type, described) = match answer {
-                Answer::Json(reference) => ("application/json", json!({"schema": reference(schemas)})),
+                Answer::Json(reference) => {
+                    ("application/json", json!({"schema": reference(schemas)}))
+                }
                 // OpenAPI 3.1 has no words for what stands in events; 3.2 calls it so.
                 Answer::Events(reference) => (
                     "text/event-stream",
@@ -132,7 +137,10 @@ impl Operation {
             content.insert(media_type.to_owned(), described);
         }
         let mut responses = Map::new();
-        responses.insert("200".to_owned(), json!({"description": "OK", "content": content}));
+        responses.insert(
+            "200".to_owned(),
+            json!({"description": "OK", "content": content}),
+        );
         let not_built = self.request.is_some_and(RequestType::has_fields_not_built);
         let errors = self.errors.iter().copied();
         for status in errors.chain(not_built.then_some(501)) {
