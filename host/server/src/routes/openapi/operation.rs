@@ -127,10 +127,10 @@ impl Operation {
                 Answer::Json(reference) => {
                     ("application/json", json!({"schema": reference(schemas)}))
                 }
-                // OpenAPI 3.1 has no words for what stands in events; 3.2 calls it so.
+                // OpenAPI 3.1 has no words for what stands in events; 3.2 calls it `itemSchema`.
                 Answer::Events(reference) => (
                     "text/event-stream",
-                    json!({"schema": {"type": "string"}, "x-itemSchema": reference(schemas)}),
+                    json!({"schema": {}, "x-itemSchema": reference(schemas)}),
                 ),
                 Answer::Text(media_type) => (*media_type, json!({"schema": {}})),
             };
