@@ -71,6 +71,8 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         .args(["--seed", &arguments.seed.to_string()])
         .arg("--output")
         .arg(&output)
+        // It leaves notes of its own where it runs.
+        .current_dir(&folder)
         .status()
         .context("python3")?;
     let text = fs::read_to_string(&output).context("schemathesis came to no end")?;
