@@ -108,7 +108,15 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
 
 fn table(outcome: &Outcome) -> String {
     let mut table = String::from("| operation | requests | statuses |\n|---|---|---|\n");
+    // Methods that a route does not take are one line together.
+    let is_refused = |statuses: &BTreeMap<String, usize>| statuses.keys().all(|key| key == "405");
+    let refused = outcome.operations.values().filter(|of| is_refused(of));
+    let refused: usize = refused.flat_map(BTreeMap::values).sum();
+    table.push_str(&format!("| other methods | {refused} | 405 |\n"));
     for (operation, statuses) in &outcome.operations {
+        if is_refused(statuses) {
+            continue;
+        }
         let requests: usize = statuses.values().sum();
         let counts: Vec<String> = statuses
             .iter()
