@@ -2,15 +2,13 @@
 
 import contextlib
 import json
-import socket
-import subprocess
 import sys
-import time
 import traceback
-import urllib.request
 from pathlib import Path
 
 import openai
+
+from server import server
 
 HERE = Path(__file__).parent
 ARGUMENTS = '{"city": "北京", "unit": "celsius", "big": 12345678901234567890}'
@@ -28,26 +26,10 @@ TOOLS = [
 
 
 @contextlib.contextmanager
-def server(weir, replay, *flags):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    model = f"replay:{HERE / replay}.jsonl"
-    command = [weir, "serve", "--model", model, "--served-model-name", replay, "--port", str(port), "--log-level", "warn", *flags]
-    process = subprocess.Popen(command)
-    try:
-        for _ in range(200):
-            if process.poll() is not None:
-                raise RuntimeError(f"weir ended with {process.returncode}")
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1)
-                break
-            time.sleep(0.1)
-        yield openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any", max_retries=0)
-    finally:
-        process.terminate()
-        code = process.wait(timeout=20)
-    assert code == 0, f"SIGTERM ended weir with {code}"
+def client_of(weir, replay, *flags):
+    """A client of a server that replays a file of this folder."""
+    with server(weir, f"replay:{HERE / replay}.jsonl", "--served-model-name", replay, *flags) as url:
+        yield openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
 
 
 def ask(client, text, model="deepseek", **more):
@@ -172,25 +154,33 @@ def tests_of(parameter):
     return [value for value in functions if value.__code__.co_varnames[:1] == (parameter,)]
 
 
+def run(tests):
+    passed, failed = 0, 0
+    for test, *arguments in tests:
+        try:
+            test(*arguments)
+            passed += 1
+            print("ok  ", test.__name__)
+        except Exception:
+            failed += 1
+            print("FAIL", test.__name__)
+            traceback.print_exc()
+    return passed, failed
+
+
 def main():
     passed, failed = 0, 0
     for parameter, replay, flags in (
         ("client", "deepseek", ("--tool-call-parser", "deepseek_v3", "--reasoning_parser", "deepseek_r1")),
         ("harmony", "harmony", ("--reasoning-parser", "gpt_oss")),
     ):
-        with server(sys.argv[1], replay, *flags) as client:
+        with client_of(sys.argv[1], replay, *flags) as client:
             assert client.models.list().data[0].id == replay
-            for test in tests_of(parameter):
-                try:
-                    test(client)
-                    passed += 1
-                    print("ok  ", test.__name__)
-                except Exception:
-                    failed += 1
-                    print("FAIL", test.__name__)
-                    traceback.print_exc()
+            more_passed, more_failed = run([(test, client) for test in tests_of(parameter)])
+            passed, failed = passed + more_passed, failed + more_failed
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,12 +1,13 @@
 //! How fast the kernels are beside what the processor can do: `cargo bench -p weir-cpu --bench matrix [FORMAT...]`.
 //!
-//! One thread. A table of GOP/s (two a weight and row) and, of one row, GB/s of packed weights. The limits are measured in
-//! the same run: int8 multiply-add without any memory, and reading bytes that no cache holds. All are measured in samples
-//! of less than a millisecond, so that a neighbour on the machine interrupts few of them; the rate is the one that the
-//! fastest fiftieth of the samples reach.
-#![allow(unsafe_code, reason = "the limit of int8 arithmetic is an intrinsic's")]
+//! One thread. A table of GOP/s (two a weight and row) and, of one row, GB/s of packed weights, each beside its limit as
+//! benches/limits measures it in the same run. The kernels run in samples of less than a millisecond, so that a neighbour on
+//! the machine interrupts few of them; the rate is the one that the fastest fiftieth of the samples reach.
+#![allow(unsafe_code, reason = "the kernels write through a pointer")]
 
-use std::{hint::black_box, time::Instant};
+mod limits;
+
+use std::time::Instant;
 
 use weir_cpu::matrix::{PackedMatrix, QuantizedRows, WeightFormat};
 
@@ -39,7 +40,7 @@ fn main() {
         .skip(1)
         .filter(|arg| !arg.starts_with('-'))
         .collect();
-    let (peak, memory) = (int8_peak(), memory_peak());
+    let (peak, memory) = (limits::int8(1), limits::memory(1));
     println!("int8 peak {peak:.0} GOP/s, memory {memory:.1} GB/s, one thread");
     println!(
         "{:<22}1 row             8 rows            32 rows           512 rows",
@@ -128,61 +129,4 @@ fn fast_sample(mut run: impl FnMut() -> usize) -> f64 {
     }
     times.sort_by(f64::total_cmp);
     times[SAMPLES / 50]
-}
-
-/// GB/s of reading what does not fit a cache.
-fn memory_peak() -> f64 {
-    let words = vec![1u64; WEIGHT_BYTES / 8];
-    let mut samples = words.chunks_exact(SAMPLE_BYTES / 8).cycle();
-    let seconds = fast_sample(|| {
-        let mut sums = [0u64; 32];
-        for words in samples.next().unwrap_or_default().as_chunks::<32>().0 {
-            for (sum, word) in sums.iter_mut().zip(words) {
-                *sum ^= word;
-            }
-        }
-        black_box(sums);
-        SAMPLE_BYTES
-    });
-    1.0 / seconds / 1e9
-}
-
-/// GOP/s of multiplying unsigned with signed bytes into int16 sums, in registers.
-#[cfg(target_arch = "x86_64")]
-fn int8_peak() -> f64 {
-    use std::arch::x86_64::*;
-
-    const SUMS: usize = 8;
-    const TURNS: usize = SAMPLE_OPERATIONS / SUMS / 128;
-
-    #[target_feature(enable = "avx2")]
-    fn turns(a: [__m256i; 2]) -> [__m256i; SUMS] {
-        let mut sums = [a[0]; SUMS];
-        for _ in 0..TURNS {
-            let [a, b] = black_box(a);
-            for sum in &mut sums {
-                *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(*sum, a));
-                *sum = _mm256_maddubs_epi16(*sum, b);
-            }
-        }
-        sums
-    }
-
-    if !is_x86_feature_detected!("avx2") {
-        return f64::NAN;
-    }
-    let seconds = fast_sample(|| {
-        // SAFETY: AVX2 was detected.
-        unsafe {
-            let a = [_mm256_set1_epi8(1), _mm256_set1_epi8(2)];
-            black_box(turns(a));
-        }
-        TURNS * SUMS * 2 * 32 * 2
-    });
-    1.0 / seconds / 1e9
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn int8_peak() -> f64 {
-    f64::NAN
 }

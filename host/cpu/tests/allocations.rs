@@ -1,43 +1,21 @@
 //! What a step of the CPU runner allocates: nothing, once its buffers have grown. A binary of its own with one test, for it
 //! counts every allocation.
-#![allow(unsafe_code, reason = "an allocator that counts is an unsafe trait's")]
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::{alloc::System, path::Path};
 
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use weir_cpu::CpuRunner;
 use weir_engine::{Batch, BatchRow, Logits, ModelRunner, SequenceId};
 use weir_model::{Checkpoint, KvCapacity, RunnerOptions};
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: the system's allocator does it all.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's word.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's word.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's word.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Allocations of this process so far, those that move one among them.
+fn allocated() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.allocations + stats.reallocations
+}
 
 const SEQUENCES: usize = 8;
 const BLOCK_SIZE: usize = 16;
@@ -89,11 +67,11 @@ fn a_decode_step_allocates_nothing() {
         for step in warm_up {
             runner.execute_into(step, &mut logits).unwrap();
         }
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = allocated();
         for step in measured {
             runner.execute_into(step, &mut logits).unwrap();
         }
-        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let allocations = allocated() - before;
         assert!(allocations <= most, "{allocations} with {threads} threads");
     }
 }

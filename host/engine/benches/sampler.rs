@@ -77,6 +77,7 @@ fn sampler(criterion: &mut Criterion) {
                 sampling,
                 stop: StopConditions::default(),
                 constraint: None,
+                priority: 0,
             };
             let mut processors = processors_for(&request, &[]);
             for token in output {

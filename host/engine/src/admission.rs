@@ -19,11 +19,7 @@ pub fn check(request: &SequenceRequest, info: &RunnerInfo) -> Result<usize, Engi
     let limit = info.max_model_len.min(info.num_blocks * info.block_size);
     let prompt = request.prompt.len();
     let (what, wanted) = match request.stop.max_tokens {
-        Some(0) => {
-            return Err(EngineError::InvalidRequest(
-                "max_tokens must be at least 1".into(),
-            ));
-        }
+        Some(0) => ("the prompt", 0),
         Some(max_tokens) if prompt < limit => ("the prompt with max_tokens", max_tokens),
         Some(_) | None => ("the prompt with one generated token", 1),
     };
@@ -118,6 +114,7 @@ mod tests {
                 ..StopConditions::default()
             },
             constraint: None,
+            priority: 0,
         }
     }
 
@@ -135,6 +132,8 @@ mod tests {
             (10, Some(6), 16, 3, Err((more, 16, 12))),
             (20, Some(7), 16, 9, Err((one, 21, 16))),
             (10, Some(usize::MAX), 16, 9, Err((more, usize::MAX, 16))),
+            (16, Some(0), 16, 9, Ok(0)),
+            (17, Some(0), 16, 9, Err(("the prompt", 17, 16))),
         ] {
             let expected = expected.map_err(|(what, needed, limit)| EngineError::TooLong {
                 what,
@@ -154,7 +153,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         type Case = (&'static str, fn(&mut SequenceRequest));
-        let cases: [Case; 12] = [
+        let cases: [Case; 11] = [
             ("no tokens", |r| r.prompt.clear()),
             ("outside the vocabulary", |r| r.prompt.push(10)),
             ("outside the vocabulary", |r| {
@@ -163,7 +162,6 @@ mod tests {
             ("logit_bias", |r| {
                 r.sampling.logit_bias = vec![(1, f32::NAN)]
             }),
-            ("max_tokens", |r| r.stop.max_tokens = Some(0)),
             ("temperature", |r| r.sampling.temperature = -0.1),
             ("temperature", |r| r.sampling.temperature = f32::NAN),
             ("top_p", |r| r.sampling.top_p = 0.0),

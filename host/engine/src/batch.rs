@@ -13,7 +13,7 @@ pub struct Batch {
     pub rows: Vec<BatchRow>,
 }
 
-/// One sequence's part of a batch: `len` new tokens behind `context_len` tokens whose K and V are in its blocks already.
+/// Part of one sequence, or all that a batch computes of it: `len` new tokens behind `context_len` tokens whose K and V are in its blocks already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchRow {
     /// Whose row this is.
@@ -24,7 +24,7 @@ pub struct BatchRow {
     pub len: usize,
     /// Physical KV block of each logical block, enough for `context_len + len` tokens.
     pub block_table: Vec<u32>,
-    /// Whether the logits behind the row's last token are wanted.
+    /// Whether the logits behind the row's last token are wanted. Who wants them of all tokens gets a row for each.
     pub wants_logits: bool,
 }
 

@@ -154,13 +154,42 @@ impl Engine {
     /// [`EngineError::InvalidRequest`], [`EngineError::TooLong`] or [`EngineError::QueueFull`].
     pub fn add(&mut self, request: SequenceRequest) -> Result<SequenceId, EngineError> {
         let max_tokens = admission::check(&request, &self.info)?;
-        let queued = self.scheduler.queued();
-        if queued >= self.max_queue {
-            return Err(EngineError::QueueFull {
-                queued,
-                limit: self.max_queue,
-            });
+        self.check_room(1)?;
+        Ok(self.queue(request, max_tokens))
+    }
+
+    /// Queues several sequences: all of them, or none.
+    ///
+    /// # Errors
+    /// As [`Engine::add`]; [`EngineError::InvalidRequest`] for more than the queue can ever hold.
+    pub fn add_all(
+        &mut self,
+        requests: Vec<SequenceRequest>,
+    ) -> Result<Vec<SequenceId>, EngineError> {
+        let check = |request| admission::check(request, &self.info);
+        let max_tokens: Vec<usize> = requests.iter().map(check).collect::<Result<_, _>>()?;
+        self.check_room(requests.len())?;
+        let requests = requests.into_iter().zip(max_tokens);
+        Ok(requests
+            .map(|(request, max_tokens)| self.queue(request, max_tokens))
+            .collect())
+    }
+
+    /// Whether the queue takes so many more.
+    fn check_room(&self, wanted: usize) -> Result<(), EngineError> {
+        let (queued, limit) = (self.scheduler.queued(), self.max_queue);
+        if wanted > limit {
+            return Err(EngineError::InvalidRequest(format!(
+                "{wanted} answers at once are more than the queue's {limit} places"
+            )));
         }
+        if queued + wanted > limit {
+            return Err(EngineError::QueueFull { queued, limit });
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, request: SequenceRequest, max_tokens: usize) -> SequenceId {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
         let fresh_seed = self.seeds.next_u64();
@@ -171,7 +200,7 @@ impl Engine {
             &self.info.eos_token_ids,
             fresh_seed,
         ));
-        Ok(id)
+        id
     }
 
     /// Forgets a sequence; its blocks are free when this returns. False if it has ended already.
@@ -247,30 +276,33 @@ impl Engine {
         Ok(())
     }
 
-    /// Counts what was computed and gives every row that wanted logits its next token.
+    /// Counts what was computed and gives every row that wanted logits what they bring.
     fn postprocess(&mut self, outputs: &mut Vec<StepOutput>) {
         let now = Instant::now();
         let mut logits = self.logits.rows_mut();
         for row in &self.batch.rows {
             let id = row.sequence;
+            let logits = row.wants_logits.then(|| match logits.next() {
+                Some(logits) => logits,
+                None => unreachable!("the number of logits rows was checked"),
+            });
+            self.totals.computed_tokens += row.len as u64;
             let Some(sequence) = self.scheduler.running_mut(id) else {
-                unreachable!("a sequence left in mid-step");
+                // A row before this one has ended it.
+                continue;
             };
             sequence.computed += row.len;
-            self.totals.computed_tokens += row.len as u64;
-            if !row.wants_logits {
+            let Some(logits) = logits else {
                 self.scheduler.publish(id);
                 continue;
-            }
-            let Some(logits) = logits.next() else {
-                unreachable!("the number of logits rows was checked");
             };
-            let ended = match sequence.sample(&mut self.sampler, logits) {
-                Ok(sampled) => {
-                    if let Some(gap) = sequence.note_token(now) {
+            let len = sequence.len();
+            let ended = match take_logits(sequence, &mut self.sampler, logits, outputs) {
+                Ok(ended) => {
+                    let sampled = sequence.len() > len;
+                    if let Some(gap) = sampled.then(|| sequence.note_token(now)).flatten() {
                         self.measurements.inter_token.observe_duration(gap);
                     }
-                    let ended = advance(sequence, sampled, outputs);
                     self.scheduler.publish(id);
                     ended
                 }
@@ -288,20 +320,22 @@ impl Engine {
                 self.scheduler.remove(id);
                 self.runner.release(id);
             }
-            self.totals.generated_tokens += 1;
         }
+        self.totals.generated_tokens = self.sampler.sampled();
     }
 
     /// Ends every sequence of the batch with the runner's error; the others go on.
     fn fail(&mut self, error: &EngineError, outputs: &mut Vec<StepOutput>) {
         self.totals.failed_steps += 1;
         for row in &self.batch.rows {
-            self.scheduler.remove(row.sequence);
-            self.runner.release(row.sequence);
-            outputs.push(StepOutput {
-                sequence: row.sequence,
-                result: Err(error.clone()),
-            });
+            // A sequence whose prompt is scored has several rows.
+            if self.scheduler.remove(row.sequence) {
+                self.runner.release(row.sequence);
+                outputs.push(StepOutput {
+                    sequence: row.sequence,
+                    result: Err(error.clone()),
+                });
+            }
         }
     }
 
@@ -325,8 +359,18 @@ impl Engine {
     }
 }
 
-/// Takes a sequence's next token and says so; true if the sequence ended. An end token is counted but not said.
-fn advance(sequence: &mut Sequence, sampled: SampledToken, outputs: &mut Vec<StepOutput>) -> bool {
+/// What the logits behind a row's last token bring its sequence: a score of the prompt's next token, or a new token. True if
+/// the sequence ended.
+fn take_logits(
+    sequence: &mut Sequence,
+    sampler: &mut Sampler,
+    logits: &mut [f32],
+    outputs: &mut Vec<StepOutput>,
+) -> Result<bool, EngineError> {
+    if !sequence.uncomputed().is_empty() {
+        sequence.score(sampler, logits)?;
+        return Ok(false);
+    }
     let id = sequence.id;
     let mut say = |generated| {
         outputs.push(StepOutput {
@@ -334,19 +378,41 @@ fn advance(sequence: &mut Sequence, sampled: SampledToken, outputs: &mut Vec<Ste
             result: Ok(generated),
         })
     };
-    let ended = sequence.accept(sampled.id);
-    if ended != Some(FinishReason::Stop) {
-        say(Generated::Token {
-            id: sampled.id,
-            logprobs: sampled.logprobs,
-            cached_tokens: sequence.cached_tokens(),
-        });
+    if let Some(logprobs) = sequence.take_prompt_logprobs() {
+        say(Generated::Prompt { logprobs });
     }
+    let ended = if sequence.is_prompt_only() {
+        Some(FinishReason::Length)
+    } else {
+        let sampled = sequence.sample(sampler, logits)?;
+        let ended = sequence.accept(sampled.id);
+        say_token(sampled, ended, sequence.cached_tokens(), &mut say);
+        ended
+    };
     if let Some(reason) = ended {
         say(Generated::Finished {
             reason,
             usage: sequence.usage(),
         });
     }
-    ended.is_some()
+    Ok(ended.is_some())
+}
+
+/// Says a sampled token. An end token is counted, but it is none of the answer's.
+fn say_token(
+    sampled: SampledToken,
+    ended: Option<FinishReason>,
+    cached_tokens: usize,
+    say: &mut impl FnMut(Generated),
+) {
+    let SampledToken { id, logprobs } = sampled;
+    match (ended, logprobs) {
+        (Some(FinishReason::Stop), None) => {}
+        (Some(FinishReason::Stop), Some(logprobs)) => say(Generated::EndToken { id, logprobs }),
+        (_, logprobs) => say(Generated::Token {
+            id,
+            logprobs,
+            cached_tokens,
+        }),
+    }
 }

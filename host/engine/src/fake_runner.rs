@@ -5,7 +5,7 @@
 //! that another sequence computed serves it as well as one of its own.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     thread,
     time::{Duration, Instant},
 };
@@ -34,6 +34,8 @@ pub struct FakeRunner {
     info: RunnerInfo,
     scripts: Vec<FakeScript>,
     replays: HashMap<SequenceId, Replay>,
+    /// Sequences that have had several rows in a step: their prompts are scored.
+    scored: HashSet<SequenceId>,
     /// Tokens of each block that was written, from its first position.
     blocks: HashMap<u32, Vec<u32>>,
     /// Scripts without `matches` handed out so far.
@@ -41,7 +43,7 @@ pub struct FakeRunner {
     pace: Option<Pace>,
 }
 
-/// One sequence's state once its prompt has ended: `script` is None if none fits.
+/// One sequence's state once its prompt has ended, as far as that is known: `script` is None if none fits.
 #[derive(Clone, Copy)]
 struct Replay {
     script: Option<usize>,
@@ -69,6 +71,7 @@ impl FakeRunner {
             info,
             scripts,
             replays: HashMap::new(),
+            scored: HashSet::new(),
             blocks: HashMap::new(),
             turns: 0,
             pace,
@@ -102,27 +105,42 @@ impl FakeRunner {
         (0..len).map(token).collect()
     }
 
-    /// The token behind a row that wants logits. The first such row of a sequence ends its prompt.
-    fn next_token(&mut self, row: &BatchRow) -> Result<u32, EngineError> {
-        let replay = match self.replays.get(&row.sequence) {
-            Some(replay) => *replay,
-            None => {
+    /// The token behind a row that wants logits. The first such row of a sequence ends its prompt. Only where its prompt is
+    /// scored the next may show that it goes on: by a token that the script does not begin with.
+    fn next_token(&mut self, row: &BatchRow, last: Option<&u32>) -> Result<u32, EngineError> {
+        let len = row.context_len + row.len;
+        let known = self.replays.get(&row.sequence).copied();
+        let scored = self.scored.contains(&row.sequence);
+        let replay = match known {
+            Some(replay) if !scored || self.explains(&replay, len, last) => replay,
+            _ => {
                 let prompt = self.read(row)?;
+                let turn = known.and_then(|replay| replay.script);
                 let replay = Replay {
-                    script: choose(&self.scripts, &prompt, &mut self.turns),
-                    prompt_len: prompt.len(),
+                    script: choose(&self.scripts, &prompt, turn, &mut self.turns),
+                    prompt_len: len,
                 };
                 self.replays.insert(row.sequence, replay);
                 replay
             }
         };
-        let script = replay.script.map(|index| &self.scripts[index].tokens);
-        let position = (row.context_len + row.len).checked_sub(replay.prompt_len);
-        let scripted = script.zip(position).and_then(|(script, at)| script.get(at));
-        let token = scripted.or(self.info.eos_token_ids.first()).copied();
+        let token = self.token_at(&replay, len);
         token.ok_or_else(|| {
             EngineError::Runner("the replay is over and there is no end token".into())
         })
+    }
+
+    /// What a replay says at a position.
+    fn token_at(&self, replay: &Replay, position: usize) -> Option<u32> {
+        let script = replay.script.map(|index| &self.scripts[index].tokens);
+        let at = position.checked_sub(replay.prompt_len);
+        let scripted = script.zip(at).and_then(|(script, at)| script.get(at));
+        scripted.or(self.info.eos_token_ids.first()).copied()
+    }
+
+    /// Whether a scored sequence of `len` tokens, this the last, may be a prompt and what was said behind it.
+    fn explains(&self, replay: &Replay, len: usize, last: Option<&u32>) -> bool {
+        len != replay.prompt_len + 1 || self.token_at(replay, len - 1) == last.copied()
     }
 }
 
@@ -149,12 +167,19 @@ impl ModelRunner for FakeRunner {
         let logits = logits.resize(batch.logit_rows(), vocab);
         logits.fill(0.0);
         let mut rows = logits.chunks_exact_mut(vocab);
-        for (row, tokens) in batch.rows_with_tokens() {
+        for (index, (row, tokens)) in batch.rows_with_tokens().enumerate() {
             self.write(row, tokens)?;
             if !row.wants_logits {
                 continue;
             }
-            let token = self.next_token(row)?;
+            let next = batch.rows.get(index + 1);
+            if next.is_some_and(|next| next.sequence == row.sequence) {
+                // In the middle of a scored prompt. There every token is as likely as any other.
+                self.scored.insert(row.sequence);
+                rows.next();
+                continue;
+            }
+            let token = self.next_token(row, tokens.last())?;
             let logit = rows
                 .next()
                 .and_then(|logits| logits.get_mut(token as usize));
@@ -173,6 +198,7 @@ impl ModelRunner for FakeRunner {
 
     fn release(&mut self, sequence: SequenceId) {
         self.replays.remove(&sequence);
+        self.scored.remove(&sequence);
     }
 }
 
@@ -186,8 +212,13 @@ impl Pace {
     }
 }
 
-/// The script for a prompt; counts a turn if it is one of those without `matches`.
-fn choose(scripts: &[FakeScript], prompt: &[u32], turns: &mut usize) -> Option<usize> {
+/// The script for a prompt; counts a turn if it is one of those without `matches`, unless `turn` was taken for it before.
+fn choose(
+    scripts: &[FakeScript],
+    prompt: &[u32],
+    turn: Option<usize>,
+    turns: &mut usize,
+) -> Option<usize> {
     let occurs =
         |part: &[u32]| part.is_empty() || prompt.windows(part.len()).any(|window| window == part);
     if let Some(index) = scripts
@@ -195,6 +226,9 @@ fn choose(scripts: &[FakeScript], prompt: &[u32], turns: &mut usize) -> Option<u
         .position(|script| script.matches.as_deref().is_some_and(occurs))
     {
         return Some(index);
+    }
+    if turn.is_some() {
+        return turn;
     }
     let in_turn = scripts
         .iter()

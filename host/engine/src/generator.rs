@@ -24,6 +24,18 @@ pub enum Generated {
         /// leaves before the end is said.
         cached_tokens: usize,
     },
+    /// What the model thinks of the prompt, where that was asked for; before the first token.
+    Prompt {
+        /// Of each of the prompt's tokens but the first, which stands behind nothing, in order.
+        logprobs: Vec<TokenLogprobs>,
+    },
+    /// The token that ended the sequence, which is no part of what it says; only where log-probabilities were asked for.
+    EndToken {
+        /// Its id.
+        id: u32,
+        /// Its log-probability and the top ones.
+        logprobs: TokenLogprobs,
+    },
     /// Text of a remote engine that gives no token ids.
     Text(String),
     /// The last item of every stream that did not fail.
@@ -38,7 +50,7 @@ pub enum Generated {
 /// Natural log-probabilities under the model's distribution, before temperature and truncation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenLogprobs {
-    /// Of the sampled token.
+    /// Of the token that stands there.
     pub sampled: f32,
     /// The likeliest tokens, best first.
     pub top: Vec<(u32, f32)>,
@@ -70,6 +82,20 @@ pub trait Generator: Send + Sync {
     /// What its engine is doing and has measured; None where that is not known here.
     fn figures(&self) -> Option<EngineFigures> {
         None
+    }
+
+    /// Queues several sequences: all of them, or none on an error, which may come as the first item of each stream.
+    ///
+    /// # Errors
+    /// As [`Generator::submit`].
+    fn submit_all(
+        &self,
+        requests: Vec<SequenceRequest>,
+    ) -> Result<Vec<GeneratedStream>, EngineError> {
+        requests
+            .into_iter()
+            .map(|request| self.submit(request))
+            .collect()
     }
 
     /// Whether it can compute, as far as it knows without a request.

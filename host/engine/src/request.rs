@@ -21,6 +21,8 @@ pub struct SequenceRequest {
     pub stop: StopConditions,
     /// What the output must look like; None leaves it to the model.
     pub constraint: Option<Arc<dyn Constraint>>,
+    /// Who starts first of those that wait: the lowest, then whoever came first. Nothing that runs gives way to it.
+    pub priority: i64,
 }
 
 /// What an output must look like; shared by all sequences that must look so.
@@ -55,6 +57,9 @@ pub struct SamplingParams {
     pub seed: Option<u64>,
     /// How many top log-probabilities to report beside the sampled token's; None reports nothing.
     pub logprobs: Option<usize>,
+    /// Reports the prompt's own tokens too, with as many top ones. Such a prompt is computed a token a row from its first token
+    /// on, whatever is cached: a step holds no more rows of logits for it than sequences may run.
+    pub prompt_logprobs: bool,
 }
 
 impl Default for SamplingParams {
@@ -71,6 +76,7 @@ impl Default for SamplingParams {
             logit_bias: Vec::new(),
             seed: None,
             logprobs: None,
+            prompt_logprobs: false,
         }
     }
 }
@@ -78,7 +84,7 @@ impl Default for SamplingParams {
 /// When a sequence ends by itself.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StopConditions {
-    /// Generated tokens at most; None means what is left of the context.
+    /// Generated tokens at most; None means what is left of the context, 0 only computes the prompt.
     pub max_tokens: Option<usize>,
     /// No end-of-sequence or stop token before this many generated tokens.
     pub min_tokens: usize,

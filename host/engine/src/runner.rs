@@ -23,6 +23,7 @@ pub struct RunnerInfo {
 
 /// Computes one step. Owns weights and KV storage; the block manager alone decides which block belongs to whom. A sequence's
 /// first row may stand behind blocks that others computed, and rows of a batch may share blocks that none of them writes to.
+/// A sequence may have several rows in a batch, one behind the other: the later read what the earlier write.
 pub trait ModelRunner: Send {
     /// Sizes and end tokens; constant for the runner's life.
     fn info(&self) -> &RunnerInfo;

@@ -38,9 +38,10 @@ pub struct SampledToken {
     pub logprobs: Option<TokenLogprobs>,
 }
 
-/// Samples tokens; holds nothing but buffers, which grow to one row and are used again.
+/// Samples tokens; holds nothing but a count and buffers, which grow to one row and are used again.
 #[derive(Debug, Default)]
 pub struct Sampler {
+    sampled: u64,
     model_logits: Vec<f32>,
     maxima: Vec<f32>,
     buffers: Buffers,
@@ -66,6 +67,7 @@ impl Sampler {
         processors: &mut [Box<dyn LogitsProcessor>],
         rng: &mut ChaCha8Rng,
     ) -> Result<SampledToken, EngineError> {
+        self.sampled += 1;
         if params.logprobs.is_some() && !processors.is_empty() {
             self.model_logits.clear();
             self.model_logits.extend_from_slice(logits);
@@ -73,7 +75,6 @@ impl Sampler {
         for processor in processors.iter_mut() {
             processor.apply(logits);
         }
-        let unusable = || EngineError::Runner("no token has a finite logit".into());
         let row = Row::new(logits, &mut self.maxima).ok_or_else(unusable)?;
         let greedy = params.temperature == 0.0 || params.top_k == 1;
         let id = if greedy {
@@ -93,6 +94,29 @@ impl Sampler {
         });
         Ok(SampledToken { id, logprobs })
     }
+
+    /// The log-probabilities of a token that stands behind this row already, and of the `top` likeliest.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn score(
+        &mut self,
+        logits: &[f32],
+        token: u32,
+        top: usize,
+    ) -> Result<TokenLogprobs, EngineError> {
+        let row = Row::new(logits, &mut self.maxima).ok_or_else(unusable)?;
+        Ok(self.buffers.logprobs(&row, logits[token as usize], top))
+    }
+
+    /// How often it was asked for a token.
+    pub fn sampled(&self) -> u64 {
+        self.sampled
+    }
+}
+
+fn unusable() -> EngineError {
+    EngineError::Runner("no token has a finite logit".into())
 }
 
 impl Buffers {

@@ -1,12 +1,13 @@
 //! Which sequences compute how many tokens in the next step: continuous batching with chunked prefill.
 //!
 //! Decode rows come first, then chunks of prefill share what is left of the token budget, so a long prompt never stalls
-//! running streams. Waiting sequences are admitted first come, first served, each behind its longest cached prefix; one
-//! whose prefix another is computing right now waits for it instead of computing it too. When blocks run out the youngest
+//! running streams. Waiting sequences are admitted by priority, then first come, first served, each behind its longest cached
+//! prefix; one whose prefix another is computing right now waits for it instead of computing it too. One that has its prompt
+//! scored starts from its first token and gets a row for each, as many as there may be rows. When blocks run out the youngest
 //! sequence gives its blocks back and is recomputed later, as far as others took them meanwhile; sequences paused for a
 //! slow reader give theirs first.
 //!
-//! Invariants: `waiting` and `running` are sorted by id, which is by age; only running sequences hold blocks, enough
+//! Invariants: `running` is sorted by id, which is by age, `waiting` by priority and id; only running sequences hold blocks, enough
 //! for all their tokens but the last sampled one; while an unpaused sequence lives, every step computes at least one token;
 //! a step costs time linear in the sequences, whatever their lengths, but for those it admits or tries to.
 //! It does not run the model and does not sample.
@@ -66,11 +67,6 @@ impl Scheduler {
         }
     }
 
-    /// Queues a sequence; its id must be higher than every id before.
-    pub fn add(&mut self, sequence: Sequence) {
-        self.waiting.push_back(sequence);
-    }
-
     /// Forgets a sequence and frees its blocks. False if it is not here.
     pub fn remove(&mut self, id: SequenceId) -> bool {
         if let Ok(index) = self
@@ -80,13 +76,9 @@ impl Scheduler {
             let mut sequence = self.running.remove(index);
             self.blocks.release(&mut sequence.block_table);
             true
-        } else if let Ok(index) = self
-            .waiting
-            .binary_search_by_key(&id, |sequence| sequence.id)
-        {
-            self.waiting.remove(index).is_some()
         } else {
-            false
+            let index = self.waiting.iter().position(|sequence| sequence.id == id);
+            index.is_some_and(|index| self.waiting.remove(index).is_some())
         }
     }
 
@@ -97,13 +89,7 @@ impl Scheduler {
             .binary_search_by_key(&id, |sequence| sequence.id)
         {
             Ok(index) => self.running.get_mut(index),
-            Err(_) => match self
-                .waiting
-                .binary_search_by_key(&id, |sequence| sequence.id)
-            {
-                Ok(index) => self.waiting.get_mut(index),
-                Err(_) => None,
-            },
+            Err(_) => self.waiting.iter_mut().find(|sequence| sequence.id == id),
         };
         sequence
             .map(|sequence| sequence.set_paused(paused))
@@ -148,28 +134,37 @@ impl Scheduler {
         self.fill(batch, false);
     }
 
-    /// Appends a row for each runnable sequence of one kind, oldest first, as far as the limits allow.
+    /// Appends the rows of each runnable sequence of one kind, oldest first, as far as the limits allow: one, but where a
+    /// prompt is scored.
     fn fill(&mut self, batch: &mut Batch, decoding: bool) {
         for sequence in &self.running {
-            let budget = self.max_num_batched_tokens - batch.tokens.len();
-            if budget == 0 || batch.rows.len() == self.max_num_seqs {
-                return;
-            }
             if sequence.paused || sequence.is_decoding() != decoding {
                 continue;
             }
             let uncomputed = sequence.uncomputed();
-            let len = uncomputed.len().min(budget);
-            batch.tokens.extend_from_slice(&uncomputed[..len]);
-            let mut block_table = self.spare_tables.pop().unwrap_or_default();
-            block_table.clone_from(&sequence.block_table);
-            batch.rows.push(BatchRow {
-                sequence: sequence.id,
-                context_len: sequence.computed,
-                len,
-                block_table,
-                wants_logits: len == uncomputed.len(),
-            });
+            let mut start = sequence.computed;
+            while start < sequence.len() {
+                let budget = self.max_num_batched_tokens - batch.tokens.len();
+                if budget == 0 || batch.rows.len() == self.max_num_seqs {
+                    return;
+                }
+                let end = sequence.row_end(start);
+                let len = (end - start).min(budget);
+                let from = start - sequence.computed;
+                batch
+                    .tokens
+                    .extend_from_slice(&uncomputed[from..from + len]);
+                let mut block_table = self.spare_tables.pop().unwrap_or_default();
+                block_table.clone_from(&sequence.block_table);
+                batch.rows.push(BatchRow {
+                    sequence: sequence.id,
+                    context_len: start,
+                    len,
+                    block_table,
+                    wants_logits: start + len == end,
+                });
+                start += len;
+            }
         }
     }
 
@@ -192,7 +187,7 @@ impl Scheduler {
         }
     }
 
-    /// Moves waiting sequences into the batch while rows and blocks last, first come, first served. Only those whose prefix
+    /// Moves waiting sequences into the batch while rows and blocks last, in the order they stand in. Only those whose prefix
     /// is being computed are passed over, until it can be shared.
     fn admit(&mut self) {
         let mut rows = self.unpaused_running();
@@ -214,17 +209,17 @@ impl Scheduler {
                     rows += 1;
                 }
                 Start::Led => {
-                    self.enqueue(sequence);
+                    self.add(sequence);
                     index += 1;
                 }
-                Start::NoRoom => return self.enqueue(sequence),
+                Start::NoRoom => return self.add(sequence),
             }
         }
     }
 
     /// Gives a sequence its blocks, the first of them from the prefix cache.
     fn start(&mut self, sequence: &mut Sequence) -> Start {
-        if self.prefix_cache {
+        if self.prefix_cache && !sequence.is_scoring() {
             sequence.find_prefix(&self.blocks, &self.hasher);
             sequence.leader = self.leader_of(sequence);
             if sequence.leader.is_some() {
@@ -296,18 +291,20 @@ impl Scheduler {
         true
     }
 
-    /// Takes a running sequence's blocks; it waits, in the place its age gives it, to be computed again.
+    /// Takes a running sequence's blocks; it waits, in the place that priority and age give it, to be computed again.
     fn preempt(&mut self, index: usize) {
         let mut sequence = self.running.remove(index);
         self.blocks.release(&mut sequence.block_table);
         sequence.computed = 0;
-        self.enqueue(sequence);
+        self.add(sequence);
         self.preemptions += 1;
     }
 
-    /// Puts a sequence where its age belongs in the queue.
-    fn enqueue(&mut self, sequence: Sequence) {
-        let place = self.waiting.partition_point(|other| other.id < sequence.id);
+    /// Puts a sequence where it belongs in the queue.
+    pub fn add(&mut self, sequence: Sequence) {
+        let place = self
+            .waiting
+            .partition_point(|other| other.place() < sequence.place());
         self.waiting.insert(place, sequence);
     }
 
@@ -358,7 +355,11 @@ impl Scheduler {
     /// Asserts what must hold between any two calls.
     #[cfg(test)]
     pub fn check_invariants(&self) {
-        assert!(self.waiting.iter().is_sorted_by(|a, b| a.id < b.id));
+        assert!(
+            self.waiting
+                .iter()
+                .is_sorted_by(|a, b| a.place() < b.place())
+        );
         assert!(self.running.is_sorted_by(|a, b| a.id < b.id));
         assert!(
             self.waiting

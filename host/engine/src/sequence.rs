@@ -2,7 +2,7 @@
 //!
 //! Invariants: `tokens` only ever grows; `computed <= tokens.len()`, and they are equal only between a forward pass and
 //! the acceptance of its token. Preemption resets `computed` and the blocks and nothing else, so the recomputed sequence
-//! goes on with the same random numbers. A full block's hash is made once, however often its sequence starts.
+//! goes on with the same random numbers, and scores no token of its prompt again. A full block's hash is made once, however often its sequence starts.
 //! It does not decide when it runs (the scheduler does).
 
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::{
     block_manager::BlockManager,
     error::EngineError,
-    generator::SequenceUsage,
+    generator::{SequenceUsage, TokenLogprobs},
     logits_processor::{LogitsProcessor, processors_for},
     prefix_index::BlockHasher,
     request::{FinishReason, SamplingParams, SequenceId, SequenceRequest},
@@ -28,6 +28,8 @@ pub struct Sequence {
     pub computed: usize,
     /// Physical KV block of each logical block; empty while it waits.
     pub block_table: Vec<u32>,
+    /// Lower starts first.
+    pub priority: i64,
     /// Its reader is slow: not scheduled until resumed.
     pub paused: bool,
     /// The running sequence that computes a prefix of this one, and how many tokens of it: worth waiting for.
@@ -41,6 +43,12 @@ pub struct Sequence {
     /// Set when it first starts: what it finds after a preemption is its own.
     cached_tokens: Option<usize>,
     prompt_len: usize,
+    /// How many of the prompt's tokens are to be scored: all but the first, or none.
+    to_score: usize,
+    /// How many are.
+    scored: usize,
+    /// Until they are told.
+    prompt_logprobs: Vec<TokenLogprobs>,
     max_tokens: usize,
     /// When its last token was sampled, unless it was paused since.
     last_token: Option<Instant>,
@@ -67,6 +75,7 @@ impl Sequence {
             id,
             computed: 0,
             block_table: Vec::new(),
+            priority: request.priority,
             paused: false,
             leader: None,
             block_hashes: Vec::new(),
@@ -75,6 +84,12 @@ impl Sequence {
             processors: processors_for(&request, &end_tokens),
             rng: ChaCha8Rng::seed_from_u64(request.sampling.seed.unwrap_or(fresh_seed)),
             prompt_len: request.prompt.len(),
+            to_score: match request.sampling.prompt_logprobs {
+                true => request.prompt.len() - 1,
+                false => 0,
+            },
+            scored: 0,
+            prompt_logprobs: Vec::new(),
             tokens: request.prompt,
             sampling: request.sampling,
             max_tokens,
@@ -98,6 +113,27 @@ impl Sequence {
     /// Tokens there are, computed or not.
     pub fn len(&self) -> usize {
         self.tokens.len()
+    }
+
+    /// Where it stands among those that wait.
+    pub fn place(&self) -> (i64, SequenceId) {
+        (self.priority, self.id)
+    }
+
+    /// Whether it must see its prompt go by: some of the prompt's tokens are to be scored yet.
+    pub fn is_scoring(&self) -> bool {
+        self.scored < self.to_score
+    }
+
+    /// Where a row from position `start` on ends if it may be as long as it likes: behind the first token whose logits are
+    /// wanted. The logits behind a token score the next.
+    pub fn row_end(&self, start: usize) -> usize {
+        let next = start.max(self.scored);
+        if next < self.to_score {
+            next + 1
+        } else {
+            self.tokens.len()
+        }
     }
 
     /// Fills its empty table with the longest cached prefix, without a reference yet.
@@ -148,9 +184,14 @@ impl Sequence {
         }
     }
 
-    /// Tokens it may ever have in its blocks: the last one is never computed.
+    /// Tokens it may ever have in its blocks: the last one that is generated is never computed.
     pub fn max_computed(&self) -> usize {
-        self.prompt_len + self.max_tokens - 1
+        self.prompt_len + self.max_tokens.saturating_sub(1)
+    }
+
+    /// Whether nothing is to be generated.
+    pub fn is_prompt_only(&self) -> bool {
+        self.max_tokens == 0
     }
 
     /// The tokens still to be computed before the next one can be sampled.
@@ -161,6 +202,25 @@ impl Sequence {
     /// Whether a single token is to be computed: a decode row, not a prefill chunk.
     pub fn is_decoding(&self) -> bool {
         self.uncomputed().len() == 1
+    }
+
+    /// Scores the prompt's next token from the logits behind the last computed one.
+    ///
+    /// # Errors
+    /// [`EngineError::Runner`] if the logits are unusable.
+    pub fn score(&mut self, sampler: &mut Sampler, logits: &[f32]) -> Result<(), EngineError> {
+        let token = self.tokens[self.computed];
+        let top = self.sampling.logprobs.unwrap_or(0);
+        self.prompt_logprobs
+            .push(sampler.score(logits, token, top)?);
+        self.scored += 1;
+        Ok(())
+    }
+
+    /// What the model thinks of the prompt, once; None where nobody asked.
+    pub fn take_prompt_logprobs(&mut self) -> Option<Vec<TokenLogprobs>> {
+        let asked = std::mem::take(&mut self.sampling.prompt_logprobs);
+        asked.then(|| std::mem::take(&mut self.prompt_logprobs))
     }
 
     /// Chooses the next token from the logits behind the last one.

@@ -3,44 +3,23 @@
 //!
 //! What still grows is what a sequence is: its tokens and its blocks, in vectors that double. The test looks between two
 //! doublings.
-#![allow(unsafe_code, reason = "an allocator that counts is an unsafe trait's")]
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::alloc::System;
 
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use weir_engine::{
     Batch, Engine, EngineConfig, EngineError, Logits, ModelRunner, RunnerInfo, SamplingParams,
     SequenceRequest, StopConditions,
 };
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: the system's allocator does it all.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's word.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's word.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's word.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Allocations of this process so far, those that move one among them.
+fn allocated() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.allocations + stats.reallocations
+}
 
 const VOCAB: usize = 300;
 const SEQUENCES: u32 = 8;
@@ -84,6 +63,7 @@ fn add(engine: &mut Engine, sampling: &SamplingParams) {
                 ..StopConditions::default()
             },
             constraint: None,
+            priority: 0,
         };
         assert!(engine.add(request).is_ok());
     }
@@ -118,11 +98,11 @@ fn allocations(sampling: &SamplingParams) -> (usize, usize) {
     }
     outputs.clear();
     outputs.reserve(STEPS * SEQUENCES as usize);
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocated();
     for _ in 0..STEPS {
         engine.step_into(&mut outputs);
     }
-    (ALLOCATIONS.load(Ordering::Relaxed) - before, outputs.len())
+    (allocated() - before, outputs.len())
 }
 
 #[test]

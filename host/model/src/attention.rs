@@ -10,13 +10,13 @@ const QUERY_TILE: usize = 128;
 
 /// What a layer asks of its attention beside queries, keys and values.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Scores {
+pub struct Scores {
     /// Factor on them.
-    pub(crate) scale: f32,
+    pub scale: f32,
     /// They become `cap * tanh(score / cap)`.
-    pub(crate) softcap: Option<f32>,
+    pub softcap: Option<f32>,
     /// A query sees itself and the `window - 1` tokens before it.
-    pub(crate) window: Option<usize>,
+    pub window: Option<usize>,
 }
 
 /// Attention of a row's new tokens over its context and themselves.
@@ -24,12 +24,10 @@ pub(crate) struct Scores {
 /// `query` is `(len, heads, key_dim)`; `keys` are `(kv_heads, context_len + len, key_dim)` and `values`
 /// `(kv_heads, context_len + len, value_dim)`, where query head h reads K and V head `h / (heads / kv_heads)`.
 /// Returns `(len, heads, value_dim)`.
-pub(crate) fn attend(
-    query: &Tensor,
-    keys: &Tensor,
-    values: &Tensor,
-    scores: Scores,
-) -> Result<Tensor> {
+///
+/// # Errors
+/// Tensors of other shapes, or of a type that is not f32.
+pub fn attend(query: &Tensor, keys: &Tensor, values: &Tensor, scores: Scores) -> Result<Tensor> {
     let len = query.dim(0)?;
     let context_len = keys.dim(1)? - len;
     let query = (query * f64::from(scores.scale))?;

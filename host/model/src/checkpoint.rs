@@ -61,7 +61,7 @@ impl Checkpoint {
     }
 
     /// A tensor's name in these files; `suffix` is `weight` or `bias`.
-    pub(crate) fn name(&self, place: Place, part: Part, suffix: &str) -> String {
+    pub fn name(&self, place: Place, part: Part, suffix: &str) -> String {
         match self {
             Self::Gguf(_) => names::in_gguf(place, part, suffix),
             Self::Folder(folder) if part.gguf == names::OUTPUT.gguf => HEADS
@@ -107,7 +107,10 @@ impl Checkpoint {
     }
 
     /// A tensor: in the type it is stored in from a GGUF file, as f32 from a folder.
-    pub(crate) fn read(&self, name: &str, device: &Device) -> Result<QTensor, ModelError> {
+    ///
+    /// # Errors
+    /// Names the tensor that is missing, of a type that is not supported, or unreadable.
+    pub fn read(&self, name: &str, device: &Device) -> Result<QTensor, ModelError> {
         match self {
             Self::Gguf(file) => file.read_tensor(name, device),
             Self::Folder(folder) => {
@@ -149,7 +152,7 @@ impl Checkpoint {
     }
 
     /// The head of a folder that says it is the embedding and holds it nevertheless.
-    pub(crate) fn second_head(&self) -> Option<&'static str> {
+    pub fn second_head(&self) -> Option<&'static str> {
         let Self::Folder(folder) = self else {
             return None;
         };

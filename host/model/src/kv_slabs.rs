@@ -1,5 +1,5 @@
-//! Paged KV storage: one slab a layer, `(blocks, planes, block_size, heads, dim)` in f32; K before V in each block, or
-//! one plane of latents.
+//! Paged KV storage: one slab a layer, `(blocks, planes, block_size, heads, dim)`; K before V in each block, or one plane
+//! of latents.
 //!
 //! The caller's block tables say which block holds what; nothing here knows of sequences or of free blocks.
 //! Writing and gathering copy whole runs of slots, never single tokens of a longer run.
@@ -11,7 +11,7 @@ use crate::description::{KvLayout, ModelDescription};
 
 /// The KV blocks of all layers.
 #[derive(Debug)]
-pub(crate) struct KvSlabs {
+pub struct KvSlabs {
     layers: Vec<Slab>,
     block_size: usize,
 }
@@ -24,7 +24,7 @@ struct Slab {
 
 /// Where one row's tokens lie, once a step for all layers.
 #[derive(Debug)]
-pub(crate) struct KvPages {
+pub struct KvPages {
     blocks: Vec<u32>,
     tokens: usize,
 }
@@ -38,20 +38,28 @@ fn layouts(description: &ModelDescription) -> impl Iterator<Item = KvLayout> {
 
 impl KvSlabs {
     /// Bytes of one block over all layers; saturates, because the metadata is not checked against tensors yet.
-    pub(crate) fn bytes_per_block(description: &ModelDescription, block_size: usize) -> usize {
+    pub fn bytes_per_block(
+        description: &ModelDescription,
+        block_size: usize,
+        dtype: DType,
+    ) -> usize {
         layouts(description)
             .fold(0, |sum: usize, layout| {
                 sum.saturating_add(layout.elements())
             })
             .saturating_mul(block_size)
-            .saturating_mul(size_of::<f32>())
+            .saturating_mul(dtype.size_in_bytes())
     }
 
-    /// Zeroed slabs; the system hands out their memory as blocks are first written.
-    pub(crate) fn new(
+    /// Zeroed slabs; on the CPU the system hands out their memory as blocks are first written.
+    ///
+    /// # Errors
+    /// No memory for them.
+    pub fn new(
         description: &ModelDescription,
         num_blocks: usize,
         block_size: usize,
+        dtype: DType,
         device: &Device,
     ) -> Result<Self> {
         let slab = |layout: KvLayout| {
@@ -59,7 +67,7 @@ impl KvSlabs {
             let shape = (num_blocks, planes, block_size, heads, dim);
             Ok(Slab {
                 layout,
-                blocks: Tensor::zeros(shape, DType::F32, device)?,
+                blocks: Tensor::zeros(shape, dtype, device)?,
             })
         };
         Ok(Self {
@@ -68,14 +76,21 @@ impl KvSlabs {
         })
     }
 
+    /// Tokens a block.
+    pub fn block_size(&self) -> usize {
+        self.block_size
+    }
+
+    /// A layer's slab, `(blocks, planes, block_size, heads, dim)`.
+    pub fn slab(&self, layer: usize) -> &Tensor {
+        &self.layers[layer].blocks
+    }
+
     /// Writes one plane of a row's new tokens, `(len, heads, dim)`, into its blocks.
-    pub(crate) fn write(
-        &self,
-        layer: usize,
-        plane: usize,
-        row: &BatchRow,
-        new: &Tensor,
-    ) -> Result<()> {
+    ///
+    /// # Errors
+    /// Tensors of another shape or type.
+    pub fn write(&self, layer: usize, plane: usize, row: &BatchRow, new: &Tensor) -> Result<()> {
         let Slab { layout, blocks } = &self.layers[layer];
         let slots = blocks.reshape(((), layout.heads, layout.dim))?;
         let mut written = 0;
@@ -92,7 +107,7 @@ impl KvSlabs {
     }
 
     /// The pages of a row's context and new tokens.
-    pub(crate) fn pages(&self, row: &BatchRow) -> KvPages {
+    pub fn pages(&self, row: &BatchRow) -> KvPages {
         let tokens = row.context_len + row.len;
         KvPages {
             blocks: row.block_table[..tokens.div_ceil(self.block_size)].to_vec(),
@@ -101,7 +116,10 @@ impl KvSlabs {
     }
 
     /// One plane of a row, `(heads, tokens, dim)`: one copy, the heads a strided view of it.
-    pub(crate) fn gather(&self, layer: usize, plane: usize, pages: &KvPages) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// No memory for it.
+    pub fn gather(&self, layer: usize, plane: usize, pages: &KvPages) -> Result<Tensor> {
         let Slab { layout, blocks } = &self.layers[layer];
         let KvLayout { planes, heads, dim } = *layout;
         let wanted: Vec<u32> = pages

@@ -26,6 +26,7 @@ mod tensor_account;
 mod tensor_entry;
 mod weights;
 
+pub use attention::{Scores, attend};
 pub use checkpoint::Checkpoint;
 pub use description::{
     Activation, Attention, Experts, FeedForward, GatedNetwork, GroupScore, GroupedAttention,
@@ -35,6 +36,7 @@ pub use description::{
 pub use encoder::Embedder;
 pub use error::ModelError;
 pub use gguf::GgufFile;
+pub use kv_slabs::{KvPages, KvSlabs};
 pub use router::RouterMemory;
 pub use runner::CandleRunner;
 pub use runner_options::{KvCapacity, RunnerOptions, check_batch};

@@ -2,7 +2,7 @@
 //!
 //! It is the reference that faster runners are measured against.
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use weir_engine::{Batch, EngineError, Logits, ModelRunner, RunnerInfo};
 
 use crate::{
@@ -36,7 +36,7 @@ impl CandleRunner {
     ) -> Result<Self, ModelError> {
         let device = Device::Cpu;
         let description = checkpoint.describe()?;
-        let block_bytes = KvSlabs::bytes_per_block(&description, options.block_size);
+        let block_bytes = KvSlabs::bytes_per_block(&description, options.block_size, DType::F32);
         let info = options.runner_info(&description, block_bytes)?;
         let weights = Weights::new(checkpoint, &device, progress);
         let decoder = Decoder::load(description, info.max_model_len, weights, &device)?;
@@ -44,6 +44,7 @@ impl CandleRunner {
             decoder.description(),
             info.num_blocks,
             info.block_size,
+            DType::F32,
             &device,
         )?;
         tracing::debug!(model = ?decoder.description(), ?info, "model loaded");

@@ -20,6 +20,7 @@ use crate::{
     post::PostChain,
     post_processor::PostProcessor,
     stop_strings::StopStrings,
+    token_trace::{TokenTrace, TracedToken},
 };
 
 /// What follows a plugin's failure.
@@ -76,6 +77,8 @@ pub struct PipelineSpec {
     pub tool_call_streaming: ToolCallStreaming,
     /// Where ids come from for calls that have none.
     pub call_ids: CallIds,
+    /// Follows which tokens become content; see [`OutputPipeline::take_traced`].
+    pub trace_tokens: bool,
 }
 
 /// One choice's pipeline.
@@ -86,6 +89,7 @@ pub struct OutputPipeline {
     post: PostChain,
     numbering: CallNumbering,
     failed: Option<PluginError>,
+    trace: Option<TokenTrace>,
 }
 
 impl OutputPipeline {
@@ -118,6 +122,7 @@ impl OutputPipeline {
             post: PostChain::new(&spec.post, &context, spec.tool_call_streaming)?,
             numbering: CallNumbering::new(spec.call_ids, call_ids),
             failed: None,
+            trace: spec.trace_tokens.then(TokenTrace::default),
         })
     }
 
@@ -132,7 +137,24 @@ impl OutputPipeline {
     ) -> Result<(), PluginError> {
         let mut fragments = Vec::new();
         self.detokenizer.push(token_id, &mut fragments);
-        self.push_fragments(fragments, events)
+        if let Some(trace) = &mut self.trace {
+            trace.push(!self.detokenizer.shows(token_id), &fragments);
+        }
+        let before = events.len();
+        let result = self.push_fragments(fragments, events);
+        if let Some(trace) = &mut self.trace {
+            trace.settle(&events[before..], before);
+        }
+        result
+    }
+
+    /// The tokens that content came from, in order, since the last time this was asked; `event` counts in the list of events
+    /// that the last push or finish appended to. Nothing unless [`PipelineSpec::trace_tokens`] is set.
+    pub fn take_traced(&mut self) -> Vec<TracedToken> {
+        self.trace
+            .as_mut()
+            .map(TokenTrace::take)
+            .unwrap_or_default()
     }
 
     /// Takes the next piece of text, for engines that give no tokens, and appends what the client may see now. Ignored
@@ -160,9 +182,18 @@ impl OutputPipeline {
     ) -> Result<FinishReason, PluginError> {
         let mut fragments = Vec::new();
         self.detokenizer.finish(&mut fragments);
+        if let Some(trace) = &mut self.trace {
+            trace.flush(&fragments);
+        }
+        let before = events.len();
         self.push_fragments(fragments, events)?;
         let result = self.finish_rooms(ended, events);
         self.numbering.finish(events);
+        let cut = self.stopped();
+        if let Some(trace) = &mut self.trace {
+            trace.settle(&events[before..], before);
+            trace.end(cut);
+        }
         self.remember(result)
     }
 

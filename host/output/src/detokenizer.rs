@@ -15,6 +15,7 @@ use crate::event::{Fragment, FragmentKind};
 pub struct Detokenizer {
     vocabulary: Arc<Vocabulary>,
     keep: Arc<[String]>,
+    keep_all: bool,
     /// The start of a character whose other bytes have not come yet; at most three bytes.
     partial: Vec<u8>,
 }
@@ -26,8 +27,16 @@ impl Detokenizer {
         Self {
             vocabulary,
             keep,
+            keep_all: false,
             partial: Vec::new(),
         }
+    }
+
+    /// Shows all special tokens, where it is told so.
+    #[must_use]
+    pub fn showing_special_tokens(mut self, all: bool) -> Self {
+        self.keep_all = all;
+        self
     }
 
     /// Takes the next token and appends the text that is certain now. Ids without a token give nothing.
@@ -62,8 +71,15 @@ impl Detokenizer {
         }
     }
 
+    /// Whether the token has text that is shown, be it a part of a character.
+    pub fn shows(&self, token_id: u32) -> bool {
+        let special = self.vocabulary.kind(token_id) == TokenKind::Special;
+        let bytes = self.vocabulary.bytes(token_id).unwrap_or_default();
+        !bytes.is_empty() && (!special || self.keeps(bytes))
+    }
+
     fn keeps(&self, bytes: &[u8]) -> bool {
-        self.keep.iter().any(|text| text.as_bytes() == bytes)
+        self.keep_all || self.keep.iter().any(|text| text.as_bytes() == bytes)
     }
 }
 

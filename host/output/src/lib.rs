@@ -17,6 +17,7 @@ pub mod stop_strings;
 
 mod parsing;
 mod post;
+mod token_trace;
 
 pub use call_id::{CallIdFormat, CallIds};
 pub use calls::{ToolCallStreaming, is_json_object};
@@ -33,3 +34,4 @@ pub use post_processor::{
     Action, Interests, PostProcessor, PostProcessorInfo, PostProcessorSession,
 };
 pub use stop_strings::StopStrings;
+pub use token_trace::TracedToken;

@@ -6,7 +6,8 @@ use crate::{
     fields::Fields,
     invalid::Invalid,
     lenient, messages,
-    sampling::{self, SamplingFields},
+    options::{self, RequestOptions},
+    sampling::{self, SamplingFields, StreamFields},
     tools::{ToolCallStreaming, ToolChoice, ToolDefinition, ToolFields},
 };
 
@@ -33,7 +34,9 @@ pub struct ChatRequest {
     pub parallel_tool_calls: bool,
     /// How calls are streamed; None is the server's default.
     pub tool_call_streaming: Option<ToolCallStreaming>,
-    /// Variables for the chat template; `reasoning_effort` is one of them.
+    /// What else was asked for.
+    pub options: RequestOptions,
+    /// Variables for the chat template; `reasoning_effort` and `verbosity` are among them.
     pub chat_template_kwargs: Map<String, Value>,
     /// Whether the prompt ends with the start of an assistant turn.
     pub add_generation_prompt: bool,
@@ -60,30 +63,47 @@ const NOT_BUILT: &[&str] = &[
     "audio",
     "prediction",
     "web_search_options",
-    "functions",
-    "function_call",
-    "verbosity",
     "guided_json",
     "guided_regex",
     "guided_choice",
     "guided_grammar",
     "structured_outputs",
     "mpr_candidates",
-    "nvext",
     "media_io_kwargs",
+    "chat_template",
 ];
 
 /// The same for both generation routes: fields with a value that asks for nothing.
 pub(crate) fn refuse_unless_neutral(fields: &mut Fields) -> Result<(), Invalid> {
     let is_false = |value: &Value| lenient::boolean(value) == Some(false);
     let is_text = |value: &Value| value.get("type").and_then(Value::as_str) == Some("text");
-    fields.not_built("best_of", |value| lenient::integer(value) == Some(1))?;
-    fields.not_built("priority", |value| lenient::integer(value) == Some(0))?;
     fields.not_built("response_format", is_text)?;
     fields.not_built("store", is_false)
 }
 
 impl ChatRequest {
+    /// A request for one answer to these messages that says nothing else.
+    pub(crate) fn of_messages(messages: Vec<Value>) -> Self {
+        Self {
+            model: None,
+            messages,
+            sampling: SamplingFields::default(),
+            n: 1,
+            stream: false,
+            include_usage: false,
+            tools: Vec::new(),
+            tool_choice: ToolChoice::Auto,
+            parallel_tool_calls: true,
+            tool_call_streaming: None,
+            chat_template_kwargs: Map::new(),
+            add_generation_prompt: true,
+            continue_final_message: false,
+            user: None,
+            options: RequestOptions::default(),
+            ignored_fields: Vec::new(),
+        }
+    }
+
     /// Reads a request body.
     ///
     /// # Errors
@@ -92,10 +112,19 @@ impl ChatRequest {
         let mut fields = Fields::of_body(body)?;
         let model = fields.string("model")?;
         let messages = messages::read_messages(fields.take("messages"))?;
+        let StreamFields {
+            stream,
+            include_usage,
+            continuous_usage,
+        } = sampling::take_stream(&mut fields)?;
         let sampling = SamplingFields::take(&mut fields)?;
         let n = sampling::take_n(&mut fields, &sampling, 1)?;
-        let (stream, include_usage) = sampling::take_stream(&mut fields)?;
+        let (mut sampling, mut options) =
+            RequestOptions::take(&mut fields, sampling, n, 1, stream)?;
+        sampling.logprobs = options::take_chat_logprobs(&mut fields)?;
+        options.continuous_usage = continuous_usage;
         let tools = ToolFields::take(&mut fields)?;
+        options.functions = tools.functions;
         let chat_template_kwargs = take_template_kwargs(&mut fields)?;
         let (add_generation_prompt, continue_final_message) = take_prompt_end(&mut fields)?;
         let user = fields.string("user")?;
@@ -112,6 +141,7 @@ impl ChatRequest {
             tool_choice: tools.choice,
             parallel_tool_calls: tools.parallel,
             tool_call_streaming: tools.streaming,
+            options,
             chat_template_kwargs,
             add_generation_prompt,
             continue_final_message,
@@ -119,14 +149,15 @@ impl ChatRequest {
             ignored_fields: fields.unknown(),
         })
     }
+
+    /// How many answers are made; `n` of them are given.
+    pub fn made(&self) -> usize {
+        self.n.max(self.options.best_of)
+    }
 }
 
 fn refuse_not_built(fields: &mut Fields) -> Result<(), Invalid> {
     refuse_unless_neutral(fields)?;
-    let is_false = |value: &Value| lenient::boolean(value) == Some(false);
-    fields.not_built("logprobs", is_false)?;
-    fields.not_built("top_logprobs", |value| lenient::integer(value) == Some(0))?;
-    fields.not_built("echo", is_false)?;
     fields.not_built("modalities", |value| {
         value
             .as_array()
@@ -138,10 +169,12 @@ fn refuse_not_built(fields: &mut Fields) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn take_template_kwargs(fields: &mut Fields) -> Result<Map<String, Value>, Invalid> {
+pub(crate) fn take_template_kwargs(fields: &mut Fields) -> Result<Map<String, Value>, Invalid> {
     let mut kwargs = Map::new();
-    if let Some(effort) = fields.string("reasoning_effort")? {
-        kwargs.insert("reasoning_effort".to_owned(), Value::String(effort));
+    for name in ["reasoning_effort", "verbosity"] {
+        if let Some(word) = fields.string(name)? {
+            kwargs.insert(name.to_owned(), Value::String(word));
+        }
     }
     for name in ["chat_template_args", "chat_template_kwargs"] {
         match fields.take(name) {

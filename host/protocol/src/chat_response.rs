@@ -5,7 +5,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::usage::Usage;
+use serde_json::Value;
+
+use crate::{logprobs::ChatLogprobs, usage::Usage};
 
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -24,6 +26,9 @@ pub struct ChatCompletion {
     pub choices: Vec<ChatChoice>,
     /// Token counts.
     pub usage: Usage,
+    /// What was asked for in the request's `nvext`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nvext: Option<Value>,
 }
 
 /// One answer.
@@ -33,8 +38,8 @@ pub struct ChatChoice {
     pub index: usize,
     /// What the model said.
     pub message: AssistantMessage,
-    /// Not built: always null.
-    pub logprobs: Option<()>,
+    /// Of the content's tokens, where asked for.
+    pub logprobs: Option<ChatLogprobs>,
     /// Why it ended.
     pub finish_reason: &'static str,
 }
@@ -57,6 +62,9 @@ pub struct AssistantMessage {
     /// The calls.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
+    /// The call, for requests with `functions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionCall>,
 }
 
 /// A call.
@@ -95,7 +103,7 @@ pub struct ChatChunk {
     pub system_fingerprint: String,
     /// One piece; none in the usage chunk.
     pub choices: Vec<ChatChunkChoice>,
-    /// Token counts, only in the usage chunk.
+    /// Token counts, only in the usage chunk, or so far in each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
 }
@@ -107,8 +115,8 @@ pub struct ChatChunkChoice {
     pub index: usize,
     /// What is new.
     pub delta: ChatDelta,
-    /// Not built: always null.
-    pub logprobs: Option<()>,
+    /// Of the tokens of a piece of content, where asked for.
+    pub logprobs: Option<ChatLogprobs>,
     /// Why it ended; null before the last chunk.
     pub finish_reason: Option<&'static str>,
 }
@@ -131,6 +139,9 @@ pub struct ChatDelta {
     /// Pieces of calls.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCallDelta>,
+    /// A piece of the call, for requests with `functions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionDelta>,
 }
 
 /// A piece of a call: id, type and name in its first, arguments after.

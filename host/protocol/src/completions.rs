@@ -8,8 +8,9 @@ use crate::{
     chat,
     fields::Fields,
     invalid::Invalid,
-    lenient,
-    sampling::{self, SamplingFields},
+    logprobs::CompletionLogprobs,
+    options::{self, RequestOptions},
+    sampling::{self, MAX_TOP_LOGPROBS, SamplingFields, StreamFields},
     usage::Usage,
 };
 
@@ -37,8 +38,8 @@ pub struct CompletionRequest {
     pub stream: bool,
     /// Whether a stream ends with a usage chunk.
     pub include_usage: bool,
-    /// Whether each answer starts with its prompt.
-    pub echo: bool,
+    /// What else was asked for.
+    pub options: RequestOptions,
     /// The caller's name for its user.
     pub user: Option<String>,
     /// Fields that nobody knows, sorted.
@@ -48,14 +49,12 @@ pub struct CompletionRequest {
 /// Fields that are known, not built, and ask for something whatever their value.
 const NOT_BUILT: &[&str] = &[
     "prompt_embeds",
-    "logprobs",
     "guided_json",
     "guided_regex",
     "guided_choice",
     "guided_grammar",
     "structured_outputs",
     "mpr_candidates",
-    "nvext",
 ];
 
 impl CompletionRequest {
@@ -71,16 +70,20 @@ impl CompletionRequest {
             fields.not_built(name, |_| false)?;
         }
         let prompts = read_prompts(fields.take("prompt"))?;
-        let sampling = SamplingFields::take(&mut fields)?;
+        let StreamFields {
+            stream,
+            include_usage,
+            continuous_usage,
+        } = sampling::take_stream(&mut fields)?;
+        let sampling = take_sampling(&mut fields)?;
         let n = sampling::take_n(&mut fields, &sampling, prompts.len())?;
-        let (stream, include_usage) = sampling::take_stream(&mut fields)?;
-        let echo = fields.boolean("echo")?.unwrap_or(false);
+        let (mut sampling, mut options) =
+            RequestOptions::take(&mut fields, sampling, n, prompts.len(), stream)?;
+        options.continuous_usage = continuous_usage;
+        sampling.prompt_logprobs = options.echo && sampling.logprobs.is_some();
         let user = fields.string("user")?;
         chat::refuse_unless_neutral(&mut fields)?;
         fields.not_built("suffix", |value| value.as_str() == Some(""))?;
-        fields.not_built("use_beam_search", |value| {
-            lenient::boolean(value) == Some(false)
-        })?;
         fields.accept(&["metadata"]);
         let ignored_fields = fields.unknown();
         Ok(Self {
@@ -90,11 +93,30 @@ impl CompletionRequest {
             n,
             stream,
             include_usage,
-            echo,
+            options,
             user,
             ignored_fields,
         })
     }
+}
+
+impl CompletionRequest {
+    /// How many answers are made to each prompt; `n` of them are given.
+    pub fn made(&self) -> usize {
+        self.n.max(self.options.best_of)
+    }
+}
+
+/// The sampling fields as completions have them: `logprobs` is a number, and with `echo` nothing need be generated.
+fn take_sampling(fields: &mut Fields) -> Result<SamplingFields, Invalid> {
+    let nothing = options::take_no_tokens(fields);
+    let mut sampling = SamplingFields::take(fields)?;
+    sampling.logprobs = fields.count("logprobs", 0, MAX_TOP_LOGPROBS)?;
+    if nothing {
+        sampling.max_tokens = Some(0);
+        sampling.check_length()?;
+    }
+    Ok(sampling)
 }
 
 fn read_prompts(prompt: Option<Value>) -> Result<Vec<Prompt>, Invalid> {
@@ -137,7 +159,7 @@ impl Prompt {
     }
 }
 
-fn read_tokens(path: &str, items: &[Value]) -> Result<Vec<u32>, Invalid> {
+pub(crate) fn read_tokens(path: &str, items: &[Value]) -> Result<Vec<u32>, Invalid> {
     let read = |item: &Value| {
         item.is_number()
             .then(|| sampling::token_id(item))
@@ -162,9 +184,12 @@ pub struct Completion {
     pub system_fingerprint: String,
     /// The answers; in a chunk the pieces, none in the usage chunk.
     pub choices: Vec<CompletionChoice>,
-    /// Token counts; in a stream only in the usage chunk.
+    /// Token counts; in a stream only in the usage chunk, or so far in each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// What was asked for in the request's `nvext`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nvext: Option<Value>,
 }
 
 /// One answer, or a piece of one.
@@ -174,8 +199,8 @@ pub struct CompletionChoice {
     pub index: usize,
     /// The text.
     pub text: String,
-    /// Not built: always null.
-    pub logprobs: Option<()>,
+    /// Of its tokens, where asked for.
+    pub logprobs: Option<CompletionLogprobs>,
     /// Why it ended; null while it goes on.
     pub finish_reason: Option<&'static str>,
 }

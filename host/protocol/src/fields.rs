@@ -17,6 +17,8 @@ pub(crate) struct Fields {
     prefix: String,
     /// The body's number among those of which notes are taken.
     number: usize,
+    /// Names of parts of it that mean nothing here.
+    ignored: Vec<String>,
 }
 
 impl Fields {
@@ -27,6 +29,7 @@ impl Fields {
                 left,
                 prefix: String::new(),
                 number: record::begin_body(),
+                ignored: Vec::new(),
             }),
             other => {
                 let mut invalid = Invalid::expected("body", "a JSON object", &other);
@@ -41,12 +44,23 @@ impl Fields {
         self.note(name, Kind::Object);
         match self.take(name) {
             None => Ok(None),
-            Some(Value::Object(left)) => Ok(Some(Self {
-                left,
-                prefix: format!("{}.", self.path(name)),
+            Some(value) => Ok(Some(Self {
                 number: self.number,
+                ..Self::at(&self.path(name), value)?
             })),
-            Some(other) => Err(Invalid::expected(self.path(name), "an object", &other)),
+        }
+    }
+
+    /// The fields of the object `value`, which stands at `path`; no notes are taken of them.
+    pub(crate) fn at(path: &str, value: Value) -> Result<Self, Invalid> {
+        match value {
+            Value::Object(left) => Ok(Self {
+                left,
+                prefix: format!("{path}."),
+                number: record::NO_BODY,
+                ignored: Vec::new(),
+            }),
+            other => Err(Invalid::expected(path, "an object", &other)),
         }
     }
 
@@ -174,6 +188,38 @@ impl Fields {
         }
     }
 
+    /// One of these words.
+    pub(crate) fn word(
+        &mut self,
+        name: &str,
+        words: &[&'static str],
+    ) -> Result<Option<&'static str>, Invalid> {
+        self.note(name, Kind::Text);
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let given = value.as_str();
+        match words.iter().copied().find(|word| given == Some(*word)) {
+            Some(word) => Ok(Some(word)),
+            None => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                let expected = quoted.join(" or ");
+                Err(Invalid::expected(self.path(name), &expected, &value))
+            }
+        }
+    }
+
+    /// A string that must be there.
+    pub(crate) fn required_string(&mut self, name: &str) -> Result<String, Invalid> {
+        self.string(name)?
+            .ok_or_else(|| Invalid::expected(self.path(name), "a string", &Value::Null))
+    }
+
+    /// Whether the field is there and has such a value.
+    pub(crate) fn is(&self, name: &str, such: impl Fn(&Value) -> bool) -> bool {
+        self.left.get(name).is_some_and(such)
+    }
+
     /// Refuses a field that is known but not built, unless its value asks for nothing.
     pub(crate) fn not_built(
         &mut self,
@@ -197,9 +243,21 @@ impl Fields {
         }
     }
 
-    /// The names of the fields nobody asked for, sorted.
+    /// Lists names among those that nobody asked for.
+    pub(crate) fn ignore(&mut self, names: Vec<String>) {
+        self.ignored.extend(names);
+    }
+
+    /// The paths of the fields nobody asked for, sorted.
     pub(crate) fn unknown(self) -> Vec<String> {
-        let mut names: Vec<String> = self.left.into_iter().map(|(name, _)| name).collect();
+        let Self {
+            left,
+            prefix,
+            ignored,
+            ..
+        } = self;
+        let left = left.into_iter().map(|(name, _)| format!("{prefix}{name}"));
+        let mut names: Vec<String> = left.chain(ignored).collect();
         names.sort_unstable();
         names
     }

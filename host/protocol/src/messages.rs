@@ -1,20 +1,20 @@
 //! Checks the messages of a chat and brings them into the one shape that chat templates read.
 //!
 //! After it, `content` is a string, or null where an assistant only called tools; everything else a message holds goes on
-//! verbatim. What a template makes of a role, and of arguments that are no JSON, is not decided here.
+//! verbatim. OpenAI's older function calls and their results become tool calls and theirs. What a template makes of a role, and of arguments that are no JSON, is not decided here.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::invalid::Invalid;
 
 /// Checks and normalises `messages`.
 pub(crate) fn read_messages(messages: Option<Value>) -> Result<Vec<Value>, Invalid> {
     match messages {
-        Some(Value::Array(items)) if !items.is_empty() => items
-            .into_iter()
-            .enumerate()
-            .map(|(index, item)| read_message(&format!("messages[{index}]"), item))
-            .collect(),
+        Some(Value::Array(items)) if !items.is_empty() => {
+            let mut last_call = 0;
+            let read = |(index, item)| read_message(index, item, &mut last_call);
+            items.into_iter().enumerate().map(read).collect()
+        }
         Some(Value::Array(_)) => Err(Invalid::bad_value(
             "messages",
             "`messages` must hold at least one message",
@@ -27,10 +27,12 @@ pub(crate) fn read_messages(messages: Option<Value>) -> Result<Vec<Value>, Inval
     }
 }
 
-fn read_message(path: &str, message: Value) -> Result<Value, Invalid> {
+/// `last_call` is the index of the last message with an older function call: its id is made of that.
+fn read_message(index: usize, message: Value, last_call: &mut usize) -> Result<Value, Invalid> {
+    let path = &format!("messages[{index}]");
     let Value::Object(mut message) = message else {
         return Err(Invalid::expected(
-            path,
+            path.as_str(),
             "an object with `role` and `content`",
             &message,
         ));
@@ -45,19 +47,20 @@ fn read_message(path: &str, message: Value) -> Result<Value, Invalid> {
     match role.as_str() {
         "system" | "developer" | "user" | "assistant" | "tool" => {}
         "function" => {
-            return Err(Invalid::not_implemented(
-                format!("{path}.role"),
-                "the deprecated role `function`",
-            ));
+            message.insert("role".to_owned(), "tool".into());
+            message.insert("tool_call_id".to_owned(), old_call_id(*last_call).into());
         }
         _ => {
-            let expected = "one of system, developer, user, assistant, tool";
+            let expected = "one of system, developer, user, assistant, tool, function";
             return Err(Invalid::expected(
                 format!("{path}.role"),
                 expected,
                 &Value::String(role),
             ));
         }
+    }
+    if read_function_call(path, index, &mut message)? {
+        *last_call = index;
     }
     let has_calls = read_tool_calls(path, &mut message)?;
     let content = read_content(&format!("{path}.content"), message.get("content"))?;
@@ -79,8 +82,32 @@ fn read_message(path: &str, message: Value) -> Result<Value, Invalid> {
     Ok(Value::Object(message))
 }
 
+/// The id of an older function call, which had none.
+fn old_call_id(message: usize) -> String {
+    format!("call_{message}")
+}
+
+/// Makes an older function call a tool call; says whether there was one.
+fn read_function_call(
+    path: &str,
+    index: usize,
+    message: &mut Map<String, Value>,
+) -> Result<bool, Invalid> {
+    let call = match message.remove("function_call") {
+        None | Some(Value::Null) => return Ok(false),
+        Some(call) => call,
+    };
+    if !call.get("name").is_some_and(Value::is_string) {
+        let path = format!("{path}.function_call");
+        return Err(Invalid::expected(path, "an object with `name`", &call));
+    }
+    let call = json!([{"id": old_call_id(index), "type": "function", "function": call}]);
+    message.insert("tool_calls".to_owned(), call);
+    Ok(true)
+}
+
 /// The content as one string; None when there is none.
-fn read_content(path: &str, content: Option<&Value>) -> Result<Option<String>, Invalid> {
+pub(crate) fn read_content(path: &str, content: Option<&Value>) -> Result<Option<String>, Invalid> {
     match content {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -107,7 +134,8 @@ fn read_part<'a>(path: &str, part: &'a Value) -> Result<&'a str, Invalid> {
     let field = match kind {
         "text" | "input_text" | "output_text" => "text",
         "refusal" => "refusal",
-        "image_url" | "input_image" | "input_audio" | "audio_url" | "video_url" | "file" => {
+        "image_url" | "input_image" | "input_audio" | "audio_url" | "video_url" | "file"
+        | "input_file" => {
             let message =
                 format!("`{path}` is a part of type `{kind}`, but this model takes text only");
             return Err(Invalid::bad_value(path, message));

@@ -41,10 +41,22 @@ pub struct SamplingFields {
     pub min_tokens: usize,
     /// Run on past the end token.
     pub ignore_eos: bool,
+    /// Leave the stop string in the answer.
+    pub include_stop_string: bool,
+    /// Show the special tokens that the model writes.
+    pub show_special_tokens: bool,
+    /// Who starts first of those that wait: the lowest.
+    pub priority: i64,
+    /// How many top log-probabilities are told beside a token's own; None tells nothing. Read by the routes that have them.
+    pub logprobs: Option<usize>,
+    /// Tells those of the prompt too.
+    pub prompt_logprobs: bool,
 }
 
 /// Stop strings a request may have.
-const MAX_STOP_STRINGS: usize = 128;
+pub(crate) const MAX_STOP_STRINGS: usize = 128;
+/// Top log-probabilities a request may ask for.
+pub(crate) const MAX_TOP_LOGPROBS: usize = 20;
 
 impl SamplingFields {
     /// Takes the sampling fields out of `fields`.
@@ -68,17 +80,62 @@ impl SamplingFields {
             max_tokens: max_completion_tokens.or(max_tokens),
             min_tokens: fields.count("min_tokens", 0, usize::MAX)?.unwrap_or(0),
             ignore_eos: fields.boolean("ignore_eos")?.unwrap_or(false),
+            include_stop_string: fields
+                .boolean("include_stop_str_in_output")?
+                .unwrap_or(false),
+            show_special_tokens: fields.boolean("skip_special_tokens")? == Some(false),
+            priority: fields.integer("priority")?.unwrap_or(0),
+            logprobs: None,
+            prompt_logprobs: false,
         };
-        if let Some(max_tokens) = sampling.max_tokens
-            && sampling.min_tokens > max_tokens
-        {
-            let message = format!(
-                "`min_tokens` must be at most `max_tokens`, got {} and {max_tokens}",
-                sampling.min_tokens
-            );
-            return Err(Invalid::bad_value("min_tokens", message));
-        }
+        sampling.refuse_not_built(fields)?;
+        sampling.check_length()?;
         Ok(sampling)
+    }
+
+    /// Whether an answer can be as long as it must be.
+    pub(crate) fn check_length(&self) -> Result<(), Invalid> {
+        match self.max_tokens {
+            Some(max_tokens) if self.min_tokens > max_tokens => {
+                let message = format!(
+                    "`min_tokens` must be at most `max_tokens`, got {} and {max_tokens}",
+                    self.min_tokens
+                );
+                Err(Invalid::bad_value("min_tokens", message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses neighbours of these fields that are known from vLLM and would change an answer.
+    fn refuse_not_built(&self, fields: &mut Fields) -> Result<(), Invalid> {
+        let is_false = |value: &Value| lenient::boolean(value) == Some(false);
+        let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
+        // Between special tokens that are not shown there is nothing to space.
+        let spaced = !self.show_special_tokens;
+        fields.not_built("spaces_between_special_tokens", |value| {
+            spaced || is_false(value)
+        })?;
+        if self.include_stop_string && !self.stop_token_ids.is_empty() {
+            return Err(Invalid::not_implemented(
+                "include_stop_str_in_output",
+                "to show a stop token of `stop_token_ids`",
+            ));
+        }
+        for name in [
+            "return_token_ids",
+            "return_tokens_as_token_ids",
+            "use_beam_search",
+        ] {
+            fields.not_built(name, is_false)?;
+        }
+        for name in ["bad_words", "allowed_token_ids"] {
+            fields.not_built(name, is_empty)?;
+        }
+        fields.not_built("length_penalty", |value| {
+            lenient::number(value) == Some(1.0)
+        })?;
+        fields.not_built("prompt_logprobs", |_| false)
     }
 
     /// Whether the request itself says that the likeliest token is always taken.
@@ -110,11 +167,24 @@ pub(crate) fn take_n(
     Ok(n)
 }
 
-/// `stream` and whether usage was asked for.
-pub(crate) fn take_stream(fields: &mut Fields) -> Result<(bool, bool), Invalid> {
+/// Whether and how an answer is streamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct StreamFields {
+    pub(crate) stream: bool,
+    /// The stream ends with a usage chunk.
+    pub(crate) include_usage: bool,
+    /// Each chunk tells the usage so far.
+    pub(crate) continuous_usage: bool,
+}
+
+/// `stream` and its options.
+pub(crate) fn take_stream(fields: &mut Fields) -> Result<StreamFields, Invalid> {
     let stream = fields.boolean("stream")?.unwrap_or(false);
     let Some(mut options) = fields.object("stream_options")? else {
-        return Ok((stream, false));
+        return Ok(StreamFields {
+            stream,
+            ..StreamFields::default()
+        });
     };
     if !stream {
         return Err(Invalid::bad_value(
@@ -122,11 +192,11 @@ pub(crate) fn take_stream(fields: &mut Fields) -> Result<(bool, bool), Invalid> 
             "`stream_options` is only allowed when `stream` is true",
         ));
     }
-    let include_usage = options.boolean("include_usage")?.unwrap_or(false);
-    options.not_built("continuous_usage_stats", |value| {
-        lenient::boolean(value) == Some(false)
-    })?;
-    Ok((stream, include_usage))
+    Ok(StreamFields {
+        stream,
+        include_usage: options.boolean("include_usage")?.unwrap_or(false),
+        continuous_usage: options.boolean("continuous_usage_stats")?.unwrap_or(false),
+    })
 }
 
 /// A token id, if the value is one.

@@ -1,6 +1,6 @@
 //! Tools on offer, which may be called, and how calls are streamed.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{fields::Fields, invalid::Invalid, lenient};
 
@@ -45,11 +45,23 @@ pub(crate) struct ToolFields {
     pub(crate) choice: ToolChoice,
     pub(crate) parallel: bool,
     pub(crate) streaming: Option<ToolCallStreaming>,
+    /// They came as OpenAI's older `functions`.
+    pub(crate) functions: bool,
 }
 
 impl ToolFields {
     /// Takes the tool fields out of `fields`.
     pub(crate) fn take(fields: &mut Fields) -> Result<Self, Invalid> {
+        if fields.is("functions", |value| !value.is_null()) {
+            return Self::take_functions(fields);
+        }
+        if fields
+            .take("function_call")
+            .is_some_and(|choice| choice != "none")
+        {
+            let message = "`function_call` is only allowed beside `functions`";
+            return Err(Invalid::bad_value("function_call", message));
+        }
         let mut tools = match fields.take("tools") {
             None => Vec::new(),
             Some(Value::Array(items)) => items
@@ -61,30 +73,77 @@ impl ToolFields {
         };
         let choice = match fields.take("tool_choice") {
             None => ToolChoice::Auto,
-            Some(choice) => read_choice(&choice, &mut tools)?,
-        };
-        let streaming = match fields.take("tool_call_streaming") {
-            None => None,
-            Some(Value::String(text)) if text == "incremental" => {
-                Some(ToolCallStreaming::Incremental)
-            }
-            Some(Value::String(text)) if text == "complete" => Some(ToolCallStreaming::Complete),
-            Some(other) => {
-                return Err(Invalid::expected(
-                    "tool_call_streaming",
-                    "\"incremental\" or \"complete\"",
-                    &other,
-                ));
-            }
+            Some(choice) => read_choice("tool_choice", &choice, &mut tools)?,
         };
         let parallel = fields.boolean("parallel_tool_calls")?.unwrap_or(true);
         Ok(Self {
             tools,
             choice,
             parallel,
-            streaming,
+            streaming: take_streaming(fields)?,
+            functions: false,
         })
     }
+
+    /// OpenAI's older spelling: functions without a wrapper, and room for one call in an answer.
+    fn take_functions(fields: &mut Fields) -> Result<Self, Invalid> {
+        if fields.is("tools", |value| !value.is_null()) {
+            let message = "`functions` is the older form of `tools`: only one of them can be given";
+            return Err(Invalid::bad_value("functions", message));
+        }
+        let mut tools = match fields.take("functions") {
+            Some(Value::Array(items)) => items
+                .into_iter()
+                .enumerate()
+                .map(|(index, function)| read_bare_function(index, function))
+                .collect::<Result<Vec<_>, _>>()?,
+            other => {
+                let value = other.unwrap_or_default();
+                return Err(Invalid::expected(
+                    "functions",
+                    "a list of functions",
+                    &value,
+                ));
+            }
+        };
+        let choice = match fields.take("function_call") {
+            None => ToolChoice::Auto,
+            Some(Value::Object(function)) => {
+                let choice = json!({"type": "function", "function": function});
+                read_choice("function_call", &choice, &mut tools)?
+            }
+            Some(word) => read_choice("function_call", &word, &mut tools)?,
+        };
+        Ok(Self {
+            tools,
+            choice,
+            parallel: false,
+            streaming: take_streaming(fields)?,
+            functions: true,
+        })
+    }
+}
+
+fn read_bare_function(index: usize, function: Value) -> Result<ToolDefinition, Invalid> {
+    let path = format!("functions[{index}]");
+    let Value::Object(fields) = &function else {
+        return Err(Invalid::expected(path, "an object", &function));
+    };
+    let definition = read_function(&path, fields)?;
+    // Templates know tools only.
+    Ok(ToolDefinition {
+        raw: json!({"type": "function", "function": function}),
+        ..definition
+    })
+}
+
+/// Takes `tool_call_streaming`.
+pub(crate) fn take_streaming(fields: &mut Fields) -> Result<Option<ToolCallStreaming>, Invalid> {
+    let word = fields.word("tool_call_streaming", &["incremental", "complete"])?;
+    Ok(word.map(|word| match word {
+        "complete" => ToolCallStreaming::Complete,
+        _ => ToolCallStreaming::Incremental,
+    }))
 }
 
 fn read_tool(index: usize, tool: Value) -> Result<ToolDefinition, Invalid> {
@@ -124,7 +183,11 @@ fn read_tool(index: usize, tool: Value) -> Result<ToolDefinition, Invalid> {
     })
 }
 
-fn read_function(path: &str, function: &Map<String, Value>) -> Result<ToolDefinition, Invalid> {
+/// Reads a function's name, description, parameters and strictness.
+pub(crate) fn read_function(
+    path: &str,
+    function: &Map<String, Value>,
+) -> Result<ToolDefinition, Invalid> {
     let name = match function.get("name") {
         Some(Value::String(name)) if !name.is_empty() => name.clone(),
         other => {
@@ -173,39 +236,42 @@ fn read_function(path: &str, function: &Map<String, Value>) -> Result<ToolDefini
 }
 
 /// Reads `tool_choice`; a list of allowed tools narrows `tools` to them, in the order of `tools`.
-fn read_choice(choice: &Value, tools: &mut Vec<ToolDefinition>) -> Result<ToolChoice, Invalid> {
-    const PARAM: &str = "tool_choice";
+pub(crate) fn read_choice(
+    param: &str,
+    choice: &Value,
+    tools: &mut Vec<ToolDefinition>,
+) -> Result<ToolChoice, Invalid> {
     const EXPECTED: &str = "\"none\", \"auto\", \"required\", a named function or allowed tools";
     match choice {
         Value::String(word) => match word.as_str() {
             "none" => Ok(ToolChoice::None),
             "auto" => Ok(ToolChoice::Auto),
             "required" if tools.is_empty() => Err(Invalid::bad_value(
-                PARAM,
-                "`tool_choice` \"required\" needs `tools`",
+                param,
+                format!("`{param}` \"required\" needs `tools`"),
             )),
             "required" => Err(Invalid::not_implemented(
-                PARAM,
+                param,
                 "the forced choice \"required\"",
             )),
-            _ => Err(Invalid::expected(PARAM, EXPECTED, choice)),
+            _ => Err(Invalid::expected(param, EXPECTED, choice)),
         },
         Value::Object(fields) => match fields.get("type").and_then(Value::as_str) {
             Some("function") => {
                 let name = function_name(choice).ok_or_else(|| {
-                    Invalid::expected(PARAM, "an object with `function.name`", choice)
+                    Invalid::expected(param, "an object with `function.name`", choice)
                 })?;
-                check_offered(name, tools)?;
+                check_offered(param, name, tools)?;
                 Err(Invalid::not_implemented(
-                    PARAM,
+                    param,
                     "the forced choice of a named function",
                 ))
             }
             Some("allowed_tools") => read_allowed_tools(choice, tools),
-            Some("custom") => Err(Invalid::not_implemented(PARAM, "a choice of type `custom`")),
-            _ => Err(Invalid::expected(PARAM, EXPECTED, choice)),
+            Some("custom") => Err(Invalid::not_implemented(param, "a choice of type `custom`")),
+            _ => Err(Invalid::expected(param, EXPECTED, choice)),
         },
-        _ => Err(Invalid::expected(PARAM, EXPECTED, choice)),
+        _ => Err(Invalid::expected(param, EXPECTED, choice)),
     }
 }
 
@@ -244,7 +310,7 @@ fn read_allowed_tools(
     for item in items {
         let name = function_name(item)
             .ok_or_else(|| Invalid::expected("tool_choice.tools", "a list of functions", item))?;
-        check_offered(name, tools)?;
+        check_offered("tool_choice", name, tools)?;
         names.push(name);
     }
     tools.retain(|tool| names.contains(&tool.name.as_str()));
@@ -263,12 +329,16 @@ fn function_name(value: &Value) -> Option<&str> {
         .and_then(Value::as_str)
 }
 
-fn check_offered(name: &str, tools: &[ToolDefinition]) -> Result<(), Invalid> {
+fn check_offered(param: &str, name: &str, tools: &[ToolDefinition]) -> Result<(), Invalid> {
     if tools.iter().any(|tool| tool.name == name) {
         return Ok(());
     }
+    let list = match param {
+        "function_call" => "functions",
+        _ => "tools",
+    };
     Err(Invalid::bad_value(
-        "tool_choice",
-        format!("`tool_choice` names the function `{name}`, which is not in `tools`"),
+        param,
+        format!("`{param}` names the function `{name}`, which is not in `{list}`"),
     ))
 }

@@ -163,7 +163,7 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
     (
         r#"{"messages": [{"role": "robot"}]}"#,
         "messages[0].role",
-        r#"`messages[0].role` must be one of system, developer, user, assistant, tool, got "robot""#,
+        r#"`messages[0].role` must be one of system, developer, user, assistant, tool, function, got "robot""#,
     ),
     (
         r#"{"messages": [{"role": "user", "content": 5}]}"#,
@@ -217,15 +217,24 @@ fn known_but_not_built_is_said() {
         json!({"response_format": {"type": "json_schema", "json_schema": {}}}),
         json!({"guided_json": {}}),
         json!({"guided_choice": ["a"]}),
-        json!({"best_of": 2}),
-        json!({"logprobs": true}),
-        json!({"top_logprobs": 3}),
         json!({"modalities": ["text", "audio"]}),
         json!({"audio": {}}),
-        json!({"functions": []}),
         json!({"store": true}),
-        json!({"nvext": {}}),
-        json!({"stream": true, "stream_options": {"continuous_usage_stats": true}}),
+        json!({"media_io_kwargs": {}}),
+        json!({"chat_template": "{{ messages }}"}),
+        json!({"nvext": {"token_data": [1]}}),
+        json!({"nvext": {"guided_json": {}}}),
+        json!({"nvext": {"max_thinking_tokens": 9}}),
+        json!({"return_token_ids": true}),
+        json!({"return_tokens_as_token_ids": true}),
+        json!({"use_beam_search": true}),
+        json!({"length_penalty": 1.2}),
+        json!({"bad_words": ["a"]}),
+        json!({"allowed_token_ids": [1]}),
+        json!({"prompt_logprobs": 0}),
+        json!({"skip_special_tokens": false, "spaces_between_special_tokens": true}),
+        json!({"include_stop_str_in_output": true, "stop_token_ids": [7]}),
+        json!({"functions": [{"name": "f"}], "function_call": {"name": "f"}}),
         json!({"tools": [weather()], "tool_choice": "required"}),
         json!({"tools": [weather()], "tool_choice": {"type": "function", "function": {"name": "get_weather"}}}),
         json!({"tools": [{"type": "custom", "custom": {"name": "x"}}]}),
@@ -241,6 +250,8 @@ fn values_that_ask_for_nothing_pass() {
     let more = json!({
         "response_format": {"type": "text"}, "best_of": 1, "logprobs": false, "top_logprobs": 0, "modalities": ["text"],
         "echo": false, "priority": 0, "store": false, "service_tier": "auto", "enable_structured_output": true,
+        "skip_special_tokens": true, "spaces_between_special_tokens": true, "use_beam_search": false, "length_penalty": 1,
+        "bad_words": [], "return_token_ids": false, "nvext": {}, "function_call": "none",
     });
     assert!(chat(more).unwrap().ignored_fields.is_empty());
 }
@@ -305,10 +316,10 @@ fn tools_and_their_choice() {
 
 #[test]
 fn template_variables_are_gathered() {
-    let request = chat(json!({"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": false}, "continue_final_message": true})).unwrap();
+    let request = chat(json!({"reasoning_effort": "low", "verbosity": "high", "chat_template_kwargs": {"enable_thinking": false}, "continue_final_message": true})).unwrap();
     assert_eq!(
         Value::Object(request.chat_template_kwargs),
-        json!({"reasoning_effort": "low", "enable_thinking": false})
+        json!({"reasoning_effort": "low", "verbosity": "high", "enable_thinking": false})
     );
     assert!(!request.add_generation_prompt && request.continue_final_message);
 }
@@ -414,6 +425,12 @@ fn any_json() -> impl Strategy<Value = Value> {
         "chat_template_kwargs",
         "response_format",
         "seed",
+        "logprobs",
+        "best_of",
+        "echo",
+        "nvext",
+        "functions",
+        "function_call",
         "top_k",
         "user",
         "unknown",

@@ -130,6 +130,7 @@ impl Check<'_> {
                 ..StopConditions::default()
             },
             constraint: Some(Arc::clone(constraint)),
+            priority: 0,
         };
         let generator = self.model.generator.as_ref();
         let mut stream = generator
@@ -140,7 +141,7 @@ impl Check<'_> {
         while let Some(item) = stream.next().await {
             match item? {
                 Generated::Token { id, .. } => pipeline.push_token(id, &mut events)?,
-                Generated::Text(_) => {}
+                Generated::Prompt { .. } | Generated::EndToken { .. } | Generated::Text(_) => {}
                 Generated::Finished { reason, usage } => {
                     (ended, tokens) = (reason, usage.completion_tokens);
                 }

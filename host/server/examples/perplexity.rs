@@ -1,10 +1,10 @@
-//! Perplexity of a text by the CPU runner, over the windows that llama.cpp's llama-perplexity takes.
+//! Perplexity of a text by the CPU runner, over the windows that llama.cpp's llama-perplexity takes with a stride.
 //!
-//! `perplexity MODEL.gguf TEXT` prints one JSON object. The text's ids, those around a text included, are cut into windows of
-//! 512; what is left over does not count. Where the vocabulary has a beginning token before texts, it takes the place of a
-//! window's first token. Every token of a window's second half but the first is scored by what the model says of it behind
-//! all that precede it in the window: first 257 tokens in one chunk, then one step a token, so that prefill and decode are
-//! both judged. It stands here because it needs the tokenizer of a GGUF file, which only the server's wiring reads.
+//! `perplexity MODEL.gguf TEXT` prints one JSON object. A window is 512 of the text's ids, those around a text included, and
+//! begins 256 behind the one before, as long as a text goes on behind it. Every token of a window's second half is scored by
+//! what the model says of it behind all that precede it in the window: first 256 tokens in one chunk, then one step a
+//! token, so that prefill and decode are both judged. So all of a text but its first 256 tokens, and what fills no window, is
+//! scored once. It stands here because it needs the tokenizer of a GGUF file, which only the server's wiring reads.
 
 use std::path::PathBuf;
 
@@ -17,11 +17,13 @@ use weir_model::{Checkpoint, KvCapacity, RunnerOptions};
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const WINDOW: usize = 512;
+/// From a window's start to the next one's: what is scored of each.
+const STRIDE: usize = WINDOW / 2;
 /// Tokens that are read before the first that is scored.
-const UNSCORED: usize = WINDOW / 2 + 1;
+const UNSCORED: usize = WINDOW - STRIDE;
 const BLOCK_SIZE: usize = 32;
 
-/// Perplexity of a text by the CPU runner, over llama-perplexity's windows of 512 tokens
+/// Perplexity of a text by the CPU runner, over llama-perplexity's windows of 512 tokens with a stride of 256
 #[derive(Parser)]
 struct Arguments {
     /// The model
@@ -38,18 +40,17 @@ fn main() -> Outcome<()> {
     let text = std::fs::read_to_string(&arguments.text)?;
     let tokenizer = weir_server::wiring::tokenizer(&arguments.model)?;
     let ids = tokenizer.encode(text.strip_suffix('\n').unwrap_or(&text), true)?;
-    // What stands in front of a text in every window, if anything does.
-    let bos = tokenizer.bos().filter(|bos| {
-        tokenizer
-            .encode("", true)
-            .is_ok_and(|ids| ids.first() == Some(bos))
-    });
-    let mut windows: Vec<Vec<u32>> = ids.chunks_exact(WINDOW).map(<[u32]>::to_vec).collect();
-    for window in &mut windows {
-        window[0] = bos.unwrap_or(window[0]);
-    }
+    // A text that ends where a window does has no more of them.
+    let windows: Vec<&[u32]> = (0..ids.len().saturating_sub(WINDOW))
+        .step_by(STRIDE)
+        .filter_map(|start| ids.get(start..start + WINDOW))
+        .collect();
     if windows.is_empty() {
-        return Err(format!("the text has {} tokens, a window {WINDOW}", ids.len()).into());
+        return Err(format!(
+            "the text has {} tokens, which is not more than a window's {WINDOW}",
+            ids.len()
+        )
+        .into());
     }
     let options = RunnerOptions {
         kv_capacity: KvCapacity::Blocks(windows.len() * WINDOW / BLOCK_SIZE),
@@ -72,7 +73,7 @@ fn main() -> Outcome<()> {
 }
 
 /// Negative log-probabilities of all scored tokens; the windows are computed beside each other.
-fn losses(runner: &mut CpuRunner, windows: &[Vec<u32>]) -> Outcome<Vec<f64>> {
+fn losses(runner: &mut CpuRunner, windows: &[&[u32]]) -> Outcome<Vec<f64>> {
     let mut losses = Vec::new();
     let (mut context_len, mut len) = (0, UNSCORED);
     while context_len + len < WINDOW {
@@ -96,7 +97,7 @@ fn loss(logits: &[f32], token: usize) -> f64 {
 }
 
 /// The next `len` tokens of every window.
-fn batch(windows: &[Vec<u32>], context_len: usize, len: usize) -> Batch {
+fn batch(windows: &[&[u32]], context_len: usize, len: usize) -> Batch {
     let blocks = WINDOW / BLOCK_SIZE;
     let tokens = windows
         .iter()

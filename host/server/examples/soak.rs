@@ -40,6 +40,10 @@ use weir_server::{
     replay::Replay,
 };
 
+mod resident;
+
+use resident::Resident;
+
 /// The plugins, of every kind of format there is.
 const PLUGINS: [&str; 8] = [
     "deepseek_v3",
@@ -239,7 +243,9 @@ impl Soak {
             tool_call_streaming: mode,
         };
         let refused = |error: weir_server::ApiError| anyhow::anyhow!("{error:?}");
-        let mut steps = generation::generate(&self.model, vec![plan], 1, None).map_err(refused)?;
+        let nobody = weir_server::Caller::anonymous();
+        let steps = generation::generate(&self.model, vec![plan], 1, None, &nobody);
+        let mut steps = steps.map_err(refused)?;
         let mut events = Vec::new();
         let mut ended = None;
         while let Some(step) = steps.next().await {
@@ -357,9 +363,7 @@ fn resident_bytes() -> Result<u64> {
 fn report(arguments: &Arguments, soak: &Soak, resident: &[u64], live: u32) -> Result<()> {
     let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let counts = &soak.counts;
-    let first = median(&resident[..resident.len() / 4]);
-    let last = median(&resident[resident.len() - resident.len() / 4..]);
-    let most = resident.iter().max().copied().unwrap_or_default();
+    let resident = Resident::of(resident);
     let mib = |bytes: u64| bytes >> 20;
     let left = soak.host.live_sessions();
     println!("| what | figure |\n|---|---|");
@@ -381,16 +385,18 @@ fn report(arguments: &Arguments, soak: &Soak, resident: &[u64], live: u32) -> Re
     );
     println!(
         "| resident after the warm-up, median of a quarter | {} MiB |",
-        mib(first)
+        mib(resident.first)
     );
     println!(
         "| resident at the end, median of a quarter | {} MiB |",
-        mib(last)
+        mib(resident.last)
     );
-    println!("| most resident after the warm-up | {} MiB |", mib(most));
+    println!(
+        "| most resident after the warm-up | {} MiB |",
+        mib(resident.most)
+    );
     println!("| sessions left when all had ended | {left} |");
-    #[allow(clippy::cast_precision_loss, reason = "memory is below 2^52 bytes")]
-    let grown = last as f64 / first as f64 - 1.0;
+    let grown = resident.growth();
     println!("| growth of resident memory | {:.1}% |", grown * 100.0);
     ensure!(of(&counts.wrong) == 0, "a healthy session was not right");
     ensure!(
@@ -400,10 +406,4 @@ fn report(arguments: &Arguments, soak: &Soak, resident: &[u64], live: u32) -> Re
     ensure!(left == 0, "sessions are left");
     ensure!(grown.abs() <= RSS_TOLERANCE, "memory is not flat");
     Ok(())
-}
-
-fn median(values: &[u64]) -> u64 {
-    let mut values = values.to_vec();
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -9,6 +9,10 @@ use serde::Serialize;
 
 use crate::bench::BenchFlags;
 
+mod http;
+
+pub use http::HttpFlags;
+
 /// weir: an OpenAI-compatible LLM server whose parsers are sandboxed WebAssembly plugins.
 #[derive(Debug, Parser)]
 #[command(
@@ -58,10 +62,26 @@ pub enum Command {
         #[command(flatten)]
         sources: PluginFlags,
     },
+    /// Make API keys
+    Key {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Print the merged configuration and where each value comes from
     Config(ServeFlags),
     /// Print the version
     Version,
+}
+
+/// What `weir key` can do.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key: its entry for --api-key-file on standard output, the key itself on standard error
+    New {
+        /// Who will bear it; the name stands in the log
+        name: String,
+    },
 }
 
 /// What `weir plugin` can do.
@@ -261,10 +281,14 @@ pub struct ModelFlags {
 #[derive(Debug, Clone, Default, Args, Serialize)]
 #[command(next_help_heading = "Engine")]
 pub struct EngineFlags {
-    /// Where to compute: cpu or auto [default: auto]
+    /// Where to compute: cpu, cuda (the first NVIDIA GPU, or an error), auto (cuda where it works, else cpu) [default: auto]
     #[arg(long, value_name = "cpu|cuda|auto")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// Numbers a GPU computes in: auto, bf16 or f16; the CPU keeps to what the model's files hold [default: auto, bf16]
+    #[arg(long, value_name = "auto|bf16|f16")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
     /// Threads that compute [default: one a physical core that the process may use]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -285,7 +309,7 @@ pub struct EngineFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_num_batched_tokens: Option<usize>,
-    /// Memory for the KV cache, such as 2GiB [default: 1GiB]
+    /// Memory for the KV cache, such as 2GiB [default: 1GiB; on a GPU all that is left]
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_cache_memory: Option<String>,
@@ -297,64 +321,6 @@ pub struct EngineFlags {
     #[arg(long, value_name = "on|off")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix_cache: Option<String>,
-}
-
-/// How the server listens and whom it serves.
-#[derive(Debug, Clone, Default, Args, Serialize)]
-#[command(next_help_heading = "HTTP")]
-pub struct HttpFlags {
-    /// Address to listen on [default: 127.0.0.1]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// Port to listen on [default: 8000]
-    #[arg(long, short)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// Key that requests must bear (repeatable) [default: none needed]
-    #[arg(long, value_name = "KEY")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub api_key: Vec<String>,
-    /// File with one key a line
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_key_file: Option<PathBuf>,
-    /// Seconds a request may take [default: no limit]
-    #[arg(long, value_name = "SECONDS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_timeout: Option<f64>,
-    /// Largest request body, such as 45MB [default: 45MB]
-    #[arg(long, value_name = "SIZE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body_limit: Option<String>,
-    /// Origin that browsers may call from, or * (repeatable)
-    #[arg(long, value_name = "ORIGIN")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub cors_origin: Vec<String>,
-    /// Seconds between keep-alive comments in a stream [default: 15]
-    #[arg(long, value_name = "SECONDS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keep_alive: Option<f64>,
-    /// Seconds to finish running requests after SIGTERM [default: 30]
-    #[arg(long, value_name = "SECONDS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub drain_timeout: Option<f64>,
-    /// Repeat an empty function name in every tool-call delta, for clients that read it there
-    #[arg(long)]
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub tool_name_in_every_delta: bool,
-    /// error, warn, info, debug, trace, or a tracing filter [default: info]
-    #[arg(long, value_name = "LEVEL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_level: Option<String>,
-    /// Log lines for people, or one JSON object each [default: text]
-    #[arg(long, value_name = "text|json")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_format: Option<String>,
-    /// Serve Prometheus metrics at /metrics, to whoever reaches the port, with or without a key [default: on]
-    #[arg(long, value_name = "on|off")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metrics: Option<String>,
 }
 
 /// Parses the process's arguments after bringing them into one spelling.

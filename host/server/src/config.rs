@@ -3,15 +3,11 @@
 //! A key nobody knows is named in a warning, not swallowed: a typo in a file must not go unseen. A single model is a
 //! list of one: see [`Config::of_each_model`].
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use figment::{
     Figment, Metadata, Profile, Provider,
-    providers::{Env, Format, Json, Serialized, Toml, Yaml},
+    providers::{Env, Serialized},
     value::{Dict, Map},
 };
 use serde::{Deserialize, Serialize};
@@ -21,13 +17,22 @@ use weir_output::ToolCallStreaming;
 
 use crate::cli::ServeFlags;
 
+mod byte_size;
+mod device;
+mod file;
+mod foreign;
 mod log_format;
 mod models;
 mod switch;
 
+pub use byte_size::ByteSize;
+pub use device::{Device, Dtype};
+pub(crate) use file::FileLayer;
 pub use log_format::LogFormat;
 pub use models::ModelEntry;
 pub use switch::Switch;
+
+use foreign::Translated;
 
 /// A configuration that cannot be used.
 #[derive(Debug, Error)]
@@ -74,12 +79,13 @@ pub struct Config {
     pub plugin: Vec<String>,
     pub reload: bool,
     pub device: Device,
+    pub dtype: Dtype,
     pub threads: Option<usize>,
     pub tp: usize,
     pub max_model_len: Option<usize>,
     pub max_num_seqs: usize,
     pub max_num_batched_tokens: usize,
-    pub kv_cache_memory: ByteSize,
+    pub kv_cache_memory: Option<ByteSize>,
     pub max_queue: usize,
     pub prefix_cache: Switch,
     pub host: IpAddr,
@@ -87,6 +93,14 @@ pub struct Config {
     #[serde(deserialize_with = "one_or_many")]
     pub api_key: Vec<String>,
     pub api_key_file: Option<PathBuf>,
+    #[serde(deserialize_with = "one_or_many")]
+    pub admin_key: Vec<String>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub max_connections: usize,
+    pub header_timeout: f64,
+    pub body_timeout: f64,
+    pub send_timeout: f64,
     pub request_timeout: Option<f64>,
     pub body_limit: ByteSize,
     #[serde(deserialize_with = "one_or_many")]
@@ -94,6 +108,9 @@ pub struct Config {
     pub keep_alive: f64,
     pub drain_timeout: f64,
     pub tool_name_in_every_delta: bool,
+    pub response_store_max: usize,
+    pub response_store_memory: ByteSize,
+    pub response_store_ttl: f64,
     pub log_level: String,
     pub log_format: LogFormat,
     pub metrics: Switch,
@@ -119,86 +136,39 @@ impl Default for Config {
             plugin: Vec::new(),
             reload: false,
             device: Device::Auto,
+            dtype: Dtype::Auto,
             threads: None,
             tp: 1,
             max_model_len: None,
             max_num_seqs: 64,
             max_num_batched_tokens: 512,
-            kv_cache_memory: ByteSize(1 << 30),
+            kv_cache_memory: None,
             max_queue: 256,
             prefix_cache: Switch(true),
             host: IpAddr::from([127, 0, 0, 1]),
             port: 8000,
             api_key: Vec::new(),
             api_key_file: None,
+            admin_key: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
+            max_connections: 4096,
+            header_timeout: 30.0,
+            body_timeout: 60.0,
+            send_timeout: 60.0,
             request_timeout: None,
             body_limit: ByteSize(45_000_000),
             cors_origin: Vec::new(),
             keep_alive: 15.0,
             drain_timeout: 30.0,
             tool_name_in_every_delta: false,
+            response_store_max: 1000,
+            response_store_memory: ByteSize(256 << 20),
+            response_store_ttl: 86_400.0,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
             metrics: Switch(true),
         }
-    }
-}
-
-/// Where to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Device {
-    /// The best there is.
-    Auto,
-    /// The processor.
-    Cpu,
-    /// An NVIDIA GPU.
-    Cuda,
-}
-
-/// A number of bytes, written as `45000000`, `45MB` or `2GiB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "SizeText", into = "u64")]
-pub struct ByteSize(pub u64);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum SizeText {
-    Bytes(u64),
-    Text(String),
-}
-
-impl From<ByteSize> for u64 {
-    fn from(size: ByteSize) -> Self {
-        size.0
-    }
-}
-
-impl TryFrom<SizeText> for ByteSize {
-    type Error = String;
-
-    fn try_from(text: SizeText) -> Result<Self, String> {
-        let text = match text {
-            SizeText::Bytes(bytes) => return Ok(Self(bytes)),
-            SizeText::Text(text) => text,
-        };
-        let bad = || format!("`{text}` is no size: write 45000000, 45MB or 2GiB");
-        let trimmed = text.trim();
-        let digits = trimmed
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(trimmed.len());
-        let number: u64 = trimmed[..digits].parse().map_err(|_| bad())?;
-        let unit: u64 = match trimmed[digits..].trim().to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kb" => 1_000,
-            "m" | "mb" => 1_000_000,
-            "g" | "gb" => 1_000_000_000,
-            "kib" => 1 << 10,
-            "mib" => 1 << 20,
-            "gib" => 1 << 30,
-            _ => return Err(bad()),
-        };
-        number.checked_mul(unit).map(Self).ok_or_else(bad)
     }
 }
 
@@ -235,7 +205,7 @@ pub struct Loaded {
 pub fn load(flags: &ServeFlags) -> Result<Loaded, ConfigError> {
     let mut figment = Figment::from(Serialized::defaults(Config::default()));
     if let Some(path) = &flags.config {
-        figment = figment.merge(file_layer(path)?);
+        figment = figment.merge(Translated(FileLayer::new(path)?));
     }
     let figment = figment
         .merge(Env::prefixed("WEIR_").ignore(&["cache"]))
@@ -247,24 +217,6 @@ pub fn load(flags: &ServeFlags) -> Result<Loaded, ConfigError> {
     let loaded = describe_sources(config, &figment);
     models::check(&loaded)?;
     Ok(loaded)
-}
-
-fn file_layer(path: &Path) -> Result<Figment, ConfigError> {
-    let file_error = |reason: &str| ConfigError::File {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-    };
-    if !path.is_file() {
-        return Err(file_error("no such file"));
-    }
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") => Ok(Figment::from(Toml::file_exact(path))),
-        Some("yaml" | "yml") => Ok(Figment::from(Yaml::file_exact(path))),
-        Some("json") => Ok(Figment::from(Json::file_exact(path))),
-        _ => Err(file_error(
-            "a configuration file ends in .toml, .yaml, .yml or .json",
-        )),
-    }
 }
 
 fn first_line(error: &figment::Error) -> String {
@@ -288,6 +240,7 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
         ("max_model_len", config.max_model_len.unwrap_or(1)),
         ("tp", config.tp),
         ("threads", config.threads.unwrap_or(1)),
+        ("max_connections", config.max_connections),
     ];
     if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
         return bad(format!("{key} must be at least 1"));
@@ -303,11 +256,7 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
             config.tp
         ));
     }
-    if config.device == Device::Cuda {
-        return bad(
-            "device is cuda, but this build has no CUDA: use --device cpu or auto".to_owned(),
-        );
-    }
+    config.device.check().map_err(ConfigError::Value)?;
     if config
         .default_temperature
         .is_some_and(|t| !(0.0..=2.0).contains(&t))
@@ -317,18 +266,35 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     if config.default_top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
         return bad("default_top_p must lie above 0 and at most at 1".to_owned());
     }
+    if config.tls_cert.is_some() != config.tls_key.is_some() {
+        return bad("tls_cert and tls_key go together: give both or neither".to_owned());
+    }
+    check_seconds(config)
+}
+
+fn check_seconds(config: &Config) -> Result<(), ConfigError> {
+    // What has to wait for a client cannot wait for no time.
+    const SOME: f64 = 0.001;
     let seconds = [
-        ("request_timeout", config.request_timeout.unwrap_or(1.0)),
-        ("keep_alive", config.keep_alive),
-        ("drain_timeout", config.drain_timeout),
+        (
+            "request_timeout",
+            config.request_timeout.unwrap_or(1.0),
+            0.0,
+        ),
+        ("keep_alive", config.keep_alive, 0.0),
+        ("drain_timeout", config.drain_timeout, 0.0),
+        ("header_timeout", config.header_timeout, SOME),
+        ("body_timeout", config.body_timeout, SOME),
+        ("send_timeout", config.send_timeout, SOME),
+        ("response_store_ttl", config.response_store_ttl, SOME),
     ];
-    match seconds
+    let wrong = seconds
         .iter()
-        .find(|(_, value)| !(value.is_finite() && *value >= 0.0 && *value <= 1e9))
-    {
-        Some((key, value)) => bad(format!(
-            "{key} is {value}, it must be a number of seconds from 0 to 1e9"
-        )),
+        .find(|(_, value, least)| !(*least..=1e9).contains(value));
+    match wrong {
+        Some((key, value, least)) => Err(ConfigError::Value(format!(
+            "{key} is {value}, it must be a number of seconds from {least} to 1e9"
+        ))),
         None => Ok(()),
     }
 }
@@ -356,7 +322,7 @@ fn describe_sources(config: Config, figment: &Figment) -> Loaded {
         let unknown = match key.as_str() {
             "models" => models::unknown_keys(&merged),
             key if known.contains_key(key) => Vec::new(),
-            key => vec![key.to_owned()],
+            key => foreign::leaves(key, merged.get(key)),
         };
         let named = unknown.iter().map(|key| format!("{key} ({source})"));
         loaded.unknown.extend(named);
@@ -440,7 +406,7 @@ mod tests {
         let config = load(&with_port(None, Some(path))).expect("loads").config;
         assert_eq!(
             (config.kv_cache_memory, config.body_limit),
-            (ByteSize(2 << 30), ByteSize(10_000))
+            (Some(ByteSize(2 << 30)), ByteSize(10_000))
         );
     }
 

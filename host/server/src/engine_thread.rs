@@ -23,11 +23,11 @@ use weir_engine::{
 
 /// Items a reader may lag behind before its sequence is paused.
 const CHANNEL_CAPACITY: usize = 64;
-/// What one step may say of one sequence: a token and the end.
-const ITEMS_PER_STEP: usize = 2;
+/// What one step may say of one sequence: what its prompt scored, a token and the end.
+const ITEMS_PER_STEP: usize = 3;
 /// Free places at which a paused sequence goes on.
 const RESUME_CAPACITY: usize = CHANNEL_CAPACITY / 2;
-/// Submissions between two steps; what waits longer waits in the engine's own queue.
+/// Sequences submitted between two steps; what waits longer waits in the engine's own queue.
 const INBOX_CAPACITY: usize = 1024;
 
 type Item = Result<Generated, EngineError>;
@@ -84,10 +84,10 @@ struct Inbox {
     counters: EngineCounters,
 }
 
+/// Sequences that are queued together or not at all, and who reads them, in the same order.
 struct Submission {
-    request: SequenceRequest,
-    sender: mpsc::Sender<Item>,
-    gate: Arc<Mutex<Gate>>,
+    requests: Vec<SequenceRequest>,
+    readers: Vec<Reader>,
 }
 
 /// Whether a sequence waits for its reader. Both sides look at the channel's room only while they hold the gate, so a
@@ -114,6 +114,12 @@ impl Shared {
 }
 
 impl Inbox {
+    /// Sequences the thread has not seen yet.
+    fn queued(&self) -> usize {
+        let sizes = self.submissions.iter().map(|group| group.requests.len());
+        sizes.sum()
+    }
+
     /// Why nothing more comes of a thread that is gone.
     fn end(&self) -> EngineError {
         match self.panicked {
@@ -147,6 +153,38 @@ impl Drop for HandleInner {
 }
 
 impl EngineHandle {
+    /// The two ends of one sequence. The stream holds the handle, so that the thread outlives every stream.
+    fn channel(&self) -> (Reader, GeneratedStream) {
+        let (sender, receiver) = mpsc::channel(CHANNEL_CAPACITY);
+        let gate = Arc::new(Mutex::new(Gate::default()));
+        let stream = TokenStream {
+            receiver,
+            gate: Arc::clone(&gate),
+            handle: Arc::clone(&self.inner),
+            ended: false,
+        };
+        (Reader { sender, gate }, Box::pin(stream))
+    }
+
+    fn send(&self, submission: Submission) -> Result<(), EngineError> {
+        let shared = &self.inner.shared;
+        let mut inbox = shared.lock();
+        if inbox.stopped {
+            return Err(inbox.end());
+        }
+        let queued = inbox.queued();
+        if queued + submission.requests.len() > INBOX_CAPACITY {
+            return Err(EngineError::QueueFull {
+                queued,
+                limit: INBOX_CAPACITY,
+            });
+        }
+        inbox.submissions.push(submission);
+        drop(inbox);
+        shared.wake.notify_one();
+        Ok(())
+    }
+
     /// What the engine was doing after its last step.
     pub fn counters(&self) -> EngineCounters {
         self.inner.shared.lock().counters
@@ -165,35 +203,21 @@ impl EngineHandle {
 impl Generator for EngineHandle {
     /// A request that the engine refuses gets its error as the stream's first item.
     fn submit(&self, request: SequenceRequest) -> Result<GeneratedStream, EngineError> {
-        let (sender, receiver) = mpsc::channel(CHANNEL_CAPACITY);
-        let gate = Arc::new(Mutex::new(Gate::default()));
-        let shared = Arc::clone(&self.inner.shared);
-        {
-            let mut inbox = shared.lock();
-            if inbox.stopped {
-                return Err(inbox.end());
-            }
-            let queued = inbox.submissions.len();
-            if queued >= INBOX_CAPACITY {
-                return Err(EngineError::QueueFull {
-                    queued,
-                    limit: INBOX_CAPACITY,
-                });
-            }
-            inbox.submissions.push(Submission {
-                request,
-                sender,
-                gate: Arc::clone(&gate),
-            });
-        }
-        shared.wake.notify_one();
-        // The stream holds the handle, so that the thread outlives every stream.
-        Ok(Box::pin(TokenStream {
-            receiver,
-            gate,
-            handle: Arc::clone(&self.inner),
-            ended: false,
-        }))
+        let (reader, stream) = self.channel();
+        self.send(Submission {
+            requests: vec![request],
+            readers: vec![reader],
+        })?;
+        Ok(stream)
+    }
+
+    fn submit_all(
+        &self,
+        requests: Vec<SequenceRequest>,
+    ) -> Result<Vec<GeneratedStream>, EngineError> {
+        let (readers, streams) = requests.iter().map(|_| self.channel()).unzip();
+        self.send(Submission { requests, readers })?;
+        Ok(streams)
     }
 
     fn figures(&self) -> Option<EngineFigures> {
@@ -306,20 +330,18 @@ impl Worker {
     }
 
     fn admit(&mut self, submission: Submission) {
-        let Submission {
-            request,
-            sender,
-            gate,
-        } = submission;
-        if sender.is_closed() {
+        let Submission { requests, readers } = submission;
+        if readers.iter().all(|reader| reader.sender.is_closed()) {
             return;
         }
-        match self.engine.add(request) {
-            Ok(id) => {
-                self.readers.insert(id, Reader { sender, gate });
+        match self.engine.add_all(requests) {
+            Ok(ids) => self.readers.extend(ids.into_iter().zip(readers)),
+            Err(error) => {
+                for reader in readers {
+                    // The channel is new and has room; a reader that has gone meanwhile needs no answer.
+                    drop(reader.sender.try_send(Err(error.clone())));
+                }
             }
-            // The channel is new and has room; a reader that has gone meanwhile needs no answer.
-            Err(error) => drop(sender.try_send(Err(error))),
         }
     }
 

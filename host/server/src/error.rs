@@ -3,6 +3,8 @@
 //! Invariant: what went wrong inside (a trap, a path, a panic's words) goes to the log under an id; the client gets the id.
 //! The one exception is a model that could not be loaded: whoever asks for it is told why.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -15,18 +17,16 @@ use weir_prompt::PromptError;
 use weir_protocol::{ErrorBody, ErrorEnvelope, Invalid, InvalidKind};
 
 /// When a client that was turned away for load may come back.
-const RETRY_AFTER_SECONDS: u16 = 1;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An error on its way to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     status: StatusCode,
     body: ErrorBody,
+    /// When it is worth coming back; sent in whole seconds.
+    retry_after: Option<Duration>,
 }
-
-/// Rides on an error's answer: its kind, for counters and the log.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ErrorWord(pub(crate) &'static str);
 
 /// OpenAI's class of errors for a status.
 pub(crate) fn kind_of(status: StatusCode) -> &'static str {
@@ -49,7 +49,15 @@ impl ApiError {
             param: None,
             code: None,
         };
-        Self { status, body }
+        let turned_away = matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
+        Self {
+            status,
+            body,
+            retry_after: turned_away.then_some(RETRY_AFTER),
+        }
     }
 
     /// The same, naming the field at fault.
@@ -63,6 +71,22 @@ impl ApiError {
     #[must_use]
     pub fn with_code(mut self, code: &'static str) -> Self {
         self.body.code = Some(code);
+        self
+    }
+
+    /// The same, naming another field where it named `from`: what is `messages` inside is `input` to some clients.
+    #[must_use]
+    pub fn with_param_renamed(mut self, from: &str, to: &str) -> Self {
+        if self.body.param.as_deref() == Some(from) {
+            self.body.param = Some(to.to_owned());
+        }
+        self
+    }
+
+    /// The same, to be tried again after this time.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
         self
     }
 
@@ -117,6 +141,11 @@ impl ApiError {
         self.body.code.unwrap_or(self.body.kind)
     }
 
+    /// What went wrong, for APIs with an envelope of their own.
+    pub fn into_body(self) -> ErrorBody {
+        self.body
+    }
+
     /// OpenAI's envelope, for errors that go into a stream.
     pub fn into_envelope(self) -> ErrorEnvelope {
         ErrorEnvelope { error: self.body }
@@ -125,16 +154,15 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, word) = (self.status, ErrorWord(self.word()));
+        let (status, retry_after) = (self.status, self.retry_after);
+        // For the counters and the log, and for routes of APIs that have an envelope of their own.
+        let error = self.clone();
         let mut response = (status, Json(self.into_envelope())).into_response();
-        response.extensions_mut().insert(word);
-        if matches!(
-            status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-        ) {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        response.extensions_mut().insert(error);
+        if let Some(wait) = retry_after {
+            let whole = u64::from(wait.subsec_nanos() > 0);
+            let seconds = HeaderValue::from(wait.as_secs() + whole);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
     }
@@ -265,5 +293,13 @@ mod tests {
         })
         .into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        let wait = Duration::from_millis(2_001);
+        let response = ApiError::unavailable("x").with_retry_after(wait);
+        let response = response.into_response();
+        assert_eq!(
+            response.headers()[header::RETRY_AFTER],
+            "3",
+            "never too early"
+        );
     }
 }

@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use weir_engine::{
     EngineError, Generated, GeneratedStream, SamplingParams, SequenceRequest, StopConditions,
+    TokenLogprobs,
 };
 use weir_output::{
     Detokenizer, Event, FinishReason, Fragment, FragmentKind, OutputPipeline, PipelineSpec,
@@ -20,12 +21,16 @@ use weir_protocol::{
     usage::{CompletionTokensDetails, PromptTokensDetails},
 };
 
+use self::told::ToldTokens;
 use crate::{
     active_plugins::ActivePlugins,
     error::ApiError,
+    keys::Caller,
     metrics::ChoiceMeter,
     state::{SamplingDefaults, ServedModel},
 };
+
+mod told;
 
 /// A prompt ready for the engine, and how its answers are read.
 #[derive(Clone)]
@@ -51,17 +56,56 @@ pub struct Step {
     pub choice: usize,
     /// What the client may see now; may be nothing.
     pub events: Vec<Event>,
+    /// The token that it brought; None at the end, and from an engine that gives text.
+    pub token: Option<u32>,
+    /// The tokens that came into the answer with this step, where log-probabilities were asked for.
+    pub tokens: Vec<AnswerToken>,
+    /// The choice's counts so far.
+    pub counts: TokenCounts,
+    /// The stop string that ended the choice; only in its last step.
+    pub stop_string: Option<String>,
     /// Set in the choice's last step.
     pub end: Option<ChoiceEnd>,
 }
 
-/// How a choice ended.
+/// A token of an answer or of its prompt. See `weir_output::TracedToken` for which those are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerToken {
+    /// Its id.
+    pub id: u32,
+    /// None for the first token of a prompt.
+    pub logprobs: Option<TokenLogprobs>,
+    /// Where it stands.
+    pub place: TokenPlace,
+}
+
+/// Where a token stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenPlace {
+    /// In the prompt.
+    Prompt,
+    /// In the text of an event of its step, behind so many bytes.
+    Text {
+        /// Which event.
+        event: usize,
+        /// Bytes of the event's text before it.
+        offset: usize,
+    },
+    /// Among the others, without text: a special token that is not shown.
+    Hidden,
+    /// Behind all text: the token that ended the answer.
+    End,
+}
+
+/// How a choice ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChoiceEnd {
     /// Why.
     pub reason: FinishReason,
     /// Its token counts.
     pub tokens: TokenCounts,
+    /// The mean log-probability of its generated tokens, where log-probabilities were asked for; how good it is beside others.
+    pub mean_logprob: Option<f32>,
 }
 
 /// Token counts of one choice.
@@ -80,27 +124,41 @@ pub struct TokenCounts {
 /// The steps of all choices, as they come.
 pub type Steps = Pin<Box<dyn Stream<Item = Result<Step, ApiError>> + Send>>;
 
-/// Submits `n` answers to each plan. The answers to plan p are choices p * n to p * n + n - 1.
+/// Submits `n` answers to each plan, all of them or none, on the account of `caller`. The answers to plan p are choices p * n to
+/// p * n + n - 1.
 ///
 /// # Errors
-/// When the engine refuses one of them at once or a plugin makes no session; nothing keeps running then.
+/// When the caller has no tokens left, the engine refuses one of them at once or a plugin makes no session; nothing keeps
+/// running then.
 pub fn generate(
     model: &ServedModel,
     plans: Vec<Plan>,
     n: usize,
     deadline: Option<Instant>,
+    caller: &Caller,
 ) -> Result<Steps, ApiError> {
+    caller.charge_prompt(plans.iter().map(|plan| plan.prompt.len()).sum())?;
     let mut choices = Vec::with_capacity(plans.len() * n);
-    for (number, plan) in plans.into_iter().enumerate() {
+    let mut requests = Vec::with_capacity(plans.len() * n);
+    for plan in &plans {
         for answer in 0..n {
-            let choice = Choice::start(model, &plan, answer, number * n + answer, deadline)?;
-            choices.push(Box::pin(stream::unfold(choice, |mut choice| async move {
-                let step = choice.next().await?;
-                Some((step, choice))
-            })));
+            let (index, first) = (choices.len(), answer == 0);
+            choices.push(Choice::new(model, plan, index, first, deadline, caller)?);
+            requests.push(sequence_request(model, plan, answer));
         }
     }
-    Ok(Box::pin(stream::select_all(choices)))
+    let streams = model.generator()?.submit_all(requests)?;
+    let steps = choices
+        .into_iter()
+        .zip(streams)
+        .map(|(mut choice, tokens)| {
+            choice.tokens = Some(tokens);
+            Box::pin(stream::unfold(choice, |mut choice| async move {
+                let step = choice.next().await?;
+                Some((step, choice))
+            }))
+        });
+    Ok(Box::pin(stream::select_all(steps)))
 }
 
 /// The request's deadline, if the server has a limit.
@@ -116,36 +174,41 @@ struct Choice {
     pipeline: OutputPipeline,
     counts: TokenCounts,
     reasoning: ReasoningCount,
+    told: ToldTokens,
     deadline: Option<Instant>,
     meter: ChoiceMeter,
+    /// Pays for every token.
+    caller: Caller,
 }
 
 impl Choice {
-    fn start(
+    /// One that has no tokens yet; whether it is the first of its prompt, with which the prompt counts.
+    fn new(
         model: &ServedModel,
         plan: &Plan,
-        answer: usize,
         index: usize,
+        first_of_prompt: bool,
         deadline: Option<Instant>,
+        caller: &Caller,
     ) -> Result<Self, ApiError> {
-        let pipeline = OutputPipeline::new(pipeline_spec(model, plan))?;
-        let tokens = model
-            .generator()?
-            .submit(sequence_request(model, plan, answer))?;
-        let tool_choice = plan.context.tool_choice.clone();
-        let meter = ChoiceMeter::new(Arc::clone(&model.metrics), answer == 0, tool_choice);
         let counts = TokenCounts {
             prompt: plan.prompt.len(),
             ..TokenCounts::default()
         };
         Ok(Self {
             index,
-            tokens: Some(tokens),
-            pipeline,
+            tokens: None,
+            pipeline: OutputPipeline::new(pipeline_spec(model, plan))?,
             counts,
             reasoning: ReasoningCount::default(),
+            told: ToldTokens::new(plan),
             deadline,
-            meter,
+            meter: ChoiceMeter::new(
+                Arc::clone(&model.metrics),
+                first_of_prompt,
+                plan.context.tool_choice.clone(),
+            ),
+            caller: caller.clone(),
         })
     }
 
@@ -171,15 +234,24 @@ impl Choice {
 
     fn take(&mut self, generated: Generated) -> Result<Step, ApiError> {
         let mut events = Vec::new();
+        let mut token = None;
         match generated {
             Generated::Token {
-                id, cached_tokens, ..
+                id,
+                logprobs,
+                cached_tokens,
             } => {
+                self.caller.charge_generated(1);
+                token = Some(id);
                 self.counts.completion += 1;
                 self.counts.cached = cached_tokens;
+                self.told.generated(id, logprobs);
                 self.pipeline.push_token(id, &mut events)?;
                 self.reasoning.token(&events);
+                self.counts.reasoning = self.reasoning.tokens;
             }
+            Generated::Prompt { logprobs } => self.told.prompt(logprobs),
+            Generated::EndToken { id, logprobs } => self.told.end_token(id, logprobs),
             Generated::Text(text) => {
                 if !text.is_empty() {
                     self.pipeline.push_fragment(
@@ -199,20 +271,33 @@ impl Choice {
                     weir_engine::FinishReason::Stop => FinishReason::Stop,
                     weir_engine::FinishReason::Length => FinishReason::Length,
                 };
-                return self.finish(reason, events);
+                return self.finish(reason, token, events);
             }
         }
         if self.pipeline.stopped() {
-            return self.finish(FinishReason::Stop, events);
+            return self.finish(FinishReason::Stop, token, events);
         }
-        Ok(Step {
-            choice: self.index,
-            events,
-            end: None,
-        })
+        Ok(self.step(events, token, None))
     }
 
-    fn finish(&mut self, reason: FinishReason, mut events: Vec<Event>) -> Result<Step, ApiError> {
+    fn step(&mut self, events: Vec<Event>, token: Option<u32>, end: Option<ChoiceEnd>) -> Step {
+        Step {
+            choice: self.index,
+            events,
+            token,
+            tokens: self.told.take(&mut self.pipeline, end.is_some()),
+            counts: self.counts,
+            stop_string: end.and_then(|_| self.pipeline.stop_string().map(str::to_owned)),
+            end,
+        }
+    }
+
+    fn finish(
+        &mut self,
+        reason: FinishReason,
+        token: Option<u32>,
+        mut events: Vec<Event>,
+    ) -> Result<Step, ApiError> {
         let reason = self.pipeline.finish(reason, &mut events)?;
         self.reasoning.end(&events);
         self.counts.reasoning = self.reasoning.tokens;
@@ -222,14 +307,12 @@ impl Choice {
         if let Some(reason) = self.pipeline.stop_reason() {
             tracing::info!(reason, "a post-processor ended the generation");
         }
-        Ok(Step {
-            choice: self.index,
-            events,
-            end: Some(ChoiceEnd {
-                reason,
-                tokens: self.counts,
-            }),
-        })
+        let end = ChoiceEnd {
+            reason,
+            tokens: self.counts,
+            mean_logprob: self.told.mean(),
+        };
+        Ok(self.step(events, token, Some(end)))
     }
 }
 
@@ -260,10 +343,32 @@ impl ReasoningCount {
     }
 }
 
+/// Which of `made` answers to each prompt are the `n` likeliest, the best first: by the mean log-probability of their tokens,
+/// as OpenAI's `best_of`. All in their order where all are given.
+pub fn best(ends: &[ChoiceEnd], n: usize, made: usize) -> Vec<usize> {
+    let numbers: Vec<usize> = (0..ends.len()).collect();
+    if made <= n {
+        return numbers;
+    }
+    let mean = |number: usize| ends[number].mean_logprob.unwrap_or(f32::NEG_INFINITY);
+    let best_of_prompt = |answers: &[usize]| {
+        let mut answers = answers.to_vec();
+        answers.sort_by(|&a, &b| mean(b).total_cmp(&mean(a)));
+        answers.truncate(n);
+        answers
+    };
+    numbers.chunks(made).flat_map(best_of_prompt).collect()
+}
+
 /// The usage block of a request, from the ends of its choices; each prompt counts once.
 pub fn usage(ends: &[ChoiceEnd], n: usize) -> Usage {
+    usage_of(ends.iter().map(|end| end.tokens), n)
+}
+
+/// The same, from the counts of all choices, `n` to a prompt.
+pub fn usage_of(choices: impl Iterator<Item = TokenCounts>, n: usize) -> Usage {
     let mut usage = Usage::default();
-    for (index, ChoiceEnd { tokens, .. }) in ends.iter().enumerate() {
+    for (index, tokens) in choices.enumerate() {
         if index.is_multiple_of(n) {
             usage.prompt_tokens += tokens.prompt;
             let PromptTokensDetails { cached_tokens } = &mut usage.prompt_tokens_details;
@@ -285,9 +390,12 @@ fn pipeline_spec(model: &ServedModel, plan: &Plan) -> PipelineSpec {
     let keep: Arc<[String]> = parsers
         .flat_map(|parser| parser.plugin.info().special_tokens.iter().cloned())
         .collect();
+    let fields = &plan.sampling;
+    let detokenizer = Detokenizer::new(Arc::clone(model.tokenizer.vocabulary()), keep);
     PipelineSpec {
-        detokenizer: Detokenizer::new(Arc::clone(model.tokenizer.vocabulary()), keep),
-        stop_strings: StopStrings::new(plan.sampling.stop.iter().cloned(), false),
+        detokenizer: detokenizer.showing_special_tokens(fields.show_special_tokens),
+        stop_strings: StopStrings::new(fields.stop.iter().cloned(), fields.include_stop_string),
+        trace_tokens: fields.logprobs.is_some(),
         reasoning,
         tools,
         post: plugins.post_processors.clone(),
@@ -321,6 +429,7 @@ fn sequence_request(model: &ServedModel, plan: &Plan, answer: usize) -> Sequence
             ignore_eos: fields.ignore_eos,
         },
         constraint: None,
+        priority: fields.priority,
     }
 }
 
@@ -353,6 +462,7 @@ fn sampling_params(
         seed: fields
             .seed
             .map(|seed| seed.cast_unsigned().wrapping_add(answer as u64)),
-        logprobs: None,
+        logprobs: fields.logprobs,
+        prompt_logprobs: fields.prompt_logprobs,
     }
 }

@@ -76,7 +76,8 @@ pub(crate) fn plan(config: &Config) -> Result<Vec<PlannedModel>, NoModel> {
     }
 }
 
-/// Loads and serves them. The engines of those that are served stand in `engines` even if this future is dropped.
+/// Loads and serves them at `base`, the scheme and the address. The engines of those that are served stand in `engines`
+/// even if this future is dropped.
 ///
 /// # Errors
 /// When none could be loaded.
@@ -84,7 +85,7 @@ pub(crate) async fn load_all(
     models: Vec<PlannedModel>,
     plugins: &Arc<PluginWiring>,
     state: &AppState,
-    address: &str,
+    base: &str,
     engines: &mut Vec<EngineHandle>,
 ) -> Result<(), NoModel> {
     let several = models.len() > 1;
@@ -110,7 +111,7 @@ pub(crate) async fn load_all(
                 model.metrics.loaded_in(began.elapsed());
                 // Whoever waits for this line may send a request at once.
                 state.models.serve(index, model);
-                tracing::info!("weir serves {id} on http://{address}/v1");
+                tracing::info!("weir serves {id} on {base}/v1");
             }
             Err(reason) => {
                 if several {

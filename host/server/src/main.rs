@@ -13,8 +13,9 @@ use serde_json::Value;
 use weir_output::ToolCallStreaming;
 use weir_server::{
     bench,
-    cli::{self, Command, ParseFlags, PluginCommand, PluginFlags, ServeFlags},
+    cli::{self, Command, KeyCommand, ParseFlags, PluginCommand, PluginFlags, ServeFlags},
     config::{self, LogFormat},
+    keys,
     model_list::ModelLists,
     parse, plugin_commands,
     pull::{self, Source},
@@ -46,6 +47,7 @@ fn run(command: Command) -> Result<ExitCode> {
             });
         }
         Command::Plugin { command, sources } => return plugin_command(&command, &sources),
+        Command::Key { command } => key_command(&command),
         Command::Config(flags) => print_config(&flags),
         Command::Version => Ok(writeln!(
             io::stdout(),
@@ -124,6 +126,17 @@ fn list_models(config: Option<PathBuf>, json: bool) -> Result<()> {
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
+/// The entry alone goes to stdout, so that it can be appended to a file; the key is to be seen once.
+fn key_command(command: &KeyCommand) -> Result<()> {
+    let KeyCommand::New { name } = command;
+    let (key, entry) = keys::new_entry(name).map_err(anyhow::Error::msg)?;
+    io::stdout().write_all(entry.as_bytes())?;
+    Ok(writeln!(
+        io::stderr(),
+        "the key of {name}, which weir does not keep: {key}"
+    )?)
+}
+
 fn print_config(flags: &ServeFlags) -> Result<()> {
     let loaded = config::load(flags)?;
     let mut out = io::stdout().lock();
@@ -143,7 +156,7 @@ fn print_config(flags: &ServeFlags) -> Result<()> {
 /// A key as its lines: a list of models has one for each key that an entry gives, and keys of the API are not shown.
 fn shown(key: &str, value: &Value) -> Vec<(String, String)> {
     match (key, value.as_array().map(Vec::as_slice)) {
-        ("api_key", Some(keys)) => {
+        ("api_key" | "admin_key", Some(keys)) => {
             vec![(key.to_owned(), format!("{} key(s), not shown", keys.len()))]
         }
         ("models", Some(models @ [_, ..])) => {

@@ -3,23 +3,18 @@
 //! Invariants: a reload takes all of the new plugins, for every model, or none; one that fails is reported and what was
 //! there stays; requests that run finish on the plugins they began with. The server's own configuration is not read again.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime},
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
-use tokio::{signal::unix::Signal, time::MissedTickBehavior};
+use tokio::signal::unix::Signal;
 use weir_plugin_host::{ComponentFacts, PluginState, PluginStatus, Registry};
 
-use crate::wiring::{PluginWiring, WiringError};
-
-/// How often the files are looked at. A change counts once it has been still for as long: a copy may be under way.
-const LOOK: Duration = Duration::from_millis(500);
+use crate::{
+    file_watch::{self, FileWatch},
+    wiring::{PluginWiring, WiringError},
+};
 
 /// Makes the plugins of all models anew, and counts how often.
 pub struct Reloader {
@@ -73,6 +68,28 @@ impl Reloader {
         reloaded.map(|(before, after)| changes(&before, &after))
     }
 
+    /// The same from an async worker, and logs what changed; `why` is for the log.
+    ///
+    /// # Errors
+    /// Why everything stayed as it was.
+    pub async fn reload_in_background(
+        self: &Arc<Self>,
+        why: &str,
+    ) -> Result<Vec<PluginChange>, String> {
+        let reloader = Arc::clone(self);
+        let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
+        let changes = reloaded
+            .map_err(|panic| panic.to_string())?
+            .map_err(|error| error.to_string())?;
+        log_changes(&changes, why);
+        Ok(changes)
+    }
+
+    /// Every plugin there is now, used or not.
+    pub fn plugins(&self) -> Vec<PluginStatus> {
+        self.wiring.registry().status()
+    }
+
     /// How often it was asked to.
     pub fn counts(&self) -> ReloadCounts {
         ReloadCounts {
@@ -113,19 +130,20 @@ fn changes(before: &Registry, after: &Registry) -> Vec<PluginChange> {
 
 /// Reloads whenever it is told to, for as long as the server runs.
 pub async fn run(reloader: Arc<Reloader>, mut hangup: Signal, watch: bool) {
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watched = Watched::default();
+    let mut ticks = file_watch::ticks();
+    let mut watched = FileWatch::default();
+    let mut complaint: Option<String> = None;
     loop {
         tokio::select! {
             told = hangup.recv() => match told {
-                Some(()) => watched.complaint = reload(&reloader, "SIGHUP", None).await,
+                Some(()) => complaint = reload(&reloader, "SIGHUP", None).await,
                 None => return,
             },
             _ = ticks.tick(), if watch => {
-                if watched.changed(&reloader.wiring.registry()) {
-                    let before = watched.complaint.take();
-                    watched.complaint = reload(&reloader, "a file that changed", before).await;
+                let registry = reloader.wiring.registry();
+                if watched.changed(&registry.files(), complaint.is_some()) {
+                    let before = complaint.take();
+                    complaint = reload(&reloader, "a file that changed", before).await;
                 }
             }
         }
@@ -134,24 +152,11 @@ pub async fn run(reloader: Arc<Reloader>, mut hangup: Signal, watch: bool) {
 
 /// Reloads and says how that went. Answers the complaint, which is not repeated if it is the one of `before`.
 async fn reload(reloader: &Arc<Reloader>, why: &str, before: Option<String>) -> Option<String> {
-    let reloading = Arc::clone(reloader);
-    match tokio::task::spawn_blocking(move || reloading.reload()).await {
-        Ok(Ok(changes)) => {
-            log_changes(&changes, why);
-            None
-        }
-        Ok(Err(error)) => {
-            let complaint = error.to_string();
-            if before.as_ref() != Some(&complaint) {
-                tracing::error!("plugins not reloaded, those of before stay: {complaint}");
-            }
-            Some(complaint)
-        }
-        Err(panic) => {
-            tracing::error!("plugins not reloaded: {panic}");
-            None
-        }
+    let complaint = reloader.reload_in_background(why).await.err()?;
+    if before.as_ref() != Some(&complaint) {
+        tracing::error!("plugins not reloaded, those of before stay: {complaint}");
     }
+    Some(complaint)
 }
 
 fn log_changes(changes: &[PluginChange], why: &str) {
@@ -164,56 +169,4 @@ fn log_changes(changes: &[PluginChange], why: &str) {
         tracing::info!(plugin = change.name, before, after, "plugin reloaded");
     }
     tracing::info!(changed = changes.len(), "plugins reloaded because of {why}");
-}
-
-/// The files of the plugins in use, as they were last seen.
-#[derive(Default)]
-struct Watched {
-    /// As they were when the plugins in place were made.
-    loaded: Option<Vec<Seen>>,
-    /// As they were at the last look.
-    last: Vec<Seen>,
-    /// Why the last reload failed. As long as there is one, another is tried: a file may be missing that nobody watches.
-    complaint: Option<String>,
-}
-
-/// A file's looks: where it is, when it was written, its size and its number, which a rename changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Seen {
-    path: PathBuf,
-    looks: Option<(SystemTime, u64, u64)>,
-}
-
-impl Seen {
-    fn at(path: PathBuf) -> Self {
-        use std::os::unix::fs::MetadataExt;
-        let looks = fs::metadata(&path)
-            .ok()
-            .and_then(|data| Some((data.modified().ok()?, data.len(), data.ino())));
-        Self { path, looks }
-    }
-}
-
-impl Watched {
-    /// Whether a reload is due.
-    fn changed(&mut self, registry: &Registry) -> bool {
-        let now: Vec<Seen> = registry
-            .files()
-            .into_iter()
-            .map(|path| Seen::at(path.to_owned()))
-            .collect();
-        let still = self.last == now;
-        self.last.clone_from(&now);
-        match &self.loaded {
-            None => {
-                self.loaded = Some(now);
-                false
-            }
-            Some(loaded) if still && (*loaded != now || self.complaint.is_some()) => {
-                self.loaded = Some(now);
-                true
-            }
-            Some(_) => false,
-        }
-    }
 }

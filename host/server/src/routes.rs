@@ -6,7 +6,6 @@ use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     http::{HeaderName, HeaderValue, StatusCode, Uri},
     middleware,
     response::{IntoResponse, Response},
@@ -20,6 +19,11 @@ use tower_http::{
 
 use crate::{error::ApiError, state::AppState};
 
+mod admin;
+mod annotations;
+mod anthropic;
+mod anthropic_errors;
+mod anthropic_events;
 mod body;
 mod chat;
 mod chat_answer;
@@ -27,19 +31,42 @@ mod chat_generation;
 mod completions;
 mod embeddings;
 mod gate;
+mod generate;
 mod health;
+mod logprobs;
 mod metrics;
 mod models;
 mod observe;
 mod openapi;
+mod responses;
+mod responses_events;
+mod responses_outbox;
+mod responses_stored;
+mod tokenize;
 
 /// All routes over this state.
 pub fn router(state: Arc<AppState>) -> Router {
-    let body_limit = state.settings.body_limit;
     let api = Router::new()
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
         .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/responses", post(responses::create))
+        .route(
+            "/v1/responses/{id}",
+            get(responses_stored::retrieve).delete(responses_stored::delete),
+        )
+        .route(
+            "/v1/responses/{id}/input_items",
+            get(responses_stored::input_items),
+        )
+        .route("/v1/responses/{id}/cancel", post(responses_stored::cancel))
+        .route("/v1/messages", post(anthropic::create))
+        .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
+        .route("/tokenize", post(tokenize::tokenize))
+        .route("/v1/tokenize", post(tokenize::tokenize))
+        .route("/detokenize", post(tokenize::detokenize))
+        .route("/v1/detokenize", post(tokenize::detokenize))
+        .route("/generate", post(generate::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .route("/models", get(models::list))
@@ -47,14 +74,21 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&state),
             gate::check_key,
-        ))
-        .layer(DefaultBodyLimit::max(body_limit));
+        ));
+    let admin = Router::new()
+        .route("/admin/plugins", get(admin::plugins))
+        .route("/admin/plugins/reload", post(admin::reload))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            gate::check_admin,
+        ));
     let mut public = Router::new();
     if state.settings.metrics {
         public = public.route("/metrics", get(metrics::show));
     }
     let mut router = public
         .merge(api)
+        .merge(admin)
         .route("/health", get(health::health))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))
@@ -69,6 +103,7 @@ pub fn router(state: Arc<AppState>) -> Router {
     }
     router
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(anthropic_errors::translate))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&state),
             observe::observe,

@@ -6,7 +6,6 @@
 use std::{
     io::{self, IsTerminal},
     net::SocketAddr,
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -15,6 +14,7 @@ use thiserror::Error;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
 };
 use tracing_subscriber::{
     EnvFilter,
@@ -24,11 +24,15 @@ use tracing_subscriber::{
 use crate::{
     cli::ServeFlags,
     config::{self, Config, ConfigError, LogFormat},
+    connections::{self, ConnectionLimits},
+    keys::{self, ApiKey, KeyFileError},
     loading::{self, NoModel},
     model_set::{ModelSet, NamesError},
     reload::{self, Reloader},
+    response_store::StoreLimits,
     router,
     state::{AppState, ServerSettings},
+    tls::{self, TlsError},
     wiring::{PluginWiring, WiringError},
 };
 
@@ -59,13 +63,11 @@ pub enum ServeError {
         reason: io::Error,
     },
     /// The file of keys.
-    #[error("{path}: {reason}", path = path.display())]
-    KeyFile {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The runtime or its signals.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -114,7 +116,13 @@ pub fn start_log(level: &str, format: LogFormat) -> Result<(), ParseError> {
 }
 
 async fn serve(config: Config) -> Result<(), ServeError> {
-    let settings = server_settings(&config)?;
+    let settings = server_settings(&config);
+    let key_file = config.api_key_file.as_deref();
+    let file_keys = key_file.map(keys::read).transpose()?.unwrap_or_default();
+    let acceptor = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => Some(tls::acceptor(cert, key)?),
+        _ => None,
+    };
     let planned = loading::plan(&config)?;
     let names = planned.iter().map(|model| model.names.clone());
     let models = ModelSet::loading(names.collect())?;
@@ -123,28 +131,28 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|reason| ServeError::Listen { address, reason })?;
-    let address = listener.local_addr()?;
+    let scheme = if acceptor.is_some() { "https" } else { "http" };
+    let base = format!("{scheme}://{}", listener.local_addr()?);
     let mut signals = StopSignals::new()?;
-    let hangup = signal(SignalKind::hangup())?;
-
-    let state = Arc::new(AppState::new(models, settings));
-    let app = router(Arc::clone(&state));
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(async move {
-        let until = async { drop(stopped.await) };
-        axum::serve(listener, app)
-            .with_graceful_shutdown(until)
-            .await
-    });
 
     let reloader = Arc::new(Reloader::new(Arc::clone(&plugins)));
+    let mut state = AppState::new(models, settings);
+    state.reloader = Some(Arc::clone(&reloader));
+    state.keys.replace_file(file_keys);
     let wiring = Arc::clone(&plugins);
     state.metrics.show_plugins(wiring, Arc::clone(&reloader));
-    let reloading = tokio::spawn(reload::run(reloader, hangup, config.reload));
+    let state = Arc::new(state);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (app, limits) = (router(Arc::clone(&state)), connection_limits(&config));
+    let server = tokio::spawn(async move {
+        let until = async { drop(stopped.await) };
+        connections::serve(listener, acceptor, app, limits.fitting(), until).await;
+    });
+    let watching = watch_files(&config, &state, reloader)?;
+
     let mut engines = Vec::new();
-    let address = address.to_string();
     let told_to_stop = tokio::select! {
-        loaded = loading::load_all(planned, &plugins, &state, &address, &mut engines) => {
+        loaded = loading::load_all(planned, &plugins, &state, &base, &mut engines) => {
             loaded?;
             false
         }
@@ -153,18 +161,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     if !told_to_stop {
         signals.next().await;
     }
-    // In this order: whoever reads the line finds it true.
-    state.lifecycle.begin_drain();
-    tracing::info!(
-        running = state.lifecycle.active(),
-        "draining: no new requests are taken"
-    );
-    tokio::select! {
-        () = state.lifecycle.idle() => {}
-        () = tokio::time::sleep(Duration::from_secs_f64(config.drain_timeout)) => tracing::warn!("cutting off the requests that still run"),
-        () = signals.next() => tracing::warn!("told to stop twice: cutting off the requests that still run"),
+    drain(&state, &mut signals, config.drain_timeout).await;
+    for task in watching {
+        task.abort();
     }
-    reloading.abort();
     for engine in engines {
         engine.shutdown();
     }
@@ -174,35 +174,74 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn server_settings(config: &Config) -> Result<ServerSettings, ServeError> {
-    let mut api_keys = config.api_key.clone();
-    if let Some(path) = &config.api_key_file {
-        let wrong = |reason: String| ServeError::KeyFile {
-            path: path.clone(),
-            reason,
-        };
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let before = api_keys.len();
-        let lines = text.lines().map(str::trim);
-        api_keys.extend(
-            lines
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .map(str::to_owned),
-        );
-        if api_keys.len() == before {
-            return Err(wrong("holds no key".to_owned()));
-        }
+/// Takes no more requests, and waits for those that run until they end, their time is over or a signal says not to.
+async fn drain(state: &AppState, signals: &mut StopSignals, seconds: f64) {
+    // In this order: whoever reads the line finds it true.
+    state.lifecycle.begin_drain();
+    tracing::info!(
+        running = state.lifecycle.active(),
+        "draining: no new requests are taken"
+    );
+    tokio::select! {
+        () = state.lifecycle.idle() => {}
+        () = tokio::time::sleep(Duration::from_secs_f64(seconds)) => tracing::warn!("cutting off the requests that still run"),
+        () = signals.next() => tracing::warn!("told to stop twice: cutting off the requests that still run"),
     }
-    Ok(ServerSettings {
+}
+
+/// Starts what reads files again when they change or SIGHUP says so.
+fn watch_files(
+    config: &Config,
+    state: &Arc<AppState>,
+    reloader: Arc<Reloader>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let hangup = || signal(SignalKind::hangup());
+    let mut watching = vec![tokio::spawn(reload::run(
+        reloader,
+        hangup()?,
+        config.reload,
+    ))];
+    if let Some(path) = config.api_key_file.clone() {
+        let keys = keys::watch(Arc::clone(state), path, hangup()?);
+        watching.push(tokio::spawn(keys));
+    }
+    Ok(watching)
+}
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    ConnectionLimits {
+        max_connections: config.max_connections,
+        header_timeout: Duration::from_secs_f64(config.header_timeout),
+        send_timeout: Duration::from_secs_f64(config.send_timeout),
+    }
+}
+
+fn server_settings(config: &Config) -> ServerSettings {
+    let named = |kind: &str, number: usize| format!("{kind}-{}", number + 1);
+    let api = config.api_key.iter().enumerate();
+    let api = api.map(|(number, key)| ApiKey::plain(named("api-key", number), key));
+    let admin = config.admin_key.iter().enumerate();
+    let admin = admin.map(|(number, key)| ApiKey {
+        // One text may be both.
+        api: config.api_key.contains(key),
+        ..ApiKey::admin(named("admin-key", number), key)
+    });
+    ServerSettings {
         tool_call_streaming: config.tool_call_streaming,
         tool_name_in_every_delta: config.tool_name_in_every_delta,
         keep_alive: Duration::from_secs_f64(config.keep_alive),
         request_timeout: config.request_timeout.map(Duration::from_secs_f64),
         body_limit: usize::try_from(config.body_limit.0).unwrap_or(usize::MAX),
-        api_keys,
+        body_timeout: Duration::from_secs_f64(config.body_timeout),
+        keys: api.chain(admin).collect(),
         cors_origins: config.cors_origin.clone(),
+        response_store: StoreLimits {
+            max_responses: config.response_store_max,
+            max_bytes: usize::try_from(config.response_store_memory.0).unwrap_or(usize::MAX),
+            ttl: Duration::from_secs_f64(config.response_store_ttl),
+        },
         metrics: config.metrics.0,
-    })
+    }
 }
 
 /// SIGTERM and Ctrl-C.

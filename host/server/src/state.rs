@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -21,9 +21,12 @@ use crate::{
     active_plugins::PluginSlot,
     embedding_thread::EmbeddingHandle,
     error::ApiError,
+    keys::{ApiKey, Caller, KeyRing, RunningRequest},
     metrics::{Metrics, ModelMetrics},
     model_set::ModelSet,
+    reload::Reloader,
     request_record::RequestRecord,
+    response_store::{ResponseStore, StoreLimits},
 };
 
 /// What all requests share.
@@ -34,6 +37,14 @@ pub struct AppState {
     pub settings: ServerSettings,
     /// Loading, ready or draining.
     pub lifecycle: Lifecycle,
+    /// What `previous_response_id` finds.
+    pub responses: ResponseStore,
+    /// Bytes of request bodies that are being read.
+    pub body_bytes: AtomicUsize,
+    /// Who may call.
+    pub keys: KeyRing,
+    /// Makes plugins anew when an admin asks; None where there is nothing to reload.
+    pub reloader: Option<Arc<Reloader>>,
     /// What it counts.
     pub metrics: Metrics,
 }
@@ -43,8 +54,12 @@ impl AppState {
     pub fn new(models: ModelSet, settings: ServerSettings) -> Self {
         Self {
             models,
+            responses: ResponseStore::new(settings.response_store),
+            keys: KeyRing::new(settings.keys.clone()),
             settings,
             lifecycle: Lifecycle::default(),
+            body_bytes: AtomicUsize::new(0),
+            reloader: None,
             metrics: Metrics::default(),
         }
     }
@@ -64,17 +79,19 @@ impl AppState {
         Ok(model)
     }
 
-    /// Admits a request; the guard is held until its answer is complete.
+    /// Admits a request of this caller; the guard is held until its answer is complete.
     ///
     /// # Errors
-    /// 503 while the server drains.
-    pub fn admit(self: &Arc<Self>) -> Result<RequestGuard, ApiError> {
+    /// 503 while the server drains, 429 when the caller has reached a limit.
+    pub fn admit(self: &Arc<Self>, caller: &Caller) -> Result<RequestGuard, ApiError> {
         // Counted before the look, so that whoever begins to drain and then waits sees it.
         self.lifecycle.active.send_modify(|active| *active += 1);
-        let guard = RequestGuard {
+        let mut guard = RequestGuard {
             state: Arc::clone(self),
+            _running: None,
         };
         self.lifecycle.check_draining()?;
+        guard._running = Some(caller.begin()?);
         Ok(guard)
     }
 
@@ -217,7 +234,7 @@ pub struct SamplingDefaults {
 }
 
 /// How the server behaves.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct ServerSettings {
     /// When a streamed call's deltas are sent, unless the request says.
     pub tool_call_streaming: ToolCallStreaming,
@@ -229,10 +246,14 @@ pub struct ServerSettings {
     pub request_timeout: Option<Duration>,
     /// Largest request body in bytes.
     pub body_limit: usize,
-    /// The keys that are accepted; none accepts any and none.
-    pub api_keys: Vec<String>,
+    /// The keys that are accepted, beside those of a file; none accepts any and none.
+    pub keys: Vec<ApiKey>,
+    /// Longest time a body may take to arrive.
+    pub body_timeout: Duration,
     /// Origins that browsers may call from; `*` is any; none is no CORS.
     pub cors_origins: Vec<String>,
+    /// How much of past responses is kept.
+    pub response_store: StoreLimits,
     /// Whether GET /metrics is there.
     pub metrics: bool,
 }
@@ -245,8 +266,10 @@ impl Default for ServerSettings {
             keep_alive: Duration::from_secs(15),
             request_timeout: None,
             body_limit: 45_000_000,
-            api_keys: Vec::new(),
+            keys: Vec::new(),
+            body_timeout: Duration::from_secs(60),
             cors_origins: Vec::new(),
+            response_store: StoreLimits::default(),
             metrics: true,
         }
     }
@@ -294,9 +317,11 @@ impl Lifecycle {
     }
 }
 
-/// Counts a request as running until it is dropped.
+/// Counts a request as running, for the server and for its caller, until it is dropped.
 pub struct RequestGuard {
     state: Arc<AppState>,
+    /// None until the caller may.
+    _running: Option<RunningRequest>,
 }
 
 impl RequestGuard {

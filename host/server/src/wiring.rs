@@ -10,9 +10,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
-use weir_cpu::CpuRunner;
 use weir_engine::{Engine, EngineConfig, ModelRunner};
-use weir_model::{CandleRunner, Checkpoint, KvCapacity, LoadProgress, ModelError, RunnerOptions};
+use weir_model::{KvCapacity, ModelError, RunnerOptions};
 use weir_plugin_host::PluginHostError;
 use weir_prompt::{ChatTemplate, PromptError, Tokenizer};
 
@@ -27,12 +26,15 @@ use crate::{
 mod embedding;
 mod model_files;
 mod plugins;
+mod runner;
 
 pub use plugins::{Chain, ModelFacts, PluginSources, PluginWiring, Selection, registry};
 pub(crate) use plugins::{plugin_host, registry_builder};
 
 use model_files::ModelFiles;
 
+/// Bytes of KV where none are given.
+const KV_BYTES: u64 = 1 << 30;
 /// Tokens per KV block. The paged flash-attention kernels want a multiple of 32.
 const BLOCK_SIZE: usize = 32;
 /// Context of a replayed model that was given no `--max-model-len`; its tokens are bytes.
@@ -190,7 +192,7 @@ struct ModelParts {
 /// The decoder of a model's files, and what else is in them.
 fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringError> {
     let options = RunnerOptions {
-        kv_capacity: KvCapacity::Bytes(config.kv_cache_memory.0),
+        kv_capacity: KvCapacity::Bytes(config.kv_cache_memory.map_or(KV_BYTES, |size| size.0)),
         block_size: BLOCK_SIZE,
         max_model_len: config.max_model_len,
         end_token_ids: files.tokenizer.end_ids().to_vec(),
@@ -200,7 +202,7 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
             ProgressStyle::with_template("loading the model {bar:30} {bytes}/{total_bytes}");
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
-    let runner = runner_for(config, &files.checkpoint, options, &mut |progress| {
+    let runner = runner::runner_for(config, &files.checkpoint, options, &mut |progress| {
         if let Some(bar) = &bar {
             bar.set_length(progress.total_bytes);
             bar.set_position(progress.loaded_bytes);
@@ -216,21 +218,6 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
         tool_chat_template: files.tool_chat_template,
         defaults: files.defaults,
     })
-}
-
-/// The runner of a model: the CPU runner where it computes the model, else the reference.
-fn runner_for(
-    config: &Config,
-    checkpoint: &Checkpoint,
-    options: RunnerOptions,
-    progress: &mut dyn FnMut(LoadProgress),
-) -> Result<Box<dyn ModelRunner>, ModelError> {
-    if let Err(reason) = CpuRunner::supports(checkpoint) {
-        tracing::info!("the reference runner computes this model: {reason}");
-        return Ok(Box::new(CandleRunner::load(checkpoint, options, progress)?));
-    }
-    let runner = CpuRunner::load(checkpoint, options, config.threads, progress)?;
-    Ok(Box::new(runner))
 }
 
 fn from_replay(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {

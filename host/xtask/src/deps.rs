@@ -38,6 +38,18 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "weir-cuda",
+        &[
+            "axum",
+            "tokio",
+            "wasmtime",
+            "weir-protocol",
+            "weir-output",
+            "weir-server",
+            "weir-prompt",
+        ],
+    ),
+    (
         "weir-prompt",
         &["axum", "tokio", "wasmtime", "candle-*", "weir-*"],
     ),

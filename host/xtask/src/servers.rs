@@ -7,13 +7,13 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::release;
 
@@ -62,6 +62,16 @@ impl Server {
     /// Its number among the system's processes.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Tells it to stop, as an operator does, and waits until it has.
+    pub fn terminate(mut self) -> Result<ExitStatus> {
+        let id = self.id().to_string();
+        let told = Command::new("sh")
+            .args(["-c", &format!("kill -TERM {id}")])
+            .status()?;
+        ensure!(told.success(), "no signal reaches process {id}");
+        Ok(self.child.wait()?)
     }
 
     fn wait_for(&mut self, marker: &'static str, file: File, log: &Path) -> Result<String> {

@@ -88,6 +88,30 @@ fn neither_threads_nor_block_sizes_matter() {
     }
 }
 
+/// As where all tokens of a prompt are scored.
+#[test]
+fn rows_of_one_sequence_in_one_batch_are_computed_one_behind_the_other() {
+    for name in NAMES {
+        let tokens = tokens(9, 60);
+        let table = scattered(0, 15);
+        let ends: Vec<usize> = (20..=60).collect();
+        let right = behind(&mut load(&file(name), 4, 1), &tokens, &table, &ends);
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let row = |(start, &end): (usize, &usize)| Chunk {
+            sequence: 0,
+            context_len: start,
+            tokens: &tokens[start..end],
+            block_table: &table,
+            wants_logits: true,
+        };
+        let rows: Vec<Chunk<'_>> = starts.zip(&ends).map(row).collect();
+        for threads in [1, 2] {
+            let found = execute(&mut load(&file(name), 4, threads), &rows);
+            assert_eq!(found, right, "{name} on {threads} threads");
+        }
+    }
+}
+
 /// Rows of int8 beside each other, in the matrices of experts and of heads.
 #[test]
 fn quantized_experts_and_latents_say_the_same_however_they_are_cut() {

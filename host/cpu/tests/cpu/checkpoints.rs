@@ -136,14 +136,16 @@ pub fn distance(row: &[f32], right: &[f32]) -> f32 {
     off.fold(0.0, f32::max) / largest
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
+/// What is in a folder, in order.
+pub fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
 }
 
-fn prompts(folder: &Path) -> Vec<Prompt> {
+/// A folder's prompts and their golden logits.
+pub fn prompts(folder: &Path) -> Vec<Prompt> {
     let text = std::fs::read_to_string(folder.join("golden.json")).unwrap();
     let golden: Value = serde_json::from_str(&text).unwrap();
     let prompts = golden["prompts"].as_array().unwrap().iter();

@@ -40,10 +40,10 @@ fn sampling() -> impl Strategy<Value = SamplingParams> {
         penalties,
         bias,
         any::<u64>(),
-        prop::option::of(0usize..3),
+        (prop::option::of(0usize..3), prop::bool::weighted(0.3)),
     )
         .prop_map(
-            |(temperature, truncation, penalties, logit_bias, seed, logprobs)| SamplingParams {
+            |(temperature, truncation, penalties, logit_bias, seed, told)| SamplingParams {
                 temperature,
                 top_k: truncation.0,
                 top_p: truncation.1,
@@ -54,14 +54,15 @@ fn sampling() -> impl Strategy<Value = SamplingParams> {
                 frequency_penalty: penalties.2,
                 logit_bias,
                 seed: Some(seed),
-                logprobs,
+                logprobs: told.0,
+                prompt_logprobs: told.1,
             },
         )
 }
 
 fn request() -> impl Strategy<Value = SequenceRequest> {
     let stop = (
-        1usize..22,
+        0usize..22,
         0usize..6,
         prop::collection::vec(0..VOCAB, 0..2),
         any::<bool>(),
@@ -74,11 +75,14 @@ fn request() -> impl Strategy<Value = SequenceRequest> {
                 ignore_eos,
             },
         );
-    (prompt(), sampling(), stop).prop_map(|(prompt, sampling, stop)| SequenceRequest {
-        prompt,
-        sampling,
-        stop,
-        constraint: None,
+    (prompt(), sampling(), stop, -1i64..2).prop_map(|(prompt, sampling, stop, priority)| {
+        SequenceRequest {
+            prompt,
+            sampling,
+            stop,
+            constraint: None,
+            priority,
+        }
     })
 }
 

@@ -5,6 +5,8 @@ mod batching;
 mod fake_runner;
 mod measurements;
 mod prefix_cache;
+mod priority;
+mod prompt_logprobs;
 mod soak;
 mod steps;
 
@@ -12,13 +14,15 @@ use std::collections::BTreeMap;
 
 use crate::{
     Engine, EngineError, FinishReason, Generated, SequenceId, SequenceRequest, StepOutput,
-    StopConditions,
+    StopConditions, TokenLogprobs,
 };
 
 /// What a stream's reader would have seen of one sequence.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Transcript {
+    prompt: Option<Vec<TokenLogprobs>>,
     tokens: Vec<Generated>,
+    end_token: Option<u32>,
     end: Option<Result<Generated, EngineError>>,
 }
 
@@ -71,6 +75,11 @@ impl Transcripts {
             assert_eq!(transcript.end, None, "{sequence:?} spoke after its end");
             match result {
                 Ok(token @ Generated::Token { .. }) => transcript.tokens.push(token),
+                Ok(Generated::Prompt { logprobs }) => {
+                    let before = transcript.prompt.replace(logprobs);
+                    assert_eq!((before, transcript.tokens.len()), (None, 0));
+                }
+                Ok(Generated::EndToken { id, .. }) => transcript.end_token = Some(id),
                 end => transcript.end = Some(end),
             }
         }
@@ -114,6 +123,7 @@ fn greedy(prompt: Vec<u32>, max_tokens: Option<usize>) -> SequenceRequest {
             ..StopConditions::default()
         },
         constraint: None,
+        priority: 0,
     }
 }
 

@@ -92,6 +92,33 @@ fn a_ragged_batch_equals_each_sequence_alone() {
     }
 }
 
+/// As where all tokens of a prompt are scored.
+#[test]
+fn rows_of_one_sequence_in_one_batch_are_computed_one_behind_the_other() {
+    let mut runner = TinyLlama::new().load().unwrap();
+    let tokens = prompt(11, 20);
+    let ends: Vec<usize> = (7..=20).collect();
+    let right = logits_behind(&mut runner, &tokens, &IN_ORDER, &ends);
+    let table: &[u32] = &[4, 20, 9, 1, 13];
+    let row = |start: usize, end: usize| Chunk {
+        sequence: 0,
+        context_len: start,
+        tokens: &tokens[start..end],
+        block_table: table,
+        wants_logits: true,
+    };
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let rows: Vec<Chunk<'_>> = starts
+        .zip(&ends)
+        .map(|(start, &end)| row(start, end))
+        .collect();
+    let found = execute(&mut runner, &rows);
+    assert_eq!(found.len(), right.len());
+    for (found, right) in found.iter().zip(&right) {
+        assert!(distance(found, right) < TOLERANCE);
+    }
+}
+
 #[test]
 fn an_empty_batch_gives_no_logits() {
     let mut runner = TinyLlama::new().load().unwrap();

@@ -47,6 +47,9 @@ pub(crate) type Note = (String, Kind);
 /// The notes of each body that was begun, in order.
 type Bodies = Vec<Vec<Note>>;
 
+/// The number of what is no body: notes of it are not kept.
+pub(crate) const NO_BODY: usize = usize::MAX;
+
 thread_local! {
     static BODIES: RefCell<Option<Bodies>> = const { RefCell::new(None) };
 }

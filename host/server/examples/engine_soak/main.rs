@@ -26,6 +26,8 @@ mod answer;
 mod client;
 mod load;
 mod report;
+#[path = "../resident/mod.rs"]
+mod resident;
 mod server;
 mod spot;
 
@@ -130,10 +132,10 @@ async fn servers(arguments: &Arguments) -> Result<(Server, Server)> {
     let block_bytes = server::block_bytes(&config)?;
     let memory = |tokens: usize| ByteSize(tokens.div_ceil(BLOCK_SIZE) as u64 * block_bytes);
     let enough = arguments.longest_prompt.max(load::TEMPLATE) + LONGEST_OUTPUT;
-    config.kv_cache_memory = memory(arguments.kv_tokens.max(enough));
+    config.kv_cache_memory = Some(memory(arguments.kv_tokens.max(enough)));
     let served = Server::start(&config).await?;
     let alone = Config {
-        kv_cache_memory: memory(enough),
+        kv_cache_memory: Some(memory(enough)),
         max_num_seqs: 1,
         max_num_batched_tokens: 777,
         prefix_cache: Switch(false),

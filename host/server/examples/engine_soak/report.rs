@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use weir_engine::EngineCounters;
 
-use crate::{Arguments, Counts, Watched, server::Server};
+use crate::{Arguments, Counts, Watched, resident::Resident, server::Server};
 
 /// How far memory may grow between the first quarter after the warm-up and the last.
 const GROWTH: f64 = 0.02;
@@ -19,11 +19,8 @@ pub fn report(
     watched: &Watched,
 ) -> Result<()> {
     let engine = served.engine.counters();
-    let quarter = watched.resident.len() / 4;
-    let first = median(&watched.resident[..quarter]);
-    let last = median(&watched.resident[watched.resident.len() - quarter..]);
-    #[allow(clippy::cast_precision_loss, reason = "memory is below 2^52 bytes")]
-    let grown = last as f64 / first as f64 - 1.0;
+    let resident = Resident::of(&watched.resident);
+    let grown = resident.growth();
     println!("| what | figure |\n|---|---|");
     let id = served
         .state
@@ -46,14 +43,13 @@ pub fn report(
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
     row(
         "resident without files after the warm-up, median of a quarter",
-        mib(first),
+        mib(resident.first),
     );
-    row("resident at the end, median of a quarter", mib(last));
-    let most = watched.resident.iter().max().copied();
     row(
-        "most resident after the warm-up",
-        mib(most.unwrap_or_default()),
+        "resident at the end, median of a quarter",
+        mib(resident.last),
     );
+    row("most resident after the warm-up", mib(resident.most));
     row(
         "growth of resident memory",
         format!("{:.1}%", grown * 100.0),
@@ -163,10 +159,4 @@ impl std::fmt::Display for Left {
             "{blocks} blocks, {sequences} sequences, {sessions} plugin sessions, {requests} requests"
         )
     }
-}
-
-fn median(values: &[u64]) -> u64 {
-    let mut values = values.to_vec();
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -64,7 +64,7 @@ impl Server {
 /// A model that does not load.
 pub fn block_bytes(config: &Config) -> Result<u64> {
     let config = Config {
-        kv_cache_memory: ByteSize(PROBE_BYTES),
+        kv_cache_memory: Some(ByteSize(PROBE_BYTES)),
         ..config.clone()
     };
     let plugins = PluginWiring::new(&config)?;

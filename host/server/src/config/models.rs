@@ -70,7 +70,7 @@ impl ModelEntry {
             max_num_batched_tokens: own
                 .max_num_batched_tokens
                 .unwrap_or(top.max_num_batched_tokens),
-            kv_cache_memory: own.kv_cache_memory.unwrap_or(top.kv_cache_memory),
+            kv_cache_memory: own.kv_cache_memory.or(top.kv_cache_memory),
             max_queue: own.max_queue.unwrap_or(top.max_queue),
             prefix_cache: own.prefix_cache.unwrap_or(top.prefix_cache),
             ..top.clone()
@@ -173,14 +173,14 @@ mod tests {
                 ("a", 9, 3),
                 "{name}"
             );
-            assert_eq!(a.kv_cache_memory, ByteSize(2 << 30));
+            assert_eq!(a.kv_cache_memory, Some(ByteSize(2 << 30)));
             assert!(a.post_processor.is_empty() && !a.accept_any_model);
             assert_eq!(
                 (a.prefix_cache, b.prefix_cache),
                 (Switch(false), Switch(true))
             );
             assert_eq!(b.served_model_name, ["b", "c"]);
-            assert_eq!((b.max_queue, b.kv_cache_memory), (7, ByteSize(1 << 30)));
+            assert_eq!((b.max_queue, b.kv_cache_memory), (7, None));
             assert_eq!(b.post_processor, ["redact"]);
             assert!(b.accept_any_model && b.tool_call_parser.as_deref() == Some("none"));
             let unknown = loaded.unknown.join(" ");

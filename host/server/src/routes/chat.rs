@@ -3,42 +3,77 @@
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::State,
     response::{IntoResponse, Response},
 };
+use weir_output::ToolChoice;
 use weir_protocol::ChatRequest;
 
 use super::{
+    annotations::{Beside, Received},
     body::{JsonBody, list_ignored},
-    chat_answer::{self, ChatChunks, Head},
+    chat_answer::{self, ChatChunks, ChatShape, Head},
     chat_generation::{self, ChatGeneration},
 };
-use crate::{error::ApiError, sse, state::AppState};
+use crate::{error::ApiError, keys::Caller, sse, state::AppState};
 
 /// Answers a chat request.
 pub(super) async fn create(
     State(state): State<Arc<AppState>>,
+    Extension(caller): Extension<Caller>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
+    let received = Received::now();
     let mut request = ChatRequest::from_json(body)?;
-    let (n, stream, include_usage) = (request.n, request.stream, request.include_usage);
+    let stream = request.stream;
     let ignored = std::mem::take(&mut request.ignored_fields);
+    let annotations = request.options.annotations;
+    let told = request.sampling.logprobs.is_some();
+    let shape = ChatShape {
+        n: request.n,
+        made: request.made(),
+        tool_choice: ToolChoice::None,
+        functions: request.options.functions,
+        logprobs: None,
+        echo: echo(&request),
+        include_usage: request.include_usage,
+        continuous_usage: request.options.continuous_usage,
+        keep_name: state.settings.tool_name_in_every_delta,
+    };
     let ChatGeneration {
         model,
         steps,
         tool_choice,
+        prompt,
         guard,
-    } = chat_generation::start(&state, request).await?;
+    } = chat_generation::start(&state, &caller, request).await?;
     let head = Head::new(&model);
+    let vocabulary = model.tokenizer.vocabulary();
+    let shape = ChatShape {
+        tool_choice,
+        logprobs: told.then(|| Arc::clone(vocabulary)),
+        ..shape
+    };
+    let beside = Beside::new(annotations, vocabulary, prompt, received);
     let mut response = if stream {
-        let keep_name = state.settings.tool_name_in_every_delta;
-        let chunks = ChatChunks::new(head, n, tool_choice, include_usage, keep_name);
+        let chunks = ChatChunks::new(head, shape, beside);
         sse::respond(steps, chunks, state.settings.keep_alive, guard).await?
     } else {
-        let answer = chat_answer::fold(steps, head, n, &tool_choice).await?;
+        let answer = chat_answer::fold(steps, head, shape, beside).await?;
         drop(guard);
         answer.into_response()
     };
     list_ignored(&mut response, &ignored);
     Ok(response)
+}
+
+/// What the answer starts with: the message it continues, where that is to be repeated.
+fn echo(request: &ChatRequest) -> String {
+    let last = match request.options.echo && request.continue_final_message {
+        true => request.messages.last(),
+        false => None,
+    };
+    let content = last.and_then(|message| message["content"].as_str());
+    content.unwrap_or_default().to_owned()
 }

@@ -1,23 +1,36 @@
 //! Chat answers from a generation's steps: chunk by chunk, or folded into one.
 //!
 //! Invariants: a choice's first chunk has the role, its last the finish reason; id, type and name of a call stand in its
-//! first delta only, the index in all. The folded answer is the fold of the very same events.
+//! first delta only, the index in all. The folded answer is the fold of the very same events. An answer to a request with
+//! OpenAI's older `functions` has its first call as `function_call`: that shape has room for one.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use axum::Json;
 use futures_util::StreamExt;
 use uuid::Uuid;
 use weir_engine::EngineError;
 use weir_output::{ChatFinishReason, Event, FoldedMessage, MessageFold, ToolChoice};
-use weir_protocol::chat_response::{
-    AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
-    FunctionCall, FunctionDelta, ToolCall, ToolCallDelta,
+use weir_prompt::Vocabulary;
+use weir_protocol::{
+    Usage,
+    chat_response::{
+        AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
+        FunctionCall, FunctionDelta, ToolCall, ToolCallDelta,
+    },
+    logprobs::{ChatLogprobs, ContentLogprob},
 };
 
+use super::{
+    annotations::{Annotation, Beside},
+    logprobs,
+};
 use crate::{
     error::ApiError,
-    generation::{self, ChoiceEnd, Step, Steps},
+    generation::{self, AnswerToken, ChoiceEnd, Step, Steps, TokenCounts},
     sse::Chunks,
     state::ServedModel,
 };
@@ -52,72 +65,123 @@ impl Head {
     }
 }
 
+/// What a request said of its answer's shape.
+pub(super) struct ChatShape {
+    /// Answers that are given.
+    pub(super) n: usize,
+    /// Answers that are made; the likeliest `n` are given.
+    pub(super) made: usize,
+    /// Which tools may be called.
+    pub(super) tool_choice: ToolChoice,
+    /// Calls have OpenAI's older shape.
+    pub(super) functions: bool,
+    /// Log-probabilities are told, with the texts of these tokens.
+    pub(super) logprobs: Option<Arc<Vocabulary>>,
+    /// What each answer starts with.
+    pub(super) echo: String,
+    /// A stream ends with a usage chunk.
+    pub(super) include_usage: bool,
+    /// Each chunk tells the usage so far.
+    pub(super) continuous_usage: bool,
+    /// Later deltas of a call have an empty name.
+    pub(super) keep_name: bool,
+}
+
+impl ChatShape {
+    fn finish_reason(&self, end: &ChoiceEnd, call_completed: bool) -> &'static str {
+        match ChatFinishReason::new(end.reason, call_completed, &self.tool_choice) {
+            ChatFinishReason::ToolCalls if self.functions => "function_call",
+            reason => reason.as_str(),
+        }
+    }
+
+    fn message(&self, folded: FoldedMessage) -> AssistantMessage {
+        let calls = folded.tool_calls.into_iter().map(|call| ToolCall {
+            id: call.id.unwrap_or_default(),
+            kind: "function",
+            function: FunctionCall {
+                name: call.name,
+                arguments: call.arguments,
+            },
+        });
+        let mut message = AssistantMessage {
+            role: "assistant",
+            content: folded.content,
+            refusal: None,
+            reasoning_content: folded.reasoning.clone(),
+            reasoning: folded.reasoning,
+            tool_calls: calls.collect(),
+            function_call: None,
+        };
+        if self.functions {
+            let calls = std::mem::take(&mut message.tool_calls);
+            message.function_call = calls.into_iter().next().map(|call| call.function);
+        }
+        if !self.echo.is_empty() {
+            message
+                .content
+                .get_or_insert_default()
+                .insert_str(0, &self.echo);
+        }
+        message
+    }
+}
+
 /// Folds all choices into one answer.
 pub(super) async fn fold(
     mut steps: Steps,
     head: Head,
-    n: usize,
-    tool_choice: &ToolChoice,
+    shape: ChatShape,
+    mut beside: Beside,
 ) -> Result<Json<ChatCompletion>, ApiError> {
-    let mut folds = vec![MessageFold::new(); n];
-    let mut ends: Vec<Option<ChoiceEnd>> = vec![None; n];
+    let mut folds = vec![(MessageFold::new(), Vec::<ContentLogprob>::new()); shape.made];
+    let mut ends: Vec<Option<ChoiceEnd>> = vec![None; shape.made];
     while let Some(step) = steps.next().await {
         let step = step?;
-        folds[step.choice].extend(&step.events);
+        beside.step();
+        let (fold, logprobs) = &mut folds[step.choice];
+        fold.extend(&step.events);
+        if let Some(vocabulary) = &shape.logprobs {
+            logprobs.extend(logprobs::of_step(vocabulary, &step.tokens));
+        }
         ends[step.choice] = step.end;
     }
     let ends = ends
         .into_iter()
         .collect::<Option<Vec<_>>>()
         .ok_or(EngineError::Stopped)?;
-    let choice = |(index, (fold, end)): (usize, (MessageFold, &ChoiceEnd))| ChatChoice {
-        index,
-        finish_reason: fold.finish_reason(end.reason, tool_choice).as_str(),
-        message: message(fold.into_message()),
-        logprobs: None,
+    let choice = |(index, &number): (usize, &usize)| {
+        let (fold, content) = std::mem::take(&mut folds[number]);
+        ChatChoice {
+            index,
+            finish_reason: shape.finish_reason(&ends[number], fold.call_completed()),
+            message: shape.message(fold.into_message()),
+            logprobs: shape.logprobs.is_some().then_some(ChatLogprobs {
+                content,
+                refusal: None,
+            }),
+        }
     };
+    let best = generation::best(&ends, shape.n, shape.made);
+    let choices = best.iter().enumerate().map(choice).collect();
+    let usage = generation::usage(&ends, shape.made);
     Ok(Json(ChatCompletion {
         id: head.id("chatcmpl"),
         object: "chat.completion",
         created: head.created,
         model: head.model,
         system_fingerprint: head.fingerprint,
-        choices: folds
-            .into_iter()
-            .zip(&ends)
-            .enumerate()
-            .map(choice)
-            .collect(),
-        usage: generation::usage(&ends, n),
+        choices,
+        usage,
+        nvext: beside.object(&usage),
     }))
-}
-
-fn message(folded: FoldedMessage) -> AssistantMessage {
-    let calls = folded.tool_calls.into_iter().map(|call| ToolCall {
-        id: call.id.unwrap_or_default(),
-        kind: "function",
-        function: FunctionCall {
-            name: call.name,
-            arguments: call.arguments,
-        },
-    });
-    AssistantMessage {
-        role: "assistant",
-        content: folded.content,
-        refusal: None,
-        reasoning_content: folded.reasoning.clone(),
-        reasoning: folded.reasoning,
-        tool_calls: calls.collect(),
-    }
 }
 
 /// Makes the chunks of a streamed answer.
 pub(super) struct ChatChunks {
     head: Head,
-    tool_choice: ToolChoice,
-    include_usage: bool,
-    /// Later deltas of a call have an empty name.
-    keep_name: bool,
+    shape: ChatShape,
+    beside: Beside,
     choices: Vec<Progress>,
 }
 
@@ -126,25 +190,23 @@ pub(super) struct ChatChunks {
 struct Progress {
     begun: bool,
     call_completed: bool,
-    end: Option<ChoiceEnd>,
+    counts: TokenCounts,
 }
 
 impl ChatChunks {
-    /// For `n` choices.
-    pub(super) fn new(
-        head: Head,
-        n: usize,
-        tool_choice: ToolChoice,
-        include_usage: bool,
-        keep_name: bool,
-    ) -> Self {
+    /// Of answers of this shape.
+    pub(super) fn new(head: Head, shape: ChatShape, beside: Beside) -> Self {
         Self {
             head,
-            tool_choice,
-            include_usage,
-            keep_name,
-            choices: vec![Progress::default(); n],
+            choices: vec![Progress::default(); shape.n],
+            shape,
+            beside,
         }
+    }
+
+    fn usage(&self) -> Usage {
+        let counts = self.choices.iter().map(|choice| choice.counts);
+        generation::usage_of(counts, self.choices.len())
     }
 
     fn chunk(&self, choices: Vec<ChatChunkChoice>) -> ChatChunk {
@@ -155,8 +217,19 @@ impl ChatChunks {
             model: self.head.model.clone(),
             system_fingerprint: self.head.fingerprint.clone(),
             choices,
-            usage: None,
+            usage: self.shape.continuous_usage.then(|| self.usage()),
         }
+    }
+
+    /// The log-probabilities that go with an event: those of a piece of content, be there none.
+    fn logprobs(
+        &self,
+        tokens: &[AnswerToken],
+        number: usize,
+        event: &Event,
+    ) -> Option<ChatLogprobs> {
+        let vocabulary = self.shape.logprobs.as_ref()?;
+        matches!(event, Event::Content(_)).then(|| logprobs::of_content(vocabulary, tokens, number))
     }
 
     fn delta(&self, event: Event) -> Option<ChatDelta> {
@@ -176,36 +249,58 @@ impl ChatChunks {
                     name: Some(name),
                     arguments: String::new(),
                 };
-                let call = ToolCallDelta {
+                self.call(ToolCallDelta {
                     index,
                     id,
                     kind: Some("function"),
                     function,
-                };
-                Some(ChatDelta {
-                    tool_calls: vec![call],
-                    ..plain
                 })
             }
             Event::CallArguments { index, delta } => {
                 let function = FunctionDelta {
-                    name: self.keep_name.then(String::new),
+                    name: self.shape.keep_name.then(String::new),
                     arguments: delta,
                 };
-                let call = ToolCallDelta {
+                self.call(ToolCallDelta {
                     index,
                     id: None,
                     kind: None,
                     function,
-                };
-                Some(ChatDelta {
-                    tool_calls: vec![call],
-                    ..plain
                 })
             }
             // What was sent of a call stands, complete or not; the finish reason tells.
             Event::CallEnd { .. } | Event::CallAbandoned { .. } => None,
         }
+    }
+
+    /// A piece of a call in the shape that was asked for.
+    fn call(&self, call: ToolCallDelta) -> Option<ChatDelta> {
+        let plain = ChatDelta::default();
+        match (self.shape.functions, call.index) {
+            (false, _) => Some(ChatDelta {
+                tool_calls: vec![call],
+                ..plain
+            }),
+            (true, 0) => Some(ChatDelta {
+                function_call: Some(call.function),
+                ..plain
+            }),
+            (true, _) => None,
+        }
+    }
+
+    /// What a choice's first chunks say: the role, and what the answer starts with.
+    fn beginning(&self) -> impl Iterator<Item = ChatDelta> {
+        let role = ChatDelta {
+            role: Some("assistant"),
+            content: Some(String::new()),
+            ..ChatDelta::default()
+        };
+        let echo = (!self.shape.echo.is_empty()).then(|| ChatDelta {
+            content: Some(self.shape.echo.clone()),
+            ..ChatDelta::default()
+        });
+        std::iter::once(role).chain(echo)
     }
 }
 
@@ -216,49 +311,54 @@ impl Chunks for ChatChunks {
         let Step {
             choice: index,
             events,
+            tokens,
+            counts,
             end,
+            ..
         } = step;
+        self.beside.step();
         let progress = &mut self.choices[index];
         let begins = !std::mem::replace(&mut progress.begun, true);
         progress.call_completed |= events
             .iter()
             .any(|event| matches!(event, Event::CallEnd { .. }));
-        progress.end = end;
-        let finish_reason = end.map(|end| {
-            ChatFinishReason::new(end.reason, progress.call_completed, &self.tool_choice).as_str()
-        });
-        let role = begins.then(|| ChatDelta {
-            role: Some("assistant"),
-            content: Some(String::new()),
-            ..ChatDelta::default()
-        });
-        let deltas = role
+        progress.counts = counts;
+        let finish_reason = end.map(|end| self.shape.finish_reason(&end, progress.call_completed));
+        let beginning = begins.then(|| self.beginning()).into_iter().flatten();
+        let pieces = events
             .into_iter()
-            .chain(events.into_iter().filter_map(|event| self.delta(event)));
-        let pieces = deltas.map(|delta| (delta, None));
-        let last = finish_reason.map(|reason| (ChatDelta::default(), Some(reason)));
-        let choice = |(delta, finish_reason)| ChatChunkChoice {
+            .enumerate()
+            .filter_map(|(number, event)| {
+                let logprobs = self.logprobs(&tokens, number, &event);
+                Some((self.delta(event)?, logprobs, None))
+            });
+        let last = finish_reason.map(|reason| (ChatDelta::default(), None, Some(reason)));
+        let choice = |(delta, logprobs, finish_reason)| ChatChunkChoice {
             index,
             delta,
-            logprobs: None,
+            logprobs,
             finish_reason,
         };
-        pieces
+        beginning
+            .map(|delta| (delta, None, None))
+            .chain(pieces)
             .chain(last)
             .map(|piece| self.chunk(vec![choice(piece)]))
             .collect()
     }
 
     fn end(&mut self) -> Option<ChatChunk> {
-        let ends: Vec<ChoiceEnd> = self
-            .choices
-            .iter()
-            .filter_map(|choice| choice.end)
-            .collect();
-        let usage = generation::usage(&ends, self.choices.len());
-        self.include_usage.then(|| ChatChunk {
-            usage: Some(usage),
+        self.shape.include_usage.then(|| ChatChunk {
+            usage: Some(self.usage()),
             ..self.chunk(Vec::new())
         })
+    }
+
+    fn before(&self) -> Vec<Annotation> {
+        self.beside.before()
+    }
+
+    fn after(&self) -> Vec<Annotation> {
+        self.beside.after(&self.usage())
     }
 }

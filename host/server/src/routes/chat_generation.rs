@@ -4,14 +4,16 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use weir_output::{RequestContext, Tool, ToolCallStreaming, ToolChoice};
 use weir_prompt::{ChatTemplate, Conversation};
-use weir_protocol::{ChatRequest, ToolDefinition};
+use weir_protocol::{ChatRequest, RequestOptions, SamplingFields, ToolDefinition};
 
 use crate::{
     active_plugins::ActivePlugins,
     error::ApiError,
     generation::{self, Plan, Steps},
+    keys::Caller,
     state::{AppState, RequestGuard, ServedModel},
 };
 
@@ -26,31 +28,68 @@ pub(super) struct ChatGeneration {
     pub(super) steps: Steps,
     /// Which tools may be called.
     pub(super) tool_choice: ToolChoice,
+    /// The prompt's token ids, where they are to be told beside the answer; else none.
+    pub(super) prompt: Vec<Vec<u32>>,
     /// Counts the request as running; held until the answer is complete.
     pub(super) guard: RequestGuard,
 }
 
-/// Submits `request.n` answers to the model that is asked for.
+/// Submits the answers that are to be made (`ChatRequest::made`) to the model that is asked for.
 ///
 /// # Errors
 /// 503 while the server drains or the model loads, 404 for another model, 400 for what the template, the tokenizer or the
-/// engine refuses, 429 for a full queue.
+/// engine refuses, 429 for a full queue and for a caller that has reached a limit, 403 for a model that is not for it.
 pub(super) async fn start(
     state: &Arc<AppState>,
+    caller: &Caller,
     request: ChatRequest,
 ) -> Result<ChatGeneration, ApiError> {
-    let guard = state.admit()?;
+    begin(state, caller, request, false).await
+}
+
+/// As [`start`], for an API whose `max_tokens` every request must have and none can know: it gives way to what the prompt
+/// leaves of the context.
+///
+/// # Errors
+/// As for [`start`].
+pub(super) async fn start_within_context(
+    state: &Arc<AppState>,
+    caller: &Caller,
+    request: ChatRequest,
+) -> Result<ChatGeneration, ApiError> {
+    begin(state, caller, request, true).await
+}
+
+async fn begin(
+    state: &Arc<AppState>,
+    caller: &Caller,
+    request: ChatRequest,
+    within_context: bool,
+) -> Result<ChatGeneration, ApiError> {
+    let guard = state.admit(caller)?;
     let deadline = generation::deadline(state.settings.request_timeout);
     let model = Arc::clone(state.model_named(request.model.as_deref())?);
+    caller.check_model(request.model.as_deref(), model.id())?;
     model.generator()?;
-    let n = request.n;
-    let plan = plan_in_background(state, &model, request).await?;
+    let (n, made) = (request.n, request.made());
+    let told = request.options.annotations.any();
+    let mut plan = plan_in_background(state, &model, request).await?;
+    if within_context {
+        let left = model.max_model_len.saturating_sub(plan.prompt.len()).max(1);
+        plan.sampling.max_tokens = plan.sampling.max_tokens.map(|most| most.min(left));
+    }
+    if made > n {
+        // The likeliest are chosen by their tokens' log-probabilities.
+        plan.sampling.logprobs.get_or_insert(0);
+    }
     let tool_choice = plan.context.tool_choice.clone();
-    let steps = generation::generate(&model, vec![plan], n, deadline)?;
+    let prompt = told.then(|| plan.prompt.clone());
+    let steps = generation::generate(&model, vec![plan], made, deadline, caller)?;
     Ok(ChatGeneration {
         model,
         steps,
         tool_choice,
+        prompt: prompt.into_iter().collect(),
         guard,
     })
 }
@@ -89,15 +128,19 @@ fn plan(
         let message = "`tools` need a tool-call parser, and none is known for this model: start the server with --tool-call-parser NAME";
         return Err(ApiError::bad_request(message).with_param("tools"));
     }
-    let template = choose_template(model, &plugins, !tools.is_empty())?;
     let context_tools = tools.iter().map(describe_tool).collect::<Vec<_>>();
-    let text = template.render(&Conversation {
-        messages: request.messages,
-        tools: tools.into_iter().map(|tool| tool.raw).collect(),
-        add_generation_prompt: request.add_generation_prompt,
-        continue_final_message: request.continue_final_message,
-        kwargs: request.chat_template_kwargs,
-    })?;
+    let text = if request.options.use_raw_prompt {
+        raw_prompt(&request.messages)
+    } else {
+        let template = choose_template(model, &plugins, !tools.is_empty())?;
+        template.render(&Conversation {
+            messages: request.messages,
+            tools: tools.into_iter().map(|tool| tool.raw).collect(),
+            add_generation_prompt: request.add_generation_prompt,
+            continue_final_message: request.continue_final_message,
+            kwargs: request.chat_template_kwargs,
+        })?
+    };
     let context = RequestContext {
         tool_choice: if context_tools.is_empty() {
             ToolChoice::None
@@ -109,7 +152,9 @@ fn plan(
         prompt_tail: tail(&text, PROMPT_TAIL).to_owned(),
         ..RequestContext::default()
     };
-    let prompt = model.tokenizer.encode(&text, false)?;
+    let add_special = request.options.add_special_tokens.unwrap_or(false);
+    let mut prompt = model.tokenizer.encode(&text, add_special)?;
+    cut_prompt(model, &mut prompt, &request.sampling, &request.options);
     Ok(Plan {
         prompt,
         sampling: request.sampling,
@@ -118,6 +163,33 @@ fn plan(
         context,
         tool_call_streaming,
     })
+}
+
+/// The messages without a template: their contents, a line break between them.
+fn raw_prompt(messages: &[Value]) -> String {
+    let contents = messages
+        .iter()
+        .filter_map(|message| message["content"].as_str());
+    contents.collect::<Vec<_>>().join("\n")
+}
+
+/// Drops a prompt's first tokens, as far as the request wants that.
+pub(super) fn cut_prompt(
+    model: &ServedModel,
+    prompt: &mut Vec<u32>,
+    sampling: &SamplingFields,
+    options: &RequestOptions,
+) {
+    let keep = match options.truncate_prompt_tokens {
+        None => return,
+        // As many as leave room for the answer.
+        Some(0) => {
+            let answer = sampling.max_tokens.unwrap_or(1);
+            model.max_model_len.saturating_sub(answer).max(1)
+        }
+        Some(keep) => keep,
+    };
+    prompt.drain(..prompt.len().saturating_sub(keep));
 }
 
 /// The model's own template, unless tools are given that it does not take and the tool parser recommends one that does.

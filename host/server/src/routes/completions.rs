@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -13,17 +13,22 @@ use futures_util::StreamExt;
 use weir_engine::EngineError;
 use weir_output::{Event, FinishReason, RequestContext, ToolCallStreaming};
 use weir_protocol::{
-    CompletionRequest, Prompt, SamplingFields,
+    CompletionRequest, Prompt, RequestOptions, SamplingFields, Usage,
     completions::{Completion, CompletionChoice},
+    logprobs::CompletionLogprobs,
 };
 
 use super::{
+    annotations::{Annotation, Beside, Received},
     body::{JsonBody, list_ignored},
     chat_answer::Head,
+    chat_generation::cut_prompt,
+    logprobs::CompletionTokens,
 };
 use crate::{
     error::ApiError,
-    generation::{self, ChoiceEnd, Plan, Step, Steps},
+    generation::{self, ChoiceEnd, Plan, Step, Steps, TokenCounts},
+    keys::Caller,
     sse::{self, Chunks},
     state::{AppState, ServedModel},
 };
@@ -31,32 +36,36 @@ use crate::{
 /// Answers a completion request.
 pub(super) async fn create(
     State(state): State<Arc<AppState>>,
+    Extension(caller): Extension<Caller>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let guard = state.admit()?;
+    let received = Received::now();
+    let guard = state.admit(&caller)?;
     let deadline = generation::deadline(state.settings.request_timeout);
     let mut request = CompletionRequest::from_json(body)?;
     let model = state.model_named(request.model.as_deref())?;
+    caller.check_model(request.model.as_deref(), model.id())?;
     model.generator()?;
-    let (n, stream, include_usage) = (request.n, request.stream, request.include_usage);
+    let (stream, made) = (request.stream, request.made());
     let ignored = std::mem::take(&mut request.ignored_fields);
-    let prompts = plan_in_background(model, request).await?;
-    let (plans, echoes): (Vec<_>, Vec<_>) = prompts.into_iter().unzip();
-    let answers = Answers {
+    let annotations = request.options.annotations;
+    let shape = Shape {
         head: Head::new(model),
-        n,
-        echoes,
-        include_usage,
+        n: request.n,
+        made,
+        logprobs: request.sampling.logprobs.is_some(),
+        include_usage: request.include_usage,
+        continuous_usage: request.options.continuous_usage,
     };
-    let steps = generation::generate(model, plans, n, deadline)?;
+    let prompts = plan_in_background(model, request).await?;
+    let (plans, echoes): (Vec<Plan>, Vec<String>) = prompts.into_iter().unzip();
+    let told = plans.iter().filter(|_| annotations.any());
+    let told = told.map(|plan| plan.prompt.clone()).collect();
+    let beside = Beside::new(annotations, model.tokenizer.vocabulary(), told, received);
+    let answers = Answers::new(model, shape, echoes, beside);
+    let steps = generation::generate(model, plans, made, deadline, &caller)?;
     let mut response = if stream {
-        sse::respond(
-            steps,
-            CompletionChunks::new(answers),
-            state.settings.keep_alive,
-            guard,
-        )
-        .await?
+        sse::respond(steps, answers, state.settings.keep_alive, guard).await?
     } else {
         answers.fold(steps).await?.into_response()
     };
@@ -65,16 +74,20 @@ pub(super) async fn create(
 }
 
 /// The plans, each with the text that its answers start with. Encoding is no work for an async worker.
-async fn plan_in_background(
+pub(super) async fn plan_in_background(
     model: &Arc<ServedModel>,
-    request: CompletionRequest,
+    mut request: CompletionRequest,
 ) -> Result<Vec<(Plan, String)>, ApiError> {
+    if request.made() > request.n {
+        // The likeliest are chosen by their tokens' log-probabilities.
+        request.sampling.logprobs.get_or_insert(0);
+    }
     let model = Arc::clone(model);
     let planned = tokio::task::spawn_blocking(move || {
         request
             .prompts
             .into_iter()
-            .map(|prompt| plan(&model, prompt, &request.sampling, request.echo))
+            .map(|prompt| plan(&model, prompt, &request.sampling, &request.options))
             .collect()
     });
     planned
@@ -86,21 +99,21 @@ fn plan(
     model: &ServedModel,
     prompt: Prompt,
     sampling: &SamplingFields,
-    echo: bool,
+    options: &RequestOptions,
 ) -> Result<(Plan, String), ApiError> {
-    let (prompt, text) = match prompt {
-        Prompt::Text(text) => (
-            model.tokenizer.encode(&text, true)?,
-            if echo { text } else { String::new() },
-        ),
-        Prompt::Tokens(tokens) => {
-            let text = if echo {
-                model.tokenizer.decode(&tokens)
-            } else {
-                String::new()
-            };
-            (tokens, text)
+    let (mut prompt, text) = match prompt {
+        Prompt::Text(text) => {
+            let add_special = options.add_special_tokens.unwrap_or(true);
+            (model.tokenizer.encode(&text, add_special)?, Some(text))
         }
+        Prompt::Tokens(tokens) => (tokens, None),
+    };
+    let given = prompt.len();
+    cut_prompt(model, &mut prompt, sampling, options);
+    let echo = match text {
+        _ if !options.echo => String::new(),
+        Some(text) if prompt.len() == given => text,
+        _ => model.tokenizer.decode(&prompt),
     };
     let plan = Plan {
         prompt,
@@ -110,133 +123,190 @@ fn plan(
         context: RequestContext::default(),
         tool_call_streaming: ToolCallStreaming::default(),
     };
-    Ok((plan, text))
+    Ok((plan, echo))
 }
 
-/// What all answers of a request share.
-struct Answers {
+/// What a request said of its answers' shape.
+struct Shape {
     head: Head,
-    /// Answers to each prompt.
+    /// Answers that are given to each prompt.
     n: usize,
-    /// What the answers to each prompt start with.
-    echoes: Vec<String>,
+    /// Answers that are made to each; the likeliest `n` are given.
+    made: usize,
+    logprobs: bool,
     include_usage: bool,
+    continuous_usage: bool,
+}
+
+/// The answers to a request in the making: folded into one, or chunk by chunk.
+struct Answers {
+    shape: Shape,
+    beside: Beside,
+    choices: Vec<Progress>,
+}
+
+/// One answer in the making.
+struct Progress {
+    /// What it starts with, until that is said.
+    echo: String,
+    /// Where its tokens stand.
+    tokens: CompletionTokens,
+    counts: TokenCounts,
+}
+
+/// A piece of an answer.
+#[derive(Default)]
+struct Piece {
+    text: String,
+    logprobs: CompletionLogprobs,
+}
+
+impl Piece {
+    fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.logprobs.tokens.is_empty()
+    }
+
+    fn append(&mut self, next: Self) {
+        self.text.push_str(&next.text);
+        let (all, more) = (&mut self.logprobs, next.logprobs);
+        all.tokens.extend(more.tokens);
+        all.token_logprobs.extend(more.token_logprobs);
+        all.top_logprobs.extend(more.top_logprobs);
+        all.text_offset.extend(more.text_offset);
+    }
 }
 
 impl Answers {
-    fn count(&self) -> usize {
-        self.echoes.len() * self.n
-    }
-
-    fn completion(&self, choices: Vec<CompletionChoice>) -> Completion {
-        Completion {
-            id: self.head.id("cmpl"),
-            object: "text_completion",
-            created: self.head.created,
-            model: self.head.model.clone(),
-            system_fingerprint: self.head.fingerprint.clone(),
+    /// `echoes` is what the answers to each prompt start with.
+    fn new(model: &ServedModel, shape: Shape, echoes: Vec<String>, beside: Beside) -> Self {
+        let vocabulary = model.tokenizer.vocabulary();
+        let progress = |echo: &String| Progress {
+            echo: echo.clone(),
+            tokens: CompletionTokens::new(Arc::clone(vocabulary), echo),
+            counts: TokenCounts::default(),
+        };
+        let choices = echoes
+            .iter()
+            .flat_map(|echo| (0..shape.made).map(move |_| echo))
+            .map(progress)
+            .collect();
+        Self {
+            shape,
+            beside,
             choices,
-            usage: None,
         }
     }
 
-    async fn fold(self, mut steps: Steps) -> Result<Json<Completion>, ApiError> {
-        let mut texts: Vec<String> = (0..self.count())
-            .map(|index| self.echoes[index / self.n].clone())
-            .collect();
-        let mut ends: Vec<Option<ChoiceEnd>> = vec![None; texts.len()];
+    /// What a step adds to its answer.
+    fn piece(&mut self, step: Step) -> Piece {
+        self.beside.step();
+        let progress = &mut self.choices[step.choice];
+        progress.counts = step.counts;
+        let logprobs = match self.shape.logprobs {
+            true => progress.tokens.step(&step.tokens, &step.events),
+            false => CompletionLogprobs::default(),
+        };
+        let mut text = std::mem::take(&mut progress.echo);
+        text.extend(step.events.into_iter().filter_map(text_of));
+        Piece { text, logprobs }
+    }
+
+    fn choice(
+        &self,
+        index: usize,
+        piece: Piece,
+        finish_reason: Option<&'static str>,
+    ) -> CompletionChoice {
+        CompletionChoice {
+            index,
+            text: piece.text,
+            logprobs: self.shape.logprobs.then_some(piece.logprobs),
+            finish_reason,
+        }
+    }
+
+    fn completion(&self, choices: Vec<CompletionChoice>, usage: Option<Usage>) -> Completion {
+        let head = &self.shape.head;
+        Completion {
+            id: head.id("cmpl"),
+            object: "text_completion",
+            created: head.created,
+            model: head.model.clone(),
+            system_fingerprint: head.fingerprint.clone(),
+            choices,
+            usage,
+            nvext: None,
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let counts = self.choices.iter().map(|choice| choice.counts);
+        generation::usage_of(counts, self.shape.made)
+    }
+
+    async fn fold(mut self, mut steps: Steps) -> Result<Json<Completion>, ApiError> {
+        let mut pieces: Vec<Piece> = Vec::new();
+        pieces.resize_with(self.choices.len(), Piece::default);
+        let mut ends: Vec<Option<ChoiceEnd>> = vec![None; pieces.len()];
         while let Some(step) = steps.next().await {
             let step = step?;
-            texts[step.choice].push_str(&text(step.events));
-            ends[step.choice] = step.end;
+            let (number, end) = (step.choice, step.end);
+            pieces[number].append(self.piece(step));
+            ends[number] = end;
         }
         let ends = ends
             .into_iter()
             .collect::<Option<Vec<_>>>()
             .ok_or(EngineError::Stopped)?;
-        let choice = |(index, (text, end)): (usize, (String, &ChoiceEnd))| CompletionChoice {
-            index,
-            text,
-            logprobs: None,
-            finish_reason: Some(finish_reason(end.reason)),
-        };
-        let choices = texts
-            .into_iter()
-            .zip(&ends)
-            .enumerate()
-            .map(choice)
-            .collect();
-        let usage = Some(generation::usage(&ends, self.n));
+        let best = generation::best(&ends, self.shape.n, self.shape.made);
+        let choices = best.into_iter().enumerate().map(|(index, number)| {
+            let piece = std::mem::take(&mut pieces[number]);
+            self.choice(index, piece, Some(finish_reason(ends[number].reason)))
+        });
+        let choices = choices.collect();
+        let usage = self.usage();
         Ok(Json(Completion {
-            usage,
-            ..self.completion(choices)
+            nvext: self.beside.object(&usage),
+            ..self.completion(choices, Some(usage))
         }))
     }
 }
 
-/// Makes the chunks of streamed completions.
-struct CompletionChunks {
-    answers: Answers,
-    begun: Vec<bool>,
-    ends: Vec<Option<ChoiceEnd>>,
-}
-
-impl CompletionChunks {
-    fn new(answers: Answers) -> Self {
-        let count = answers.count();
-        Self {
-            answers,
-            begun: vec![false; count],
-            ends: vec![None; count],
-        }
-    }
-}
-
-impl Chunks for CompletionChunks {
+impl Chunks for Answers {
     type Chunk = Completion;
 
     fn step(&mut self, step: Step) -> Vec<Completion> {
-        let Step {
-            choice: index,
-            events,
-            end,
-        } = step;
-        self.ends[index] = end;
-        let mut piece = text(events);
-        if !std::mem::replace(&mut self.begun[index], true) {
-            piece.insert_str(0, &self.answers.echoes[index / self.answers.n]);
-        }
+        let (index, end) = (step.choice, step.end);
+        let piece = self.piece(step);
         if piece.is_empty() && end.is_none() {
             return Vec::new();
         }
         let finish_reason = end.map(|end| finish_reason(end.reason));
-        vec![self.answers.completion(vec![CompletionChoice {
-            index,
-            text: piece,
-            logprobs: None,
-            finish_reason,
-        }])]
+        let choice = self.choice(index, piece, finish_reason);
+        let usage = self.shape.continuous_usage.then(|| self.usage());
+        vec![self.completion(vec![choice], usage)]
     }
 
     fn end(&mut self) -> Option<Completion> {
-        let ends: Vec<ChoiceEnd> = self.ends.iter().filter_map(|end| *end).collect();
-        let usage = generation::usage(&ends, self.answers.n);
-        self.answers.include_usage.then(|| Completion {
-            usage: Some(usage),
-            ..self.answers.completion(Vec::new())
-        })
+        let usage = self.shape.include_usage.then(|| self.usage())?;
+        Some(self.completion(Vec::new(), Some(usage)))
+    }
+
+    fn before(&self) -> Vec<Annotation> {
+        self.beside.before()
+    }
+
+    fn after(&self) -> Vec<Annotation> {
+        self.beside.after(&self.usage())
     }
 }
 
-/// The events' text; without parsers there is nothing else in them.
-fn text(events: Vec<Event>) -> String {
-    events
-        .into_iter()
-        .filter_map(|event| match event {
-            Event::Content(fragment) => Some(fragment.text),
-            _ => None,
-        })
-        .collect()
+/// An event's text; without parsers there is nothing else in it.
+pub(super) fn text_of(event: Event) -> Option<String> {
+    match event {
+        Event::Content(fragment) => Some(fragment.text),
+        _ => None,
+    }
 }
 
 fn finish_reason(reason: FinishReason) -> &'static str {

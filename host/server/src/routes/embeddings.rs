@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -16,17 +16,20 @@ use weir_protocol::{
 };
 
 use super::body::{JsonBody, list_ignored};
-use crate::{error::ApiError, generation, request_record::RequestRecord, state::AppState};
+use crate::{
+    error::ApiError, generation, keys::Caller, request_record::RequestRecord, state::AppState,
+};
 
 /// Answers an embeddings request.
 pub(super) async fn create(
     State(state): State<Arc<AppState>>,
+    Extension(caller): Extension<Caller>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let _guard = state.admit()?;
+    let _guard = state.admit(&caller)?;
     let deadline = generation::deadline(state.settings.request_timeout);
     let EmbeddingRequest {
-        model,
+        model: asked,
         inputs,
         encoding,
         dimensions,
@@ -34,7 +37,8 @@ pub(super) async fn create(
         ignored_fields,
         ..
     } = EmbeddingRequest::from_json(body)?;
-    let model = state.model_named(model.as_deref())?;
+    let model = state.model_named(asked.as_deref())?;
+    caller.check_model(asked.as_deref(), model.id())?;
     let embedder = model.embedder()?;
     let info = *embedder.info();
     check_dimensions(dimensions, info.dimensions)?;
@@ -45,6 +49,7 @@ pub(super) async fn create(
     };
     let texts = in_background(move || encoder.encode_all(inputs)).await?;
     let tokens = texts.iter().map(Vec::len).sum();
+    caller.charge_prompt(tokens)?;
     let embedding = embedder.embed(texts);
     let vectors = match deadline {
         None => embedding.await?,
@@ -68,7 +73,7 @@ pub(super) async fn create(
     Ok(response)
 }
 
-async fn in_background<T: Send + 'static>(
+pub(super) async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     tokio::task::spawn_blocking(work)

@@ -20,7 +20,7 @@ use hyper::body::{Frame, SizeHint};
 use tracing::{Instrument, Level, Span};
 
 use crate::{
-    error::{self, ErrorWord},
+    error::{self, ApiError},
     metrics::RequestEnd,
     request_record::RequestRecord,
     state::AppState,
@@ -94,8 +94,8 @@ impl End {
         let status = response.status();
         self.status = Some(status);
         if status.is_client_error() || status.is_server_error() {
-            let word = response.extensions().get::<ErrorWord>();
-            self.error = Some(word.map_or_else(|| error::kind_of(status), |word| word.0));
+            let error = response.extensions().get::<ApiError>();
+            self.error = Some(error.map_or_else(|| error::kind_of(status), ApiError::word));
         }
     }
 }

@@ -34,6 +34,7 @@ fn request(number: usize, max_tokens: usize) -> SequenceRequest {
             ..StopConditions::default()
         },
         constraint: None,
+        priority: 0,
     }
 }
 
@@ -51,7 +52,7 @@ async fn tokens(mut stream: GeneratedStream) -> Vec<u32> {
                 assert_eq!(reason, FinishReason::Length);
                 assert!(usage.completion_tokens >= tokens.len());
             }
-            Generated::Text(text) => panic!("no remote engine: {text}"),
+            other => panic!("nobody asked for that: {other:?}"),
         }
     }
     tokens
@@ -123,7 +124,7 @@ async fn company_changes_no_token() {
 async fn scarce_blocks_and_small_steps_end_no_stream() {
     let scarce = Config {
         max_num_batched_tokens: 24,
-        kv_cache_memory: ByteSize(KV_BYTES / 12),
+        kv_cache_memory: Some(ByteSize(KV_BYTES / 12)),
         ..config()
     };
     let (_model, engine) = load(&scarce);

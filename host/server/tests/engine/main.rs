@@ -8,5 +8,6 @@ mod batching;
 mod embeddings;
 mod folder;
 mod http;
+mod logprobs;
 mod tiny_model;
 mod token_ids;

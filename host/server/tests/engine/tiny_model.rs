@@ -41,7 +41,7 @@ static MODEL: LazyLock<TempDir> = LazyLock::new(|| {
 /// The usual configuration.
 pub fn config() -> Config {
     Config {
-        kv_cache_memory: ByteSize(KV_BYTES),
+        kv_cache_memory: Some(ByteSize(KV_BYTES)),
         ..Config::default()
     }
 }

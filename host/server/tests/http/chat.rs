@@ -3,6 +3,8 @@
 use axum::{body::Body, http::StatusCode};
 use serde_json::json;
 
+use weir_server::ApiKey;
+
 use crate::server::{Setup, chat_body, post_json, read, request, saying, send};
 
 #[tokio::test]
@@ -173,7 +175,9 @@ async fn readiness_follows_the_lifecycle() {
 #[tokio::test]
 async fn keys_are_asked_for_where_there_are_some() {
     let server = Setup::saying(&[&["a"], &["b"]])
-        .settings(|settings| settings.api_keys = vec!["one".into(), "two".into()])
+        .settings(|settings| {
+            settings.keys = vec![ApiKey::plain("1", "one"), ApiKey::plain("2", "two")]
+        })
         .start();
     for (key, expected) in [
         (None, 401),

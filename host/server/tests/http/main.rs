@@ -2,14 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod anthropic;
+mod bodies;
 mod chat;
 mod completions;
 mod embeddings;
 mod engine;
 mod errors;
+mod keys;
+mod logprobs;
 mod metrics;
 mod models;
+mod native;
 mod openapi;
+mod options;
 mod parsers;
+mod responses;
+mod responses_fold;
+mod responses_store;
 mod server;
 mod streams;

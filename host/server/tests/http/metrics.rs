@@ -235,7 +235,7 @@ async fn whole_answers_are_not_aborted_and_errors_in_streams_count() {
 #[tokio::test]
 async fn metrics_need_no_key_and_can_be_off() {
     let server = Setup::saying(&[&["a"]])
-        .settings(|settings| settings.api_keys = vec!["secret".to_owned()])
+        .settings(|settings| settings.keys = vec![weir_server::ApiKey::plain("one", "secret")])
         .start();
     assert_eq!(server.get("/v1/models").await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(

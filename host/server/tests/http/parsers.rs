@@ -103,7 +103,7 @@ impl ParserSession for MarksSession {
     }
 }
 
-fn marks(reasoning: bool, tools: bool) -> Configured<dyn Parser> {
+pub fn marks(reasoning: bool, tools: bool) -> Configured<dyn Parser> {
     let info = ParserInfo {
         name: "marks".to_owned(),
         roles: Roles { reasoning, tools },
@@ -112,14 +112,26 @@ fn marks(reasoning: bool, tools: bool) -> Configured<dyn Parser> {
     Configured::new(Arc::new(Marks { info }), OnError::Fail)
 }
 
-fn with_tools(model: &mut ServedModel) {
+pub fn with_tools(model: &mut ServedModel) {
     model.plugins.set(ActivePlugins {
         tool_parser: Some(marks(false, true)),
         ..ActivePlugins::default()
     });
 }
 
-fn tools() -> Value {
+/// A model with a parser of both roles, that gives this one answer.
+pub fn marking(answer: &[&str]) -> Server {
+    let with_both = |model: &mut ServedModel| {
+        model.plugins.set(ActivePlugins {
+            reasoning_parser: Some(marks(true, true)),
+            tool_parser: Some(marks(true, true)),
+            ..ActivePlugins::default()
+        });
+    };
+    Setup::saying(&[answer]).model(with_both).start()
+}
+
+pub fn tools() -> Value {
     json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}])
 }
 

@@ -21,28 +21,48 @@ pub fn tools() -> Value {
     json!({"tools": [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]})
 }
 
-fn send(server: &Server, path: &str, body: &Value) -> Result<Response<Body>, ureq::Error> {
+fn agent() -> Agent {
     // A connection of its own for every request: none lingers.
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(DEADLINE))
         .proxy(None);
-    let agent: Agent = config.build().into();
-    let request = agent.post(format!("http://{}{path}", server.address));
+    config.build().into()
+}
+
+fn send(server: &Server, path: &str, body: &Value) -> Result<Response<Body>, ureq::Error> {
+    let request = agent().post(format!("http://{}{path}", server.address));
     request
         .header("content-type", "application/json")
         .send(body.to_string())
 }
 
+/// Status and JSON body.
+fn read(mut response: Response<Body>) -> Result<(u16, Value), ureq::Error> {
+    let text = response.body_mut().read_to_string()?;
+    let status = response.status().as_u16();
+    Ok((status, serde_json::from_str(&text).expect("JSON")))
+}
+
 impl Server {
     /// Status and JSON body of an answer, if the server takes the connection.
     pub fn try_post(&self, path: &str, body: &Value) -> Result<(u16, Value), ureq::Error> {
-        let mut response = send(self, path, body)?;
-        let text = response.body_mut().read_to_string()?;
-        Ok((
-            response.status().as_u16(),
-            serde_json::from_str(&text).expect("JSON"),
-        ))
+        read(send(self, path, body)?)
+    }
+
+    /// Status and JSON body of what somebody who bears this key posts.
+    pub fn post_bearing(&self, path: &str, key: &str, body: &Value) -> (u16, Value) {
+        let request = agent().post(format!("http://{}{path}", self.address));
+        let request = request.header("content-type", "application/json");
+        let request = request.header("authorization", format!("Bearer {key}"));
+        read(request.send(body.to_string()).expect("an answer")).expect("a whole answer")
+    }
+
+    /// Status and JSON body of what somebody who bears this key gets.
+    pub fn get_bearing(&self, path: &str, key: &str) -> (u16, Value) {
+        let request = agent().get(format!("http://{}{path}", self.address));
+        let request = request.header("authorization", format!("Bearer {key}"));
+        read(request.call().expect("an answer")).expect("a whole answer")
     }
 
     /// Status and JSON body of the answer to a chat request.

@@ -10,8 +10,8 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    client::{chat_body, content},
-    weir::{DEADLINE, Files, Server},
+    client::{ChatStream, chat_body, content},
+    weir::{DEADLINE, Files, Server, command},
 };
 
 /// An answer of this many tokens, one every `1 / rate` seconds.
@@ -125,4 +125,62 @@ fn a_client_that_does_not_read_keeps_nobody_waiting() {
         done |= line == "data: [DONE]";
     }
     assert_eq!((text, done), (LONG / piece.len() * piece.len(), true));
+}
+
+/// A server with this many slow streams under way.
+fn under_load(files: &Files, more: &[&str], streams: usize) -> (Server, Vec<ChatStream>) {
+    let chunks = vec!["again "; 1000];
+    let model = files.replay(&json!({"chunks": chunks, "tokens_per_second": 20.0}).to_string());
+    let server = Server::start(&[&["--model", &model], more].concat());
+    let begin = |_| {
+        let mut stream = server.stream("count", json!({}));
+        assert!(stream.next_line().is_some());
+        stream
+    };
+    let streams = (0..streams).map(begin).collect();
+    (server, streams)
+}
+
+#[test]
+fn under_load_the_drain_ends_streams_in_good_order_and_refuses_new_ones() {
+    let files = Files::new();
+    let (mut server, streams) = under_load(&files, &["--drain-timeout", "1"], 16);
+    server.terminate();
+    assert!(server.logged("draining").contains("running=16"));
+    let (status, body) = server.chat("more", json!({}));
+    assert_eq!(
+        (status, &body["error"]["type"]),
+        (503, &json!("service_unavailable"))
+    );
+    for stream in streams {
+        let lines = stream.rest();
+        let [.., event, data] = lines.as_slice() else {
+            panic!("{lines:?}")
+        };
+        assert_eq!(event, "event: error");
+        assert!(data.contains("shutting down"), "{data}");
+    }
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn a_killed_server_starts_again_at_once_on_its_port() {
+    let files = Files::new();
+    let (server, mut streams) = under_load(&files, &[], 4);
+    let (_, port) = server.address.rsplit_once(':').expect("a port");
+    let port = port.to_owned();
+    // Killed, as SIGKILL kills: nothing can be put in order.
+    drop(server);
+    assert!(
+        streams
+            .remove(0)
+            .rest()
+            .iter()
+            .all(|line| !line.contains("[DONE]"))
+    );
+    let model = files.replay(&json!({"text": "hello"}).to_string());
+    let begun = Instant::now();
+    let server = Server::spawn(&mut command(["--port", &port, "--model", &model]));
+    assert_eq!(server.message("hi", json!({}))["content"], "hello");
+    assert!(begun.elapsed() < DEADLINE / 2);
 }

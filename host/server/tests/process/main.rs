@@ -3,12 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod abuse;
+mod admin;
 mod bench;
 mod client;
 mod command_line;
 mod example;
 mod hostile;
 mod hub;
+mod keys;
 mod lifecycle;
 mod logs;
 mod models;
@@ -18,4 +21,6 @@ mod offline;
 mod pull;
 mod refused;
 mod reload;
+mod starting;
+mod tls;
 mod weir;

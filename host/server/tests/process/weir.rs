@@ -164,7 +164,7 @@ impl Server {
             address: String::new(),
         };
         let line = server.log.wait_for("weir serves");
-        let (_, url) = line.split_once("http://").expect("an address in the line");
+        let (_, url) = line.split_once("://").expect("an address in the line");
         server.address = url.split('/').next().unwrap_or_default().to_owned();
         assert!(server.address.starts_with("127.0.0.1:"), "{line}");
         server
@@ -178,6 +178,12 @@ impl Server {
     /// What it logged so far.
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lines.lock().unwrap().0.clone()
+    }
+
+    /// Whether no log line so far holds `text`.
+    pub fn silent_about(&self, text: &str) -> bool {
+        let lines = self.log.lines.lock().unwrap();
+        !lines.0.iter().any(|line| line.contains(text))
     }
 
     /// Sends SIGTERM.

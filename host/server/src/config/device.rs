@@ -1,0 +1,74 @@
+//! Where a model is computed, and in which numbers.
+
+use serde::{Deserialize, Serialize};
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// A GPU where one can be used, else the processor.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+}
+
+/// The numbers a GPU computes in, as other servers spell them too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// Bf16.
+    Auto,
+    /// f32's range in 16 bits.
+    #[serde(alias = "bfloat16")]
+    Bf16,
+    /// Half precision.
+    #[serde(alias = "float16", alias = "half")]
+    F16,
+}
+
+impl Device {
+    /// Whether this build has what the device needs.
+    pub(super) fn check(self) -> Result<(), String> {
+        if self == Self::Cuda && !cfg!(feature = "cuda") {
+            return Err(
+                "device is cuda, but this build has no CUDA: build weir with `cargo build --release --features \
+                 flash-attn` on a machine with the CUDA toolkit, or use --device cpu or auto"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_spelled_as_elsewhere() {
+        for (text, dtype) in [
+            ("auto", Dtype::Auto),
+            ("bf16", Dtype::Bf16),
+            ("bfloat16", Dtype::Bf16),
+            ("half", Dtype::F16),
+            ("float16", Dtype::F16),
+        ] {
+            let found: Dtype = serde_json::from_value(text.into()).expect("a dtype");
+            assert_eq!(found, dtype);
+        }
+        assert!(serde_json::from_value::<Dtype>("float64".into()).is_err());
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_build_without_cuda_says_how_to_make_one_that_has_it() {
+        let error = Device::Cuda.check().expect_err("no CUDA here");
+        assert!(error.contains("--features flash-attn"), "{error}");
+        assert_eq!(
+            (Device::Auto.check(), Device::Cpu.check()),
+            (Ok(()), Ok(()))
+        );
+    }
+}

@@ -1,0 +1,72 @@
+"""What the checks of conformance.py share: lists of checks, the few requests they all make, and their messages."""
+
+import httpx
+import openai
+
+HELLO = [{"role": "user", "content": "Say hello."}]
+TOOL = {"type": "function", "function": {"name": "now", "description": "The time.", "parameters": {"type": "object", "properties": {}}}}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+
+ANY, REAL, VECTORS = [], [], []
+
+
+def of_any_model(check):
+    """A check that holds whatever the model says."""
+    ANY.append(check)
+    return check
+
+
+def of_a_real_model(check):
+    """A check that needs a model whose words depend on the request."""
+    REAL.append(check)
+    return check
+
+
+def of_an_embedding_model(check):
+    """A check of vectors."""
+    VECTORS.append(check)
+    return check
+
+
+class Weir:
+    """The client, and the few requests that all checks make."""
+
+    def __init__(self, url):
+        self.url = url
+        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+        self.model = self.client.models.list().data[0].id
+
+    def chat(self, messages=HELLO, **fields):
+        """One chat request; fields that the client does not know go as they are."""
+        fields.setdefault("max_tokens", 8)
+        return self.client.chat.completions.create(model=self.model, messages=messages, **split(fields))
+
+    def text(self, messages=HELLO, **fields):
+        return self.chat(messages, **fields).choices[0].message.content
+
+    def stream(self, messages=HELLO, **fields):
+        return list(self.chat(messages, stream=True, **fields))
+
+    def complete(self, prompt="One, two, three,", **fields):
+        fields.setdefault("max_tokens", 8)
+        return self.client.completions.create(model=self.model, prompt=prompt, **split(fields))
+
+    def embed(self, text, **fields):
+        return self.client.embeddings.create(model=self.model, input=text, **split(fields))
+
+    def raw(self, path, body, **more):
+        return httpx.post(self.url + path, json=body, timeout=60, **more)
+
+
+KNOWN = {
+    "audio", "best_of", "echo", "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "metadata", "n",
+    "parallel_tool_calls", "presence_penalty", "reasoning_effort", "seed", "stop", "stream", "stream_options", "suffix", "temperature",
+    "tool_choice", "tools", "top_logprobs", "top_p", "user", "verbosity",
+}  # fmt: skip
+
+
+def split(fields):
+    """The client's own parameters, the others as its extra_body."""
+    own = {name: value for name, value in fields.items() if name in KNOWN}
+    rest = {name: value for name, value in fields.items() if name not in KNOWN}
+    return {**own, "extra_body": rest} if rest else own
