@@ -41,7 +41,10 @@ fn main() {
         .filter(|arg| !arg.starts_with('-'))
         .collect();
     let (peak, memory) = (limits::int8(1), limits::memory(1));
-    println!("int8 peak {peak:.0} GOP/s, memory {memory:.1} GB/s, one thread");
+    let widened = limits::int8_widened(1);
+    println!(
+        "int8 peak {peak:.0} GOP/s (widened {widened:.0}), memory {memory:.1} GB/s, one thread"
+    );
     println!(
         "{:<22}1 row             8 rows            32 rows           512 rows",
         "format"

@@ -81,7 +81,16 @@ fn of_peer(root: &Path, tools: &Path, model: &Path, threads: &str) -> Result<f64
     let mut command = Command::new(tools.join("llama-perplexity"));
     command.arg("-m").arg(model).arg("-f").arg(root.join(TEXT));
     // It adds half the stride to the context: windows of 512.
-    command.args(["-c", "384", "--ppl-stride", "256", "-b", "512", "-t", threads]);
+    command.args([
+        "-c",
+        "384",
+        "--ppl-stride",
+        "256",
+        "-b",
+        "512",
+        "-t",
+        threads,
+    ]);
     let output = command.output().with_context(|| format!("{command:?}"))?;
     let printed = [output.stdout, output.stderr].concat();
     let printed = String::from_utf8_lossy(&printed);
