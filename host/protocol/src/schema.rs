@@ -10,8 +10,14 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    chat::ChatRequest, completions::CompletionRequest, embeddings::EmbeddingRequest,
+    anthropic::{self, MessagesRequest},
+    chat::ChatRequest,
+    completions::CompletionRequest,
+    embeddings::EmbeddingRequest,
+    generate::GenerateRequest,
     invalid::Invalid,
+    responses::ResponsesRequest,
+    tokenize::{DetokenizeRequest, TokenizeRequest},
 };
 use record::{Kind, Note};
 
@@ -24,6 +30,8 @@ mod tests;
 pub struct RequestType {
     /// Its name in the document.
     pub name: &'static str,
+    /// The request whose fields mean the same.
+    like: Option<&'static str>,
     example: &'static str,
     read: fn(Value) -> Result<(), Invalid>,
 }
@@ -31,6 +39,7 @@ pub struct RequestType {
 /// `POST /v1/chat/completions`.
 pub static CHAT: RequestType = RequestType {
     name: "ChatRequest",
+    like: None,
     example: r#"{"messages": [{"role": "user", "content": "Hello!"}]}"#,
     read: |body| ChatRequest::from_json(body).map(drop),
 };
@@ -38,6 +47,7 @@ pub static CHAT: RequestType = RequestType {
 /// `POST /v1/completions`.
 pub static COMPLETION: RequestType = RequestType {
     name: "CompletionRequest",
+    like: None,
     example: r#"{"prompt": "Once upon a time"}"#,
     read: |body| CompletionRequest::from_json(body).map(drop),
 };
@@ -45,12 +55,71 @@ pub static COMPLETION: RequestType = RequestType {
 /// `POST /v1/embeddings`.
 pub static EMBEDDING: RequestType = RequestType {
     name: "EmbeddingRequest",
+    like: None,
     example: r#"{"input": "A text."}"#,
     read: |body| EmbeddingRequest::from_json(body).map(drop),
 };
 
+/// `POST /v1/responses`.
+pub static RESPONSES: RequestType = RequestType {
+    name: "ResponsesRequest",
+    like: None,
+    example: r#"{"input": "Hello!"}"#,
+    read: |body| ResponsesRequest::from_json(body).map(drop),
+};
+
+/// `POST /v1/messages`.
+pub static MESSAGES: RequestType = RequestType {
+    name: "MessagesRequest",
+    like: None,
+    example: r#"{"max_tokens": 100, "messages": [{"role": "user", "content": "Hello!"}]}"#,
+    read: |body| MessagesRequest::from_json(body).map(drop),
+};
+
+/// `POST /v1/messages/count_tokens`.
+pub static COUNT_TOKENS: RequestType = RequestType {
+    name: "CountTokensRequest",
+    like: Some("MessagesRequest"),
+    example: r#"{"messages": [{"role": "user", "content": "Hello!"}]}"#,
+    read: |body| anthropic::count_tokens(body).map(drop),
+};
+
+/// `POST /tokenize`.
+pub static TOKENIZE: RequestType = RequestType {
+    name: "TokenizeRequest",
+    like: None,
+    example: r#"{"messages": [{"role": "user", "content": "Hello!"}]}"#,
+    read: |body| TokenizeRequest::from_json(body).map(drop),
+};
+
+/// `POST /detokenize`.
+pub static DETOKENIZE: RequestType = RequestType {
+    name: "DetokenizeRequest",
+    like: None,
+    example: r#"{"tokens": [1, 2, 3]}"#,
+    read: |body| DetokenizeRequest::from_json(body).map(drop),
+};
+
+/// `POST /generate`.
+pub static GENERATE: RequestType = RequestType {
+    name: "GenerateRequest",
+    like: None,
+    example: r#"{"prompt": "Once upon a time"}"#,
+    read: |body| GenerateRequest::from_json(body).map(drop),
+};
+
 /// All of them; a new one is one line here and its fields' meanings in `fields.json`.
-pub static REQUESTS: &[&RequestType] = &[&CHAT, &COMPLETION, &EMBEDDING];
+pub static REQUESTS: &[&RequestType] = &[
+    &CHAT,
+    &COMPLETION,
+    &EMBEDDING,
+    &RESPONSES,
+    &MESSAGES,
+    &COUNT_TOKENS,
+    &TOKENIZE,
+    &DETOKENIZE,
+    &GENERATE,
+];
 
 /// What fields mean: by the request's name and the field's path, or by the path alone.
 ///
@@ -98,12 +167,14 @@ impl RequestType {
         self.notes().iter().any(|(_, kind)| *kind == Kind::NotBuilt)
     }
 
-    /// What `fields.json` says of a field: of its path alone, and laid over that, of this request's.
+    /// What `fields.json` says of a field: of its path alone, and laid over that, of this request's, or of the one it is like.
     fn field(&self, path: &str) -> Map<String, Value> {
-        let own = format!("{}.{path}", self.name);
-        let entries = [path, &own]
+        let own = [self.like, Some(self.name)].into_iter().flatten();
+        let own = own.map(|name| format!("{name}.{path}"));
+        let entries = [path.to_owned()]
             .into_iter()
-            .filter_map(|key| FIELDS.get(key)?.as_object());
+            .chain(own)
+            .filter_map(|key| FIELDS.get(&key)?.as_object());
         entries
             .flatten()
             .map(|(key, value)| (key.clone(), value.clone()))

@@ -12,28 +12,42 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 use weir_protocol::{
-    ErrorEnvelope,
+    anthropic,
     chat_response::{ChatChunk, ChatCompletion},
     completions::Completion,
     embeddings::EmbeddingList,
     health::{Health, Status, Version},
     models::{Model, ModelList},
-    schema::{CHAT, COMPLETION, EMBEDDING},
+    schema::{
+        CHAT, COMPLETION, COUNT_TOKENS, DETOKENIZE, EMBEDDING, GENERATE, MESSAGES, RESPONSES,
+        TOKENIZE,
+    },
 };
 
 mod operation;
 
-use operation::{Operation, get, post, reference};
+use operation::{Operation, delete, get, post};
 
-/// What else the errors of generating can be: 404 an unknown model, 413 and 415 the body, 429 a full queue, 504 too late.
-const GENERATING: &[u16] = &[400, 401, 404, 413, 415, 429, 500, 503, 504];
-const NAMES: &[u16] = &[400, 401, 404, 503];
+/// What else the errors of generating can be: 403 a key without this model, 404 an unknown model, 408 a slow body, 413 and 415
+/// the body, 429 a full queue or a key's limit, 504 too late.
+const GENERATING: &[u16] = &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503, 504];
+const NAMES: &[u16] = &[400, 401, 403, 404, 503];
+const STORED: &[u16] = &[400, 401, 403, 404, 501];
+const ADMIN: &[u16] = &[401, 403, 404, 409];
 
 /// Every operation of the router; a new route is one entry in one of these lists.
 fn operations() -> impl Iterator<Item = Operation> {
-    [generating(), models(), about_the_server()]
-        .into_iter()
-        .flatten()
+    [
+        generating(),
+        responses(),
+        messages(),
+        tokens(),
+        models(),
+        admin(),
+        about_the_server(),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn generating() -> Vec<Operation> {
@@ -52,6 +66,77 @@ fn generating() -> Vec<Operation> {
             .reads(&EMBEDDING)
             .gives::<EmbeddingList>()
             .fails(GENERATING),
+        post("/generate", "KsanaLLM's own: go on from a prompt")
+            .reads(&GENERATE)
+            .gives_text("application/json")
+            .fails(GENERATING),
+    ]
+}
+
+fn responses() -> Vec<Operation> {
+    vec![
+        post("/v1/responses", "Answer a conversation by its items")
+            .reads(&RESPONSES)
+            .gives_text("application/json")
+            .gives_text("text/event-stream")
+            .fails(GENERATING),
+        get("/v1/responses/{id}", "A stored answer")
+            .gives_text("application/json")
+            .fails(STORED),
+        delete("/v1/responses/{id}", "Forget a stored answer")
+            .gives_text("application/json")
+            .fails(STORED),
+        get(
+            "/v1/responses/{id}/input_items",
+            "What a stored answer answers",
+        )
+        .gives_text("application/json")
+        .fails(STORED),
+        post(
+            "/v1/responses/{id}/cancel",
+            "Refused: no answer is made in the background",
+        )
+        .fails(STORED),
+    ]
+}
+
+fn messages() -> Vec<Operation> {
+    vec![
+        post("/v1/messages", "Answer a conversation in Anthropic's way")
+            .reads(&MESSAGES)
+            .gives_text("application/json")
+            .gives_text("text/event-stream")
+            .fails(GENERATING)
+            .errs::<anthropic::ErrorEnvelope>(),
+        post(
+            "/v1/messages/count_tokens",
+            "Count the tokens of such a conversation",
+        )
+        .reads(&COUNT_TOKENS)
+        .gives_text("application/json")
+        .fails(GENERATING)
+        .errs::<anthropic::ErrorEnvelope>(),
+    ]
+}
+
+fn tokens() -> Vec<Operation> {
+    let tokenize = |path| {
+        post(path, "Text or a conversation to token ids")
+            .reads(&TOKENIZE)
+            .gives_text("application/json")
+            .fails(GENERATING)
+    };
+    let detokenize = |path| {
+        post(path, "Token ids to text")
+            .reads(&DETOKENIZE)
+            .gives_text("application/json")
+            .fails(GENERATING)
+    };
+    vec![
+        tokenize("/tokenize"),
+        tokenize("/v1/tokenize"),
+        detokenize("/detokenize"),
+        detokenize("/v1/detokenize"),
     ]
 }
 
@@ -59,7 +144,7 @@ fn models() -> Vec<Operation> {
     vec![
         get("/v1/models", "List the models that are served")
             .gives::<ModelList>()
-            .fails(&[401, 503]),
+            .fails(&[401, 403, 503]),
         get(
             "/v1/models/{id}",
             "One model by its name, which may hold slashes",
@@ -68,10 +153,27 @@ fn models() -> Vec<Operation> {
         .fails(NAMES),
         get("/models", "The same without /v1")
             .gives::<ModelList>()
-            .fails(&[401, 503]),
+            .fails(&[401, 403, 503]),
         get("/models/{id}", "The same without /v1")
             .gives::<Model>()
             .fails(NAMES),
+    ]
+}
+
+fn admin() -> Vec<Operation> {
+    vec![
+        get(
+            "/admin/plugins",
+            "Every plugin, and what it did; absent without an admin key",
+        )
+        .gives_text("application/json")
+        .fails(ADMIN),
+        post(
+            "/admin/plugins/reload",
+            "All plugins anew; answers which of them are others now",
+        )
+        .gives_text("application/json")
+        .fails(ADMIN),
     ]
 }
 
@@ -111,11 +213,10 @@ const ABOUT: &str = "weir speaks OpenAI's API. Beside what the schemas of reques
 
 fn make_document() -> Value {
     let mut schemas = Map::new();
-    let error = reference::<ErrorEnvelope>(&mut schemas);
     let mut paths: Map<String, Value> = Map::new();
     for operation in operations() {
         let (method, path) = (operation.method, operation.path);
-        let described = operation.describe(&mut schemas, &error);
+        let described = operation.describe(&mut schemas);
         let methods = paths.entry(path).or_insert_with(|| json!({}));
         methods[method] = described;
     }

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use weir_protocol::schema::RequestType;
+use weir_protocol::{ErrorEnvelope, schema::RequestType};
 
 /// Puts a type's schema and those it needs into `schemas`; answers a reference to it.
 pub(super) fn reference<T: ToSchema>(schemas: &mut Map<String, Value>) -> Value {
@@ -35,6 +35,7 @@ pub(super) struct Operation {
     request: Option<&'static RequestType>,
     answers: Vec<Answer>,
     errors: &'static [u16],
+    error: fn(&mut Map<String, Value>) -> Value,
 }
 
 /// A GET route.
@@ -47,6 +48,11 @@ pub(super) fn post(path: &'static str, summary: &'static str) -> Operation {
     Operation::new("post", path, summary)
 }
 
+/// A DELETE route.
+pub(super) fn delete(path: &'static str, summary: &'static str) -> Operation {
+    Operation::new("delete", path, summary)
+}
+
 impl Operation {
     fn new(method: &'static str, path: &'static str, summary: &'static str) -> Self {
         Self {
@@ -56,6 +62,7 @@ impl Operation {
             request: None,
             answers: Vec::new(),
             errors: &[],
+            error: reference::<ErrorEnvelope>,
         }
     }
 
@@ -89,12 +96,18 @@ impl Operation {
         self
     }
 
+    /// Its errors come in an envelope that is not OpenAI's.
+    pub(super) fn errs<T: ToSchema>(mut self) -> Self {
+        self.error = reference::<T>;
+        self
+    }
+
     /// Its entry in the document.
-    pub(super) fn describe(&self, schemas: &mut Map<String, Value>, error: &Value) -> Value {
+    pub(super) fn describe(&self, schemas: &mut Map<String, Value>) -> Value {
         let mut described = json!({
             "operationId": format!("{}{}", self.method, self.path.replace(['/', '{', '}', '.'], "_")),
             "summary": self.summary,
-            "responses": self.responses(schemas, error),
+            "responses": self.responses(schemas),
         });
         if let Some(request) = self.request {
             schemas.insert(request.name.to_owned(), request.schema());
@@ -120,7 +133,7 @@ impl Operation {
         described
     }
 
-    fn responses(&self, schemas: &mut Map<String, Value>, error: &Value) -> Value {
+    fn responses(&self, schemas: &mut Map<String, Value>) -> Value {
         let mut content = Map::new();
         for answer in &self.answers {
             let (media_type, described) = match answer {
@@ -144,6 +157,7 @@ impl Operation {
         let not_built = self.request.is_some_and(RequestType::has_fields_not_built);
         let errors = self.errors.iter().copied();
         for status in errors.chain(not_built.then_some(501)) {
+            let error = (self.error)(schemas);
             let name = StatusCode::from_u16(status).ok();
             let reason = name.and_then(|status| status.canonical_reason());
             let described = json!({
