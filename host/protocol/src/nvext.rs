@@ -70,7 +70,7 @@ pub(crate) fn read(mut fields: Fields, sampling: &mut SamplingFields) -> Result<
     for name in NOT_BUILT {
         fields.not_built(name, |_| false)?;
     }
-    ignored.extend(fields.unknown().iter().map(|name| format!("nvext.{name}")));
+    ignored.extend(fields.unknown());
     Ok(NvExt {
         use_raw_prompt,
         annotations,
