@@ -206,10 +206,10 @@ fn about_the_server() -> Vec<Operation> {
 /// The document, made once.
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(make_document().to_string()));
 
-const ABOUT: &str = "weir speaks OpenAI's API. Beside what the schemas of requests say: a number or boolean may come as a \
+const ABOUT: &str = "weir speaks OpenAI's API, and Anthropic's under /v1/messages. Beside what the schemas of requests say: a number or boolean may come as a \
     string (`\"0.7\"`, `\"True\"`), a field that is null counts as absent, and a field that is not listed is ignored and named in the \
     header `x-weir-ignored-fields`. An answer in pieces is a stream of server-sent events; an error behind the first piece comes as an \
-    event named `error`, and the stream ends without `[DONE]`. Every answer has the header `x-request-id`.";
+    event named `error`, and the stream ends without `[DONE]`, which Anthropic's never have. Every answer has the header `x-request-id`.";
 
 fn make_document() -> Value {
     let mut schemas = Map::new();
@@ -226,7 +226,10 @@ fn make_document() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "Needed when the server has keys."}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "Needed when the server has keys."},
+                "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same as Anthropic's clients send it."},
+            },
         },
     })
 }

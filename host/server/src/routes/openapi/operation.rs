@@ -128,7 +128,7 @@ impl Operation {
             described["parameters"] = parameters.into();
         }
         if self.errors.contains(&401) {
-            described["security"] = json!([{}, {"key": []}]);
+            described["security"] = json!([{}, {"key": []}, {"x-api-key": []}]);
         }
         described
     }
