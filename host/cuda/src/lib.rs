@@ -10,6 +10,7 @@
 //! Features: `cuda` compiles candle for NVIDIA GPUs, `flash-attn` the attention that a GPU is served with. Without them the
 //! crate computes on the CPU alone, which is what its tests do.
 
+mod built;
 mod decoder;
 mod device;
 mod dtype;

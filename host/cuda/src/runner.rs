@@ -8,6 +8,7 @@ use weir_model::{
 };
 
 use crate::{
+    built,
     decoder::Decoder,
     device::{self, Gpu},
     dtype::Dtype,
@@ -77,6 +78,9 @@ impl CudaRunner {
         let description = checkpoint.describe()?;
         supports(&description).map_err(refuse)?;
         gpu.check(dtype).map_err(refuse)?;
+        if let Some(lacking) = built::lacks_numbers(options.dtype) {
+            return Err(refuse(lacking));
+        }
         let block_size = options.runner.block_size;
         let block_bytes = KvSlabs::bytes_per_block(&description, block_size, dtype);
         // Before anything is read: wrong sizes are known already.
@@ -178,13 +182,17 @@ fn supports(description: &ModelDescription) -> Result<(), String> {
         ));
     }
     for layer in &description.layers {
-        if let Attention::Grouped(attention) = &layer.attention
-            && !(attention.head_dim.is_multiple_of(8) && attention.head_dim <= 512)
-        {
+        let Attention::Grouped(attention) = &layer.attention else {
+            continue;
+        };
+        if !(attention.head_dim.is_multiple_of(8) && attention.head_dim <= 512) {
             return Err(format!(
                 "the model has heads of {} elements; the GPU runner needs a multiple of 8, 512 at most",
                 attention.head_dim
             ));
+        }
+        if let Some(lacking) = built::lacks_heads(attention.head_dim) {
+            return Err(lacking);
         }
     }
     Ok(())

@@ -68,6 +68,8 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Run the engine of a model without a server: orders as JSON Lines on stdin, an answer a line on stdout
+    Engine(EngineOrderFlags),
     /// Print the merged configuration and where each value comes from
     Config(ServeFlags),
     /// Print the version
@@ -323,6 +325,16 @@ pub struct EngineFlags {
     pub prefix_cache: Option<String>,
 }
 
+/// `weir engine`: a model and how its engine runs.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EngineOrderFlags {
+    /// A GGUF file, a folder of safetensors, or whatever else `weir serve` takes [default: smollm2]
+    #[arg(long, alias = "model-dir", value_name = "SOURCE")]
+    pub model: Option<String>,
+    /// The engine.
+    #[command(flatten)]
+    pub engine: EngineFlags,
+}
 /// Parses the process's arguments after bringing them into one spelling.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(normalised(arguments))

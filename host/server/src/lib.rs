@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 mod connections;
 pub mod embedding_thread;
+pub mod engine_orders;
 pub mod engine_thread;
 pub mod error;
 mod file_watch;

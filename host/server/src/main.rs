@@ -13,9 +13,12 @@ use serde_json::Value;
 use weir_output::ToolCallStreaming;
 use weir_server::{
     bench,
-    cli::{self, Command, KeyCommand, ParseFlags, PluginCommand, PluginFlags, ServeFlags},
+    cli::{
+        self, Command, EngineOrderFlags, KeyCommand, ModelFlags, ParseFlags, PluginCommand,
+        PluginFlags, ServeFlags,
+    },
     config::{self, LogFormat},
-    keys,
+    engine_orders, keys,
     model_list::ModelLists,
     parse, plugin_commands,
     pull::{self, Source},
@@ -49,6 +52,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Plugin { command, sources } => return plugin_command(&command, &sources),
         Command::Key { command } => key_command(&command),
         Command::Config(flags) => print_config(&flags),
+        Command::Engine(flags) => obey_engine_orders(flags),
         Command::Version => Ok(writeln!(
             io::stdout(),
             "weir {}",
@@ -91,6 +95,26 @@ fn parse_lines(flags: &ParseFlags) -> Result<()> {
         io::stdin().lock(),
         io::stdout().lock(),
         &options,
+    )?)
+}
+
+/// Settings of the server's, from the environment, hold here too; only a single model's engine is run.
+fn obey_engine_orders(flags: EngineOrderFlags) -> Result<()> {
+    let flags = ServeFlags {
+        model: ModelFlags {
+            model: flags.model,
+            ..ModelFlags::default()
+        },
+        engine: flags.engine,
+        ..ServeFlags::default()
+    };
+    let config = config::load(&flags)?.config;
+    serve::start_log(&config.log_level, config.log_format)?;
+    let runner = wiring::runner(&config, &Source::parse(&config.model)?)?;
+    Ok(engine_orders::run(
+        runner,
+        io::stdin().lock(),
+        io::stdout().lock(),
     )?)
 }
 

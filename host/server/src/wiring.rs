@@ -164,6 +164,18 @@ pub fn load_model(
     })
 }
 
+/// The runner of a model, for whoever drives it without a server; fetches the model first if need be.
+///
+/// # Errors
+/// As [`load_model`].
+pub fn runner(config: &Config, source: &Source) -> Result<Box<dyn ModelRunner>, WiringError> {
+    let parts = match pull::fetch(source)? {
+        Local::Replay(path) => from_replay(config, &path)?,
+        Local::Gguf(path) | Local::Folder(path) => from_files(config, ModelFiles::open(&path)?)?,
+    };
+    Ok(parts.runner)
+}
+
 /// The tokenizer in a model's files, a GGUF file or a folder.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ mod check_plugins;
 mod cpu_engine;
 mod cpu_speed;
 mod cpu_start;
+mod cuda;
 mod deps;
 mod engine;
 mod example;
@@ -80,6 +81,8 @@ enum Command {
     Perplexity(perplexity::Arguments),
     /// Compare greedy text by weir and by llama.cpp, in every format
     GreedyText(greedy_text::Arguments),
+    /// Build weir for NVIDIA GPUs into one file to carry; type-check that code; keep its PTX
+    Cuda(cuda::Arguments),
     /// Check which crate depends on which
     Deps,
     /// Check that frozen contract versions did not change
@@ -87,6 +90,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if cuda::nvcc::is_called() {
+        return cuda::nvcc::main();
+    }
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -119,6 +125,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::CpuEngine(arguments) => cpu_engine::run(&root, &arguments),
         Command::Perplexity(arguments) => perplexity::run(&root, &arguments),
         Command::GreedyText(arguments) => greedy_text::run(&root, &arguments),
+        Command::Cuda(arguments) => cuda::run(&root, &arguments),
         Command::Deps => deps::run(),
         Command::Wit => wit::run(&root),
     }

@@ -98,7 +98,10 @@ fn rows_of_one_sequence_in_one_batch_are_computed_one_behind_the_other() {
     let mut runner = TinyLlama::new().load().unwrap();
     let tokens = prompt(11, 20);
     let ends: Vec<usize> = (7..=20).collect();
-    let right = logits_behind(&mut runner, &tokens, &IN_ORDER, &ends);
+    let right: Vec<Vec<f32>> = ends
+        .iter()
+        .map(|&end| logits_behind(&mut runner, &tokens[..end], &IN_ORDER, &[end]))
+        .collect();
     let table: &[u32] = &[4, 20, 9, 1, 13];
     let row = |start: usize, end: usize| Chunk {
         sequence: 0,

@@ -8,6 +8,7 @@ mod admin;
 mod bench;
 mod client;
 mod command_line;
+mod engine_orders;
 mod example;
 mod hostile;
 mod hub;

@@ -1,0 +1,131 @@
+//! Builds weir with its CUDA features, in a target folder for just this choice of kernels.
+//!
+//! cudaforge remembers which objects it has made by their paths and arguments, and knows nothing of what was left out of
+//! them; two choices in one folder would mix.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{FEATURES, cutlass, nvcc, stubs::Stubs, toolkit::Toolkit, variants::Variants};
+
+/// What a compiler of a flash attention kernel takes at most.
+const BYTES_A_JOB: u64 = 3_300_000_000;
+
+/// What to build.
+pub struct Plan {
+    /// Ascending; PTX is for the first.
+    pub capabilities: Vec<u32>,
+    pub variants: Variants,
+    pub jobs: u32,
+}
+
+impl Plan {
+    /// The capabilities, as files are named for them.
+    pub fn capabilities(&self) -> String {
+        let names: Vec<String> = self.capabilities.iter().map(u32::to_string).collect();
+        names.join("-")
+    }
+}
+
+/// As many compilers as there are cores, and memory for.
+pub fn possible_jobs() -> u32 {
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = available.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
+    let room = kib.map_or(1, |kib: u64| kib * 1024 / BYTES_A_JOB) as u32;
+    cores.min(room).max(1)
+}
+
+/// Builds it; where the program is.
+pub fn weir(root: &Path, toolkit: &Toolkit, stubs: &Stubs, plan: &Plan) -> Result<PathBuf> {
+    let target = root.join("target/cuda").join(format!(
+        "build-{}-{}-{}",
+        toolkit.version,
+        plan.capabilities(),
+        plan.variants.name()
+    ));
+    println!(
+        "building for compute capability {} with nvcc {}, {} at once; flash attention for heads of {} takes minutes a file",
+        plan.capabilities(),
+        toolkit.version,
+        plan.jobs,
+        plan.variants.head_sizes(", ")
+    );
+    let environment = environment(root, toolkit, stubs, plan)?;
+    let status = Command::new("cargo")
+        .args([
+            "build",
+            "-p",
+            "weir-server",
+            "--bin",
+            "weir",
+            "--release",
+            "--locked",
+        ])
+        .args([
+            "--config",
+            "profile.release.strip=\"symbols\"",
+            "--features",
+            FEATURES,
+        ])
+        .arg("--target-dir")
+        .arg(&target)
+        .envs(environment)
+        .current_dir(root)
+        .status()?;
+    ensure!(status.success(), "weir does not build with {FEATURES}");
+    Ok(target.join("release/weir"))
+}
+
+fn environment(
+    root: &Path,
+    toolkit: &Toolkit,
+    stubs: &Stubs,
+    plan: &Plan,
+) -> Result<Vec<(&'static str, OsString)>> {
+    let nvcc = nvcc::link(&root.join("target/cuda/nvcc"))?;
+    let (first, also) = plan.capabilities.split_first().context("no capability")?;
+    let also: Vec<String> = also.iter().map(u32::to_string).collect();
+    let mut environment: Vec<(&str, OsString)> = vec![
+        ("CUDA_HOME", toolkit.home.clone().into()),
+        ("CUDA_COMPUTE_CAP", first.to_string().into()),
+        ("CUDAFORGE_HOME", cutlass::fetched()?.into()),
+        ("CUDAFORGE_THREADS", plan.jobs.to_string().into()),
+        ("PATH", before(nvcc.parent(), "PATH")?),
+        (nvcc::REAL, toolkit.nvcc().into()),
+        (nvcc::VARIANTS, plan.variants.to_string().into()),
+        (nvcc::ALSO, also.join(",").into()),
+        // This process's own standard error: cargo shows nothing of a build script that succeeds.
+        (
+            nvcc::PROGRESS,
+            format!("/proc/{}/fd/2", std::process::id()).into(),
+        ),
+        // For the runner, which refuses models whose kernels were left out.
+        ("WEIR_CUDA_HEAD_SIZES", plan.variants.head_sizes(",").into()),
+        ("WEIR_CUDA_F16", plan.variants.f16.to_string().into()),
+        ("NVCC", nvcc.into()),
+    ];
+    if toolkit.is_pinned {
+        environment.push(("LIBRARY_PATH", before(Some(&stubs.folder), "LIBRARY_PATH")?));
+    }
+    Ok(environment)
+}
+
+/// A list of folders with one more in front.
+fn before(folder: Option<&Path>, variable: &str) -> Result<OsString> {
+    let rest = env::var_os(variable).unwrap_or_default();
+    let folders = folder.map(Path::to_owned).into_iter();
+    let rest = env::split_paths(&rest).filter(|folder| !folder.as_os_str().is_empty());
+    Ok(env::join_paths(folders.chain(rest))?)
+}

@@ -1,0 +1,169 @@
+//! Which of the libraries' kernel files are compiled, by their names, and what stands in for the others.
+//!
+//! candle-flash-attn has a file for each head size, element type, causal or not, paged or not: 52 of them take hours, the
+//! dozen that our models need a quarter of one. candle-kernels has one for each quantized type, none of which weir calls: its
+//! weights are widened as they are read. What is left out must still link, so a function that says so and ends the process
+//! takes its place; the runner refuses models that would call one, as it knows what was built (`WEIR_CUDA_HEAD_SIZES`,
+//! `WEIR_CUDA_F16`).
+
+use std::str::FromStr;
+
+use anyhow::{Context, Result, ensure};
+
+/// The head sizes that candle-flash-attn has paged kernels for.
+const PAGED_HEAD_SIZES: [u32; 4] = [64, 128, 256, 512];
+/// Template switches of flash attention that no runner of ours takes: ALiBi, dropout, and heads whose size is not the
+/// kernel's own. Windows and soft caps stay: without their switch a kernel would ignore them and say nothing.
+pub const FLAGS: [&str; 3] = [
+    "-DFLASHATTENTION_DISABLE_ALIBI",
+    "-DFLASHATTENTION_DISABLE_DROPOUT",
+    "-DFLASHATTENTION_DISABLE_UNEVEN_K",
+];
+const HEADERS: &str = "#include <cstdio>\n#include <cstdlib>\n";
+
+/// What is compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variants {
+    pub head_sizes: Vec<u32>,
+    /// f16 beside bf16.
+    pub f16: bool,
+}
+
+/// What a kernel file is to this choice.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A kernel of flash attention that is compiled, with [`FLAGS`].
+    Flash,
+    /// C++ that stands in for a file that is left out.
+    LeftOut(String),
+    /// Compiled as it is.
+    Plain,
+}
+
+impl Variants {
+    /// Refuses what the library does not have.
+    pub fn check(&self) -> Result<()> {
+        for size in &self.head_sizes {
+            ensure!(
+                PAGED_HEAD_SIZES.contains(size),
+                "--head-sizes: no kernel for heads of {size}; there are {PAGED_HEAD_SIZES:?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// The head sizes as a list in one word.
+    pub fn head_sizes(&self, between: &str) -> String {
+        let sizes: Vec<String> = self.head_sizes.iter().map(u32::to_string).collect();
+        sizes.join(between)
+    }
+
+    /// A name for a folder.
+    pub fn name(&self) -> String {
+        let types = if self.f16 { "bf16-f16" } else { "bf16" };
+        format!("{}-{types}", self.head_sizes("-"))
+    }
+
+    /// The role of a file, by its name without folders.
+    pub fn role(&self, file: &str) -> Role {
+        if let Some(kernel) = FlashKernel::parse(file) {
+            let wanted = self.head_sizes.contains(&kernel.head_size);
+            return match wanted && (self.f16 || !kernel.f16) {
+                true => Role::Flash,
+                false => Role::LeftOut(kernel.stand_in(file)),
+            };
+        }
+        let quant = file.strip_prefix("mmq_instance_");
+        match quant.and_then(|quant| quant.strip_suffix(".cu")) {
+            Some(quant) => Role::LeftOut(quant_stand_in(file, quant)),
+            None => Role::Plain,
+        }
+    }
+}
+
+/// As one word, to hand it to the process that stands in for nvcc.
+impl std::fmt::Display for Variants {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{};{}", self.head_sizes(","), self.f16)
+    }
+}
+
+impl FromStr for Variants {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts = text.split_once(';');
+        let (sizes, f16) = parts.with_context(|| format!("`{text}` names no variants"))?;
+        let sizes = sizes.split(',').filter(|size| !size.is_empty());
+        Ok(Self {
+            head_sizes: sizes.map(str::parse).collect::<Result<_, _>>()?,
+            f16: f16.parse()?,
+        })
+    }
+}
+
+/// What the name of a flash attention kernel's file says, as in `flash_fwd_splitkv_hdim64_bf16_causal_sm80.cu`.
+struct FlashKernel {
+    paged: bool,
+    head_size: u32,
+    f16: bool,
+    causal: bool,
+}
+
+impl FlashKernel {
+    fn parse(file: &str) -> Option<Self> {
+        let rest = file.strip_prefix("flash_fwd_")?.strip_suffix("_sm80.cu")?;
+        let (paged, rest) = match rest.strip_prefix("splitkv_") {
+            Some(rest) => (true, rest),
+            None => (false, rest),
+        };
+        let (size, rest) = rest.strip_prefix("hdim")?.split_once('_')?;
+        let (element, causal) = match rest.strip_suffix("_causal") {
+            Some(element) => (element, true),
+            None => (rest, false),
+        };
+        let f16 = match element {
+            "fp16" => true,
+            "bf16" => false,
+            _ => return None,
+        };
+        Some(Self {
+            paged,
+            head_size: size.parse().ok()?,
+            f16,
+            causal,
+        })
+    }
+
+    /// The one function that its file defines, which the library's dispatcher names.
+    fn stand_in(&self, file: &str) -> String {
+        let function = match self.paged {
+            true => "run_mha_fwd_splitkv_paged_",
+            false => "run_mha_fwd_",
+        };
+        let element = if self.f16 { "half_t" } else { "bfloat16_t" };
+        let Self {
+            head_size, causal, ..
+        } = self;
+        format!(
+            "{HEADERS}struct CUstream_st;\nstruct Flash_fwd_params;\nnamespace cutlass {{ struct {element}; }}\n\
+             template <typename Element, int HeadSize, bool Causal> void {function}(Flash_fwd_params &, CUstream_st *);\n\
+             template <> void {function}<cutlass::{element}, {head_size}, {causal}>(Flash_fwd_params &, CUstream_st *) {{\n\
+             {}}}\n",
+            give_up(file)
+        )
+    }
+}
+
+fn quant_stand_in(file: &str, quant: &str) -> String {
+    let end = give_up(file);
+    format!("{HEADERS}extern \"C\" void launch_mmq_gguf_{quant}() {{\n{end}}}\n")
+}
+
+fn give_up(file: &str) -> String {
+    let message = format!("weir: {file} was left out of this build, see cargo xtask cuda --help");
+    format!("    std::fputs(\"{message}\\n\", stderr);\n    std::abort();\n")
+}
+
+#[cfg(test)]
+mod tests;
