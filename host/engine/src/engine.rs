@@ -5,7 +5,11 @@
 //! returns. What they hold stays findable until they are taken, unless its logits were unusable.
 //! It never waits: whoever drives it steps while there is work, and pauses sequences whose readers are slow.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Instant,
+};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,6 +20,7 @@ use crate::{
     block_manager::BlockManager,
     error::EngineError,
     generator::Generated,
+    measurements::Measurements,
     request::{FinishReason, SequenceId, SequenceRequest},
     runner::{ModelRunner, RunnerInfo},
     sampler::{SampledToken, Sampler},
@@ -106,6 +111,7 @@ pub struct Engine {
     seeds: ChaCha8Rng,
     /// The totals since the start; `counters` adds the gauges.
     totals: EngineCounters,
+    measurements: Arc<Measurements>,
 }
 
 impl Engine {
@@ -128,12 +134,18 @@ impl Engine {
             // The standard library's hasher keys come from the operating system's random numbers.
             seeds: ChaCha8Rng::seed_from_u64(RandomState::new().hash_one(0)),
             totals: EngineCounters::default(),
+            measurements: Arc::default(),
         }
     }
 
     /// The runner's sizes and end tokens.
     pub fn info(&self) -> &RunnerInfo {
         &self.info
+    }
+
+    /// What it measures as it steps.
+    pub fn measurements(&self) -> &Arc<Measurements> {
+        &self.measurements
     }
 
     /// Queues a sequence.
@@ -217,6 +229,7 @@ impl Engine {
 
     /// Computes one batch: schedule, run, postprocess. Appends the outputs in batch order; none without work.
     pub fn step_into(&mut self, outputs: &mut Vec<StepOutput>) {
+        let began = Instant::now();
         self.scheduler.schedule(&mut self.batch);
         if self.batch.rows.is_empty() {
             return;
@@ -228,6 +241,19 @@ impl Engine {
             Ok(()) => self.postprocess(outputs),
             Err(error) => self.fail(&error, outputs),
         }
+        self.measure(began);
+    }
+
+    fn measure(&self, began: Instant) {
+        let Measurements {
+            step,
+            step_sequences,
+            step_tokens,
+            ..
+        } = &*self.measurements;
+        step.observe_duration(began.elapsed());
+        step_sequences.observe(self.batch.rows.len() as u64);
+        step_tokens.observe(self.batch.tokens.len() as u64);
     }
 
     /// [`Engine::step_into`] with outputs of their own, for callers that do not step on and on.
@@ -252,6 +278,7 @@ impl Engine {
 
     /// Counts what was computed and gives every row that wanted logits what they bring.
     fn postprocess(&mut self, outputs: &mut Vec<StepOutput>) {
+        let now = Instant::now();
         let mut logits = self.logits.rows_mut();
         for row in &self.batch.rows {
             let id = row.sequence;
@@ -269,8 +296,13 @@ impl Engine {
                 self.scheduler.publish(id);
                 continue;
             };
+            let len = sequence.len();
             let ended = match take_logits(sequence, &mut self.sampler, logits, outputs) {
                 Ok(ended) => {
+                    let sampled = sequence.len() > len;
+                    if let Some(gap) = sampled.then(|| sequence.note_token(now)).flatten() {
+                        self.measurements.inter_token.observe_duration(gap);
+                    }
                     self.scheduler.publish(id);
                     ended
                 }

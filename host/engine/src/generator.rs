@@ -7,6 +7,7 @@ use futures_core::Stream;
 
 use crate::{
     error::EngineError,
+    measurements::EngineFigures,
     request::{FinishReason, SequenceRequest},
 };
 
@@ -77,6 +78,11 @@ pub trait Generator: Send + Sync {
     /// [`EngineError::TooLong`], [`EngineError::QueueFull`], [`EngineError::InvalidRequest`], [`EngineError::Lost`] or
     /// [`EngineError::Stopped`].
     fn submit(&self, request: SequenceRequest) -> Result<GeneratedStream, EngineError>;
+
+    /// What its engine is doing and has measured; None where that is not known here.
+    fn figures(&self) -> Option<EngineFigures> {
+        None
+    }
 
     /// Queues several sequences: all of them, or none on an error, which may come as the first item of each stream.
     ///

@@ -9,7 +9,9 @@ pub mod embedding_runner;
 pub mod engine;
 pub mod fake_runner;
 pub mod generator;
+pub mod histogram;
 pub mod logits_processor;
+pub mod measurements;
 pub mod request;
 pub mod runner;
 pub mod sampler;
@@ -29,7 +31,9 @@ pub use engine::{Engine, EngineConfig, EngineCounters, StepOutput};
 pub use error::EngineError;
 pub use fake_runner::{FakeRunner, FakeScript};
 pub use generator::{Generated, GeneratedStream, Generator, SequenceUsage, TokenLogprobs};
+pub use histogram::{Histogram, HistogramSnapshot};
 pub use logits_processor::LogitsProcessor;
+pub use measurements::{EngineFigures, Measurements};
 pub use request::{
     Constraint, FinishReason, SamplingParams, SequenceId, SequenceRequest, StopConditions,
 };

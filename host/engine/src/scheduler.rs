@@ -91,7 +91,9 @@ impl Scheduler {
             Ok(index) => self.running.get_mut(index),
             Err(_) => self.waiting.iter_mut().find(|sequence| sequence.id == id),
         };
-        sequence.map(|sequence| sequence.paused = paused).is_some()
+        sequence
+            .map(|sequence| sequence.set_paused(paused))
+            .is_some()
     }
 
     /// A running sequence.

@@ -5,6 +5,8 @@
 //! goes on with the same random numbers, and scores no token of its prompt again. A full block's hash is made once, however often its sequence starts.
 //! It does not decide when it runs (the scheduler does).
 
+use std::time::{Duration, Instant};
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -48,6 +50,8 @@ pub struct Sequence {
     /// Until they are told.
     prompt_logprobs: Vec<TokenLogprobs>,
     max_tokens: usize,
+    /// When its last token was sampled, unless it was paused since.
+    last_token: Option<Instant>,
     end_tokens: Vec<u32>,
     sampling: SamplingParams,
     processors: Vec<Box<dyn LogitsProcessor>>,
@@ -89,8 +93,21 @@ impl Sequence {
             tokens: request.prompt,
             sampling: request.sampling,
             max_tokens,
+            last_token: None,
             end_tokens,
         }
+    }
+
+    /// Pauses or resumes it. The wait for a reader is no time between tokens.
+    pub fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        self.last_token = None;
+    }
+
+    /// Notes that a token is sampled now; answers how long that took since the one before.
+    pub fn note_token(&mut self, now: Instant) -> Option<Duration> {
+        let before = self.last_token.replace(now)?;
+        Some(now.saturating_duration_since(before))
     }
 
     /// Tokens there are, computed or not.

@@ -3,13 +3,14 @@
 //! `reasoning_content` and `reasoning` always hold the same text: clients read the one or the other.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use serde_json::Value;
 
 use crate::{logprobs::ChatLogprobs, usage::Usage};
 
 /// A whole answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatCompletion {
     /// `chatcmpl-...`.
     pub id: String,
@@ -31,7 +32,7 @@ pub struct ChatCompletion {
 }
 
 /// One answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatChoice {
     /// Which of the `n`.
     pub index: usize,
@@ -44,7 +45,7 @@ pub struct ChatChoice {
 }
 
 /// What the model said.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct AssistantMessage {
     /// Always `assistant`.
     pub role: &'static str,
@@ -67,7 +68,7 @@ pub struct AssistantMessage {
 }
 
 /// A call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ToolCall {
     /// Its id, to be named by the tool's answer.
     pub id: String,
@@ -79,7 +80,7 @@ pub struct ToolCall {
 }
 
 /// Name and arguments of a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FunctionCall {
     /// The function's name.
     pub name: String,
@@ -88,7 +89,7 @@ pub struct FunctionCall {
 }
 
 /// One chunk of a stream.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatChunk {
     /// `chatcmpl-...`, the same in all chunks.
     pub id: String,
@@ -108,7 +109,7 @@ pub struct ChatChunk {
 }
 
 /// A piece of one answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatChunkChoice {
     /// Which of the `n`.
     pub index: usize,
@@ -121,7 +122,7 @@ pub struct ChatChunkChoice {
 }
 
 /// What is new in a chunk.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct ChatDelta {
     /// `assistant`, in the first chunk only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,7 +145,7 @@ pub struct ChatDelta {
 }
 
 /// A piece of a call: id, type and name in its first, arguments after.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ToolCallDelta {
     /// Which call of this answer; in every delta.
     pub index: u32,
@@ -159,7 +160,7 @@ pub struct ToolCallDelta {
 }
 
 /// Name and a piece of the arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FunctionDelta {
     /// The name, in the first delta; never null.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::{
     chat,
@@ -169,7 +170,7 @@ pub(crate) fn read_tokens(path: &str, items: &[Value]) -> Result<Vec<u32>, Inval
 }
 
 /// A completion, or one chunk of a streamed one: both have the same shape.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Completion {
     /// `cmpl-...`.
     pub id: String,
@@ -192,7 +193,7 @@ pub struct Completion {
 }
 
 /// One answer, or a piece of one.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct CompletionChoice {
     /// Prompt number times n, plus the answer's number.
     pub index: usize,

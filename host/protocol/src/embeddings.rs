@@ -3,6 +3,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::{completions::Prompt, fields::Fields, invalid::Invalid, lenient};
 
@@ -146,7 +147,7 @@ fn read_truncation(value: Option<Value>) -> Result<Truncation, Invalid> {
 }
 
 /// The answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct EmbeddingList {
     /// Always `list`.
     pub object: &'static str,
@@ -159,7 +160,7 @@ pub struct EmbeddingList {
 }
 
 /// One text's vector.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Embedding {
     /// Always `embedding`.
     pub object: &'static str,
@@ -170,7 +171,7 @@ pub struct Embedding {
 }
 
 /// A vector as it is written.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Vector {
     /// Numbers.
@@ -180,7 +181,7 @@ pub enum Vector {
 }
 
 /// Token counts of an embeddings request; nothing is generated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EmbeddingUsage {
     /// Tokens of all texts, special tokens with them.
     pub prompt_tokens: usize,

@@ -4,13 +4,19 @@
 
 use serde_json::{Map, Value};
 
-use crate::{invalid::Invalid, lenient};
+use crate::{
+    invalid::Invalid,
+    lenient,
+    schema::record::{self, Kind},
+};
 
 /// The fields of a request that were not read yet.
 pub(crate) struct Fields {
     left: Map<String, Value>,
     /// Where the object stands in the request, with its dot ("stream_options."); empty for the body.
     prefix: String,
+    /// The body's number among those of which notes are taken.
+    number: usize,
     /// Names of parts of it that mean nothing here.
     ignored: Vec<String>,
 }
@@ -22,6 +28,7 @@ impl Fields {
             Value::Object(left) => Ok(Self {
                 left,
                 prefix: String::new(),
+                number: record::begin_body(),
                 ignored: Vec::new(),
             }),
             other => {
@@ -34,18 +41,23 @@ impl Fields {
 
     /// The fields of the object in field `name`, if it is there.
     pub(crate) fn object(&mut self, name: &str) -> Result<Option<Fields>, Invalid> {
+        self.note(name, Kind::Object);
         match self.take(name) {
             None => Ok(None),
-            Some(value) => Self::at(&self.path(name), value).map(Some),
+            Some(value) => Ok(Some(Self {
+                number: self.number,
+                ..Self::at(&self.path(name), value)?
+            })),
         }
     }
 
-    /// The fields of the object `value`, which stands at `path`.
+    /// The fields of the object `value`, which stands at `path`; no notes are taken of them.
     pub(crate) fn at(path: &str, value: Value) -> Result<Self, Invalid> {
         match value {
             Value::Object(left) => Ok(Self {
                 left,
                 prefix: format!("{path}."),
+                number: record::NO_BODY,
                 ignored: Vec::new(),
             }),
             other => Err(Invalid::expected(path, "an object", &other)),
@@ -57,8 +69,14 @@ impl Fields {
         format!("{}{name}", self.prefix)
     }
 
+    /// Says what is read of a field to whoever makes its schema; the first word counts.
+    fn note(&self, name: &str, kind: Kind) {
+        record::note(self.number, || self.path(name), kind);
+    }
+
     /// The field's value, unless absent or null.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.note(name, Kind::Any);
         self.left.remove(name).filter(|value| !value.is_null())
     }
 
@@ -70,6 +88,7 @@ impl Fields {
         above: bool,
         max: f64,
     ) -> Result<Option<f32>, Invalid> {
+        self.note(name, Kind::Number { min, above, max });
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -112,6 +131,7 @@ impl Fields {
 
     /// Any whole number of 64 bits.
     pub(crate) fn integer(&mut self, name: &str) -> Result<Option<i64>, Invalid> {
+        self.note(name, Kind::Integer);
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -128,6 +148,7 @@ impl Fields {
         min: usize,
         max: usize,
     ) -> Result<Option<usize>, Invalid> {
+        self.note(name, Kind::Count { min, max });
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -147,6 +168,7 @@ impl Fields {
 
     /// A boolean.
     pub(crate) fn boolean(&mut self, name: &str) -> Result<Option<bool>, Invalid> {
+        self.note(name, Kind::Boolean);
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -158,6 +180,7 @@ impl Fields {
 
     /// A string.
     pub(crate) fn string(&mut self, name: &str) -> Result<Option<String>, Invalid> {
+        self.note(name, Kind::Text);
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -171,6 +194,7 @@ impl Fields {
         name: &str,
         words: &[&'static str],
     ) -> Result<Option<&'static str>, Invalid> {
+        self.note(name, Kind::Text);
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -202,6 +226,7 @@ impl Fields {
         name: &str,
         asks_nothing: impl Fn(&Value) -> bool,
     ) -> Result<(), Invalid> {
+        self.note(name, Kind::NotBuilt);
         match self.take(name) {
             Some(value) if !asks_nothing(&value) => {
                 Err(Invalid::not_implemented(self.path(name), "this field"))
@@ -213,6 +238,7 @@ impl Fields {
     /// Takes fields that change nothing in an answer.
     pub(crate) fn accept(&mut self, names: &[&str]) {
         for name in names {
+            self.note(name, Kind::WithoutEffect);
             self.left.remove(*name);
         }
     }
@@ -228,6 +254,7 @@ impl Fields {
             left,
             prefix,
             ignored,
+            ..
         } = self;
         let left = left.into_iter().map(|(name, _)| format!("{prefix}{name}"));
         let mut names: Vec<String> = left.chain(ignored).collect();

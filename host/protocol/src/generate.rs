@@ -156,10 +156,7 @@ fn read_sampling(
     }
     // It bears on beams alone.
     config.accept(&["length_penalty"]);
-    let unknown = config.unknown().into_iter();
-    Ok(unknown
-        .map(|name| format!("sampling_config.{name}"))
-        .collect())
+    Ok(config.unknown())
 }
 
 /// What constrains an answer may stand in the body and in `sampling_config`.

@@ -4,9 +4,10 @@
 //! is as good as impossible is -9999, for JSON has no infinity.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use utoipa::ToSchema;
 
 /// Log-probabilities of a chat answer or of a chunk of one.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
 pub struct ChatLogprobs {
     /// Of each token of the content, in order.
     pub content: Vec<ContentLogprob>,
@@ -15,7 +16,7 @@ pub struct ChatLogprobs {
 }
 
 /// A token of the content, and what else could have stood there.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ContentLogprob {
     /// The token.
     #[serde(flatten)]
@@ -25,7 +26,7 @@ pub struct ContentLogprob {
 }
 
 /// A token and its log-probability.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TokenLogprob {
     /// Its text; what is no UTF-8 by itself is U+FFFD.
     pub token: String,
@@ -37,7 +38,7 @@ pub struct TokenLogprob {
 }
 
 /// Log-probabilities of a completion or of a chunk of one: four lists of the same length.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
 pub struct CompletionLogprobs {
     /// The tokens' texts; what is no UTF-8 by itself is U+FFFD.
     pub tokens: Vec<String>,
@@ -45,6 +46,7 @@ pub struct CompletionLogprobs {
     #[serde(serialize_with = "all_told")]
     pub token_logprobs: Vec<Option<f32>>,
     /// The likeliest tokens, best first, and the token itself if it is none of them; null for a prompt's first token.
+    #[schema(value_type = Vec<Option<BTreeMap<String, f32>>>)]
     pub top_logprobs: Vec<Option<TopLogprobs>>,
     /// Characters of the choice's text before each token.
     pub text_offset: Vec<usize>,

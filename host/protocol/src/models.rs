@@ -1,9 +1,10 @@
 //! Answers of `GET /v1/models` and `GET /v1/models/{id}`.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// One model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Model {
     /// The name clients ask for.
     pub id: String,
@@ -20,7 +21,7 @@ pub struct Model {
 }
 
 /// All models.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ModelList {
     /// Always `list`.
     pub object: &'static str,

@@ -1,9 +1,10 @@
 //! The usage block.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Token counts of one request, over all its choices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct Usage {
     /// Tokens of the prompts, each counted once.
     pub prompt_tokens: usize,
@@ -18,14 +19,14 @@ pub struct Usage {
 }
 
 /// Where prompt tokens came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct PromptTokensDetails {
     /// Prompt tokens that were not computed again.
     pub cached_tokens: usize,
 }
 
 /// What generated tokens were.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct CompletionTokensDetails {
     /// Generated tokens that were reasoning.
     pub reasoning_tokens: usize,

@@ -21,12 +21,14 @@ mod byte_size;
 mod device;
 mod file;
 mod foreign;
+mod log_format;
 mod models;
 mod switch;
 
 pub use byte_size::ByteSize;
 pub use device::{Device, Dtype};
 pub(crate) use file::FileLayer;
+pub use log_format::LogFormat;
 pub use models::ModelEntry;
 pub use switch::Switch;
 
@@ -110,6 +112,8 @@ pub struct Config {
     pub response_store_memory: ByteSize,
     pub response_store_ttl: f64,
     pub log_level: String,
+    pub log_format: LogFormat,
+    pub metrics: Switch,
 }
 
 impl Default for Config {
@@ -162,6 +166,8 @@ impl Default for Config {
             response_store_memory: ByteSize(256 << 20),
             response_store_ttl: 86_400.0,
             log_level: "info".to_owned(),
+            log_format: LogFormat::Text,
+            metrics: Switch(true),
         }
     }
 }

@@ -104,6 +104,11 @@ impl EmbeddingHandle {
         &self.inner.info
     }
 
+    /// Requests that wait or run.
+    pub fn unfinished(&self) -> usize {
+        self.inner.shared.lock().unfinished
+    }
+
     /// One vector a text, in order. The texts fit the model; dropping the future gives the work up.
     ///
     /// # Errors

@@ -17,8 +17,8 @@ use std::{
 use futures_core::Stream;
 use tokio::sync::mpsc;
 use weir_engine::{
-    Engine, EngineCounters, EngineError, Generated, GeneratedStream, Generator, SequenceId,
-    SequenceRequest, StepOutput,
+    Engine, EngineCounters, EngineError, EngineFigures, Generated, GeneratedStream, Generator,
+    Measurements, SequenceId, SequenceRequest, StepOutput,
 };
 
 /// Items a reader may lag behind before its sequence is paused.
@@ -44,6 +44,7 @@ impl EngineThread {
     pub fn spawn(engine: Engine) -> std::io::Result<EngineHandle> {
         let shared = Arc::new(Shared::default());
         shared.lock().counters = engine.counters();
+        let measurements = Arc::clone(engine.measurements());
         let worker = Worker {
             engine,
             shared: Arc::clone(&shared),
@@ -56,6 +57,7 @@ impl EngineThread {
         Ok(EngineHandle {
             inner: Arc::new(HandleInner {
                 shared,
+                measurements,
                 thread: Mutex::new(Some(thread)),
             }),
         })
@@ -140,6 +142,7 @@ pub struct EngineHandle {
 
 struct HandleInner {
     shared: Arc<Shared>,
+    measurements: Arc<Measurements>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -215,6 +218,13 @@ impl Generator for EngineHandle {
         let (readers, streams) = requests.iter().map(|_| self.channel()).unzip();
         self.send(Submission { requests, readers })?;
         Ok(streams)
+    }
+
+    fn figures(&self) -> Option<EngineFigures> {
+        Some(EngineFigures {
+            counters: self.counters(),
+            measurements: Arc::clone(&self.inner.measurements),
+        })
     }
 
     fn check(&self) -> Result<(), EngineError> {

@@ -29,7 +29,7 @@ pub struct ApiError {
 }
 
 /// OpenAI's class of errors for a status.
-fn kind_of(status: StatusCode) -> &'static str {
+pub(crate) fn kind_of(status: StatusCode) -> &'static str {
     match status.as_u16() {
         401 | 403 => "authentication_error",
         404 => "not_found_error",
@@ -136,6 +136,11 @@ impl ApiError {
         self.status
     }
 
+    /// Its kind in one word of ours: the code, or else the type.
+    pub fn word(&self) -> &'static str {
+        self.body.code.unwrap_or(self.body.kind)
+    }
+
     /// What went wrong, for APIs with an envelope of their own.
     pub fn into_body(self) -> ErrorBody {
         self.body
@@ -150,7 +155,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, retry_after) = (self.status, self.retry_after);
-        // For routes of APIs that have an envelope of their own.
+        // For the counters and the log, and for routes of APIs that have an envelope of their own.
         let error = self.clone();
         let mut response = (status, Json(self.into_envelope())).into_response();
         response.extensions_mut().insert(error);

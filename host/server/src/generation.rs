@@ -26,6 +26,7 @@ use crate::{
     active_plugins::ActivePlugins,
     error::ApiError,
     keys::Caller,
+    metrics::ChoiceMeter,
     state::{SamplingDefaults, ServedModel},
 };
 
@@ -141,7 +142,8 @@ pub fn generate(
     let mut requests = Vec::with_capacity(plans.len() * n);
     for plan in &plans {
         for answer in 0..n {
-            choices.push(Choice::new(model, plan, choices.len(), deadline, caller)?);
+            let (index, first) = (choices.len(), answer == 0);
+            choices.push(Choice::new(model, plan, index, first, deadline, caller)?);
             requests.push(sequence_request(model, plan, answer));
         }
     }
@@ -174,16 +176,18 @@ struct Choice {
     reasoning: ReasoningCount,
     told: ToldTokens,
     deadline: Option<Instant>,
+    meter: ChoiceMeter,
     /// Pays for every token.
     caller: Caller,
 }
 
 impl Choice {
-    /// One that has no tokens yet.
+    /// One that has no tokens yet; whether it is the first of its prompt, with which the prompt counts.
     fn new(
         model: &ServedModel,
         plan: &Plan,
         index: usize,
+        first_of_prompt: bool,
         deadline: Option<Instant>,
         caller: &Caller,
     ) -> Result<Self, ApiError> {
@@ -199,6 +203,11 @@ impl Choice {
             reasoning: ReasoningCount::default(),
             told: ToldTokens::new(plan),
             deadline,
+            meter: ChoiceMeter::new(
+                Arc::clone(&model.metrics),
+                first_of_prompt,
+                plan.context.tool_choice.clone(),
+            ),
             caller: caller.clone(),
         })
     }
@@ -216,6 +225,7 @@ impl Choice {
             Ok(Some(Err(error))) => Err(error.into()),
             Ok(Some(Ok(generated))) => self.take(generated),
         };
+        self.meter.see(&step, &self.counts);
         if !matches!(step, Ok(Step { end: None, .. })) {
             self.tokens = None;
         }

@@ -3,7 +3,7 @@
 //! Invariants: a model is served as soon as it is loaded; one that cannot be, for whatever reason, keeps no other from
 //! being served. Only when there is none at all the server has nothing to do.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use thiserror::Error;
 
@@ -95,6 +95,7 @@ pub(crate) async fn load_all(
         let id = planned.names.id().to_owned();
         tracing::info!(model = planned.config.model, "loading the model");
         let plugins = Arc::clone(plugins);
+        let began = Instant::now();
         let loading = tokio::task::spawn_blocking(move || -> Result<LoadedModel, WiringError> {
             wiring::load_model(&planned.config, &planned.source?, &plugins)
         });
@@ -107,6 +108,7 @@ pub(crate) async fn load_all(
             Ok(LoadedModel { model, engine }) => {
                 engines.extend(engine);
                 served += 1;
+                model.metrics.loaded_in(began.elapsed());
                 // Whoever waits for this line may send a request at once.
                 state.models.serve(index, model);
                 tracing::info!("weir serves {id} on {base}/v1");

@@ -17,7 +17,8 @@ use weir_server::{
         self, Command, EngineOrderFlags, KeyCommand, ModelFlags, ParseFlags, PluginCommand,
         PluginFlags, ServeFlags,
     },
-    config, engine_orders, keys,
+    config::{self, LogFormat},
+    engine_orders, keys,
     model_list::ModelLists,
     parse, plugin_commands,
     pull::{self, Source},
@@ -62,7 +63,7 @@ fn run(command: Command) -> Result<ExitCode> {
 }
 
 fn plugin_command(command: &PluginCommand, sources: &PluginFlags) -> Result<ExitCode> {
-    serve::start_log("info")?;
+    serve::start_log("info", LogFormat::Text)?;
     let answer = plugin_commands::run(command, sources)?;
     io::stdout().write_all(answer.text.as_bytes())?;
     Ok(if answer.right {
@@ -73,7 +74,7 @@ fn plugin_command(command: &PluginCommand, sources: &PluginFlags) -> Result<Exit
 }
 
 fn parse_lines(flags: &ParseFlags) -> Result<()> {
-    serve::start_log("info")?;
+    serve::start_log("info", LogFormat::Text)?;
     let registry = wiring::registry(&(&flags.sources).into())?;
     let chain = wiring::Chain::named(&registry, &(&flags.parsers).into())?;
     let tool_call_streaming = match flags.parsers.tool_call_streaming.as_deref() {
@@ -108,7 +109,7 @@ fn obey_engine_orders(flags: EngineOrderFlags) -> Result<()> {
         ..ServeFlags::default()
     };
     let config = config::load(&flags)?.config;
-    serve::start_log(&config.log_level)?;
+    serve::start_log(&config.log_level, config.log_format)?;
     let runner = wiring::runner(&config, &Source::parse(&config.model)?)?;
     Ok(engine_orders::run(
         runner,
@@ -118,7 +119,7 @@ fn obey_engine_orders(flags: EngineOrderFlags) -> Result<()> {
 }
 
 fn pull_model(model: &str) -> Result<()> {
-    serve::start_log("info")?;
+    serve::start_log("info", LogFormat::Text)?;
     let source = Source::parse(model)?;
     let local = pull::fetch(&source)?;
     // The path alone on stdout, so that a script can take it.

@@ -192,6 +192,17 @@ impl ModelSet {
         })
     }
 
+    /// The id of every model, and whether it is served.
+    pub fn loaded(&self) -> impl Iterator<Item = (&str, bool)> {
+        let members = self.0.iter();
+        members.map(|member| {
+            (
+                member.names.id(),
+                matches!(member.outcome.get(), Some(Ok(_))),
+            )
+        })
+    }
+
     /// Whether the engines of all that are served can compute.
     ///
     /// # Errors

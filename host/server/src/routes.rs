@@ -34,7 +34,10 @@ mod gate;
 mod generate;
 mod health;
 mod logprobs;
+mod metrics;
 mod models;
+mod observe;
+mod openapi;
 mod responses;
 mod responses_events;
 mod responses_outbox;
@@ -79,13 +82,19 @@ pub fn router(state: Arc<AppState>) -> Router {
             Arc::clone(&state),
             gate::check_admin,
         ));
-    let mut router = Router::new()
+    let mut public = Router::new();
+    if state.settings.metrics {
+        public = public.route("/metrics", get(metrics::show));
+    }
+    let mut router = public
         .merge(api)
         .merge(admin)
         .route("/health", get(health::health))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))
         .route("/version", get(health::version))
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(openapi::page))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .with_state(Arc::clone(&state));
@@ -95,7 +104,10 @@ pub fn router(state: Arc<AppState>) -> Router {
     router
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(anthropic_errors::translate))
-        .layer(middleware::from_fn(gate::log))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            observe::observe,
+        ))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }

@@ -23,7 +23,7 @@ use tracing_subscriber::{
 
 use crate::{
     cli::ServeFlags,
-    config::{self, Config, ConfigError},
+    config::{self, Config, ConfigError, LogFormat},
     connections::{self, ConnectionLimits},
     keys::{self, ApiKey, KeyFileError},
     loading::{self, NoModel},
@@ -79,7 +79,7 @@ pub enum ServeError {
 /// Whatever keeps the server from starting, in one line.
 pub fn run(flags: &ServeFlags) -> Result<(), ServeError> {
     let loaded = config::load(flags)?;
-    start_log(&loaded.config.log_level)?;
+    start_log(&loaded.config.log_level, loaded.config.log_format)?;
     for key in &loaded.unknown {
         tracing::warn!("the configuration holds a key that weir does not know: {key}");
     }
@@ -96,17 +96,22 @@ pub fn run(flags: &ServeFlags) -> Result<(), ServeError> {
 ///
 /// # Errors
 /// A filter that tracing does not understand.
-pub fn start_log(level: &str) -> Result<(), ParseError> {
+pub fn start_log(level: &str, format: LogFormat) -> Result<(), ParseError> {
     let filter = match level.parse::<LevelFilter>() {
         Ok(level) => format!("{},weir={level}", level.min(LevelFilter::WARN)),
         Err(_) => level.to_owned(),
     };
     let filter = EnvFilter::builder().parse(filter)?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => {
+            let log = log.json().flatten_event(true);
+            log.with_span_list(false).init();
+        }
+    }
     Ok(())
 }
 
@@ -134,6 +139,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let mut state = AppState::new(models, settings);
     state.reloader = Some(Arc::clone(&reloader));
     state.keys.replace_file(file_keys);
+    let wiring = Arc::clone(&plugins);
+    state.metrics.show_plugins(wiring, Arc::clone(&reloader));
     let state = Arc::new(state);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (app, limits) = (router(Arc::clone(&state)), connection_limits(&config));
@@ -233,6 +240,7 @@ fn server_settings(config: &Config) -> ServerSettings {
             max_bytes: usize::try_from(config.response_store_memory.0).unwrap_or(usize::MAX),
             ttl: Duration::from_secs_f64(config.response_store_ttl),
         },
+        metrics: config.metrics.0,
     }
 }
 

@@ -22,8 +22,10 @@ use crate::{
     embedding_thread::EmbeddingHandle,
     error::ApiError,
     keys::{ApiKey, Caller, KeyRing, RunningRequest},
+    metrics::{Metrics, ModelMetrics},
     model_set::ModelSet,
     reload::Reloader,
+    request_record::RequestRecord,
     response_store::{ResponseStore, StoreLimits},
 };
 
@@ -43,6 +45,8 @@ pub struct AppState {
     pub keys: KeyRing,
     /// Makes plugins anew when an admin asks; None where there is nothing to reload.
     pub reloader: Option<Arc<Reloader>>,
+    /// What it counts.
+    pub metrics: Metrics,
 }
 
 impl AppState {
@@ -56,6 +60,7 @@ impl AppState {
             lifecycle: Lifecycle::default(),
             body_bytes: AtomicUsize::new(0),
             reloader: None,
+            metrics: Metrics::default(),
         }
     }
 
@@ -69,7 +74,9 @@ impl AppState {
     /// # Errors
     /// 503 while it loads or if it could not be loaded, 404 for a name that is nobody's.
     pub fn model_named(&self, name: Option<&str>) -> Result<&Arc<ServedModel>, ApiError> {
-        self.models.named(name)
+        let model = self.models.named(name)?;
+        RequestRecord::current().note_model(model.id());
+        Ok(model)
     }
 
     /// Admits a request of this caller; the guard is held until its answer is complete.
@@ -122,6 +129,8 @@ pub struct ServedModel {
     pub max_model_len: usize,
     /// What a request that says nothing gets.
     pub defaults: SamplingDefaults,
+    /// What its requests add up to.
+    pub metrics: Arc<ModelMetrics>,
 }
 
 impl ServedModel {
@@ -164,6 +173,7 @@ impl ServedModel {
             plugins: Arc::default(),
             max_model_len,
             defaults: SamplingDefaults::default(),
+            metrics: Arc::default(),
         }
     }
 
@@ -244,6 +254,8 @@ pub struct ServerSettings {
     pub cors_origins: Vec<String>,
     /// How much of past responses is kept.
     pub response_store: StoreLimits,
+    /// Whether GET /metrics is there.
+    pub metrics: bool,
 }
 
 impl Default for ServerSettings {
@@ -258,6 +270,7 @@ impl Default for ServerSettings {
             body_timeout: Duration::from_secs(60),
             cors_origins: Vec::new(),
             response_store: StoreLimits::default(),
+            metrics: true,
         }
     }
 }

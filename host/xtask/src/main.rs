@@ -23,6 +23,7 @@ mod plugins;
 mod push_cost;
 mod release;
 mod report;
+mod schemathesis;
 mod servers;
 mod tidy;
 mod tokenizers;
@@ -58,6 +59,8 @@ enum Command {
     PushCost,
     /// Force calls on the default model with the grammar of its parser
     ForcedCalls,
+    /// Send requests that schemathesis makes of the OpenAPI document
+    Schemathesis(schemathesis::Arguments),
     /// Run two thousand sessions at once, one in fifty hostile, for five minutes
     Soak,
     /// Load the engine with requests of every kind for half an hour, with little KV
@@ -111,6 +114,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::CpuStart(arguments) => cpu_start::run(&root, &arguments),
         Command::PushCost => push_cost::run(&root),
         Command::ForcedCalls => example::run(&root, &example::FORCED_CALLS),
+        Command::Schemathesis(arguments) => schemathesis::run(&root, &arguments),
         Command::Soak => example::run(&root, &example::SOAK),
         Command::EngineSoak(arguments) => engine::soak(&root, &arguments),
         Command::BusyCpu(arguments) => engine::busy(&root, &arguments),

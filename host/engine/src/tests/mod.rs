@@ -3,6 +3,7 @@
 mod arithmetic_runner;
 mod batching;
 mod fake_runner;
+mod measurements;
 mod prefix_cache;
 mod priority;
 mod prompt_logprobs;

@@ -24,7 +24,7 @@ fn info(num_blocks: usize, block_size: usize) -> RunnerInfo {
     }
 }
 
-fn engine(
+pub(super) fn engine(
     num_blocks: usize,
     block_size: usize,
     config: EngineConfig,

@@ -1,9 +1,11 @@
 //! Anthropic's error envelope.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The body of an error answer, and the data of a stream's `error` event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = AnthropicErrorEnvelope)]
 pub struct ErrorEnvelope {
     /// Always `error`.
     #[serde(rename = "type")]
@@ -15,7 +17,8 @@ pub struct ErrorEnvelope {
 }
 
 /// What went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = AnthropicErrorBody)]
 pub struct ErrorBody {
     /// Anthropic's class of errors.
     #[serde(rename = "type")]

@@ -76,7 +76,7 @@ struct Arguments {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
-    weir_server::serve::start_log("error")?;
+    weir_server::serve::start_log("error", weir_server::config::LogFormat::Text)?;
     let arguments = Arguments::parse();
     let (served, alone) = servers(&arguments).await?;
     let room = served.max_model_len - LONGEST_OUTPUT;

@@ -93,4 +93,12 @@ pub struct HttpFlags {
     #[arg(long, value_name = "LEVEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_level: Option<String>,
+    /// Log lines for people, or one JSON object each [default: text]
+    #[arg(long, value_name = "text|json")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<String>,
+    /// Serve Prometheus metrics at /metrics, to whoever reaches the port, with or without a key [default: on]
+    #[arg(long, value_name = "on|off")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
 }

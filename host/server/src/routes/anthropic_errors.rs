@@ -28,7 +28,7 @@ pub(super) async fn translate(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let mut response = next.run(request).await;
     let value = id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+    if let Some(error) = response.extensions().get::<ApiError>().cloned() {
         response = in_envelope(response, error, id);
     }
     if let Some(value) = value {

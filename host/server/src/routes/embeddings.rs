@@ -16,7 +16,9 @@ use weir_protocol::{
 };
 
 use super::body::{JsonBody, list_ignored};
-use crate::{error::ApiError, generation, keys::Caller, state::AppState};
+use crate::{
+    error::ApiError, generation, keys::Caller, request_record::RequestRecord, state::AppState,
+};
 
 /// Answers an embeddings request.
 pub(super) async fn create(
@@ -55,6 +57,8 @@ pub(super) async fn create(
             .await
             .map_err(|_| ApiError::deadline())??,
     };
+    model.metrics.count_prompt(tokens, 0);
+    RequestRecord::current().add_prompt(tokens, 0);
     let id = model.id().to_owned();
     // Millions of numbers to write are no work for an async worker.
     let mut response = in_background(move || {

@@ -1,6 +1,6 @@
-//! What every request passes before its handler: the log, and the check of its key.
+//! What every request of the API passes before its handler: the check of its key.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
@@ -9,38 +9,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use sha2::{Digest, Sha256};
-use tracing::{Instrument, Span, field};
+use tracing::Span;
 
 use crate::{error::ApiError, keys::Caller, response_store::Tenant, state::AppState};
-
-/// Runs the request in a span with its id and logs one line when the answer starts; never a body, never a key.
-pub(super) async fn log(request: Request, next: Next) -> Response {
-    let id = request
-        .headers()
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .unwrap_or_default();
-    let span = tracing::info_span!(
-        "request",
-        id,
-        method = %request.method(),
-        path = request.uri().path(),
-        caller = field::Empty,
-    );
-    async move {
-        let started = Instant::now();
-        let response = next.run(request).await;
-        let milliseconds = started.elapsed().as_millis();
-        tracing::info!(
-            status = response.status().as_u16(),
-            milliseconds,
-            "answered"
-        );
-        response
-    }
-    .instrument(span)
-    .await
-}
 
 /// Lets a request in if no keys are configured or it bears one of them, and puts its `Caller` into its extensions.
 pub(super) async fn check_key(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
 };
 use weir_protocol::models::{Model, ModelList};
 
@@ -36,8 +36,9 @@ pub(super) async fn list(
 pub(super) async fn retrieve(
     State(state): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Model>, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::bad_request("the name in the path is not UTF-8"))?;
     let model = state.model_named(Some(&id))?;
     caller.check_model(Some(&id), model.id())?;
     Ok(Json(describe(model, &id)))

@@ -14,6 +14,7 @@ mod hostile;
 mod hub;
 mod keys;
 mod lifecycle;
+mod logs;
 mod models;
 mod models_refused;
 mod new_plugin;

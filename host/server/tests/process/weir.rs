@@ -165,7 +165,7 @@ impl Server {
         };
         let line = server.log.wait_for("weir serves");
         let (_, url) = line.split_once("://").expect("an address in the line");
-        server.address = url.trim_end_matches("/v1").to_owned();
+        server.address = url.split('/').next().unwrap_or_default().to_owned();
         assert!(server.address.starts_with("127.0.0.1:"), "{line}");
         server
     }
@@ -173,6 +173,11 @@ impl Server {
     /// The first log line that holds `text`, once it is there.
     pub fn logged(&self, text: &str) -> String {
         self.log.wait_for(text)
+    }
+
+    /// What it logged so far.
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log.lines.lock().unwrap().0.clone()
     }
 
     /// Whether no log line so far holds `text`.
