@@ -238,9 +238,13 @@ async fn metrics_need_no_key_and_can_be_off() {
         .settings(|settings| settings.keys = vec![weir_server::ApiKey::plain("one", "secret")])
         .start();
     assert_eq!(server.get("/v1/models").await.0, StatusCode::UNAUTHORIZED);
+    // Another envelope, the same word.
+    let refused = server.post("/v1/messages", &serde_json::json!({})).await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    drop(refused);
     assert_eq!(
         samples(&server).await[r#"weir_errors_total{kind="invalid_api_key"}"#],
-        1.0
+        2.0
     );
     let off = Setup::saying(&[&["a"]])
         .settings(|settings| settings.metrics = false)
