@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use weir_engine::BatchRow;
 
+mod softmax;
 mod tile;
 
 pub(crate) use tile::{AttentionScratch, Queries, attend, finish_split, partial_len};

@@ -2,7 +2,7 @@
 //!
 //! [`CpuRunner`] implements [`weir_engine::ModelRunner`] for every decoder that [`weir_model::ModelDescription`] describes,
 //! in GGUF files; [`CpuRunner::supports`] says of a model whether its tensors are of types that are packed. What it computes is what `weir_model`'s reference computes,
-//! within the error of int8 activations and of KV in f16. It opens no files itself and knows no families: a model is
+//! within the error of int8 activations and of KV in int16. It opens no files itself and knows no families: a model is
 //! [`weir_model::ModelDescription`].
 
 mod activation;
@@ -10,6 +10,7 @@ mod attention;
 mod barrier;
 mod buffers;
 mod decoder;
+mod int16;
 mod kv_cache;
 mod loading;
 mod machine;

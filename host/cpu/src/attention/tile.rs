@@ -6,18 +6,23 @@
     reason = "workers read and write disjoint parts of shared buffers"
 )]
 
-use std::ops::Range;
+use std::{f32::consts::LOG2_E, ops::Range};
 
 use weir_engine::BatchRow;
 
-use super::{Split, Tile, Unit, span_blocks};
+use super::{
+    Split, Tile, Unit,
+    softmax::{Softmax, Weighed, blend, blend_numbers, descale, weigh},
+    span_blocks,
+};
 use crate::{
+    int16,
     kv_cache::{KvLayer, KvShape, VECTOR},
-    math::{self, LANES},
-    norm::{scale, soft_cap},
+    math::LANES,
+    norm::{scale as scale_by, soft_cap},
     product::{Part, Product, add_product, set_product},
     shared::Shared,
-    simd::{Simd, vectorized},
+    simd::Simd,
 };
 
 /// Blocks whose values are summed in registers; a span of the usual blocks has fewer.
@@ -53,50 +58,27 @@ pub(crate) fn partial_len(group: usize, value_stride: usize) -> usize {
 /// A worker's own memory.
 #[derive(Debug, Default)]
 pub(crate) struct AttentionScratch {
-    queries: Vec<f32>,
+    queries: Vec<i16>,
+    /// By row of queries.
+    query_scales: Vec<f32>,
+    /// By column of scores.
+    key_scales: Vec<f32>,
+    value_scales: Vec<f32>,
+    /// Queries times keys: for each row a place for every slot of a span.
+    products: Vec<i32>,
+    /// One row's, in powers of 2.
     scores: Vec<f32>,
-    span: Softmax,
+    weights: Vec<i16>,
+    span: Mixed,
     total: Softmax,
 }
 
-/// Weighted sums of values, not yet divided by the sums of the weights. A weight is `exp(score - largest)`.
+/// What a span comes to.
 #[derive(Debug, Default)]
-struct Softmax {
-    values: Vec<f32>,
-    largest: Vec<f32>,
-    sum: Vec<f32>,
-}
-
-impl Softmax {
-    /// For so many rows, of whatever was there before.
-    fn make_room(&mut self, rows: usize, stride: usize) {
-        self.values.resize(rows * stride, 0.0);
-        self.largest.resize(rows, 0.0);
-        self.sum.resize(rows, 0.0);
-    }
-
-    fn clear(&mut self, rows: usize, stride: usize) {
-        self.values.clear();
-        self.values.resize(rows * stride, 0.0);
-        self.largest.clear();
-        self.largest.resize(rows, f32::NEG_INFINITY);
-        self.sum.clear();
-        self.sum.resize(rows, 0.0);
-    }
-
-    /// Adds one row of a later part of the context.
-    fn merge(&mut self, simd: Simd, row: usize, values: &[f32], (largest, sum): (f32, f32)) {
-        if largest == f32::NEG_INFINITY {
-            return;
-        }
-        let before = self.largest[row];
-        let after = before.max(largest);
-        let (own, other) = (math::exp(before - after), math::exp(largest - after));
-        self.largest[row] = after;
-        self.sum[row] = self.sum[row] * own + sum * other;
-        let mine = &mut self.values[row * values.len()..][..values.len()];
-        blend(simd, mine, own, values, other);
-    }
+struct Mixed {
+    /// Weights times values, by row.
+    values: Vec<i32>,
+    softmax: Vec<Weighed>,
 }
 
 /// Computes a unit: into `mixed`, or as a partial result.
@@ -108,15 +90,18 @@ pub(crate) unsafe fn attend(asked: &Queries<'_>, unit: &Unit, scratch: &mut Atte
     let shape = asked.layer.shape;
     let (rows, stride) = (unit.tile.queries * asked.group, shape.value_stride);
     // SAFETY: the caller's word.
-    unsafe { gather(asked, unit, &mut scratch.queries) };
+    unsafe { gather(asked, unit, scratch) };
     scratch.total.clear(rows, stride);
     for span in unit.spans.clone() {
-        scratch.span.make_room(rows, stride);
         // SAFETY: the caller's word.
         unsafe { attend_span(asked, unit, span, scratch) };
         let AttentionScratch { span, total, .. } = scratch;
-        for (row, values) in span.values.chunks_exact(stride).enumerate() {
-            total.merge(asked.simd, row, values, (span.largest[row], span.sum[row]));
+        let rows = span.values.chunks_exact(stride).zip(&span.softmax);
+        for (row, (values, weighed)) in rows.enumerate() {
+            let softmax = (weighed.largest, weighed.sum);
+            total.merge((row, stride), softmax, |mine, own, other| {
+                blend_numbers(asked.simd, mine, own, values, weighed.unit, other);
+            });
         }
     }
     match unit.partial {
@@ -159,8 +144,11 @@ pub(crate) unsafe fn finish_split(
             let partial = unsafe { asked.partials.slice(place * len..(place + 1) * len) };
             let (values, rest) = partial.split_at(group * stride);
             for (query, values) in values.chunks_exact(stride).enumerate() {
-                let weights = (rest[query], rest[group + query]);
-                scratch.total.merge(asked.simd, query, values, weights);
+                let softmax = (rest[query], rest[group + query]);
+                let total = &mut scratch.total;
+                total.merge((query, stride), softmax, |mine, own, other| {
+                    blend(asked.simd, mine, own, values, other);
+                });
             }
         }
         let tile = Tile {
@@ -175,13 +163,23 @@ pub(crate) unsafe fn finish_split(
 }
 
 /// The tile's queries as one matrix: the heads of a token after each other, then the next token.
-unsafe fn gather(asked: &Queries<'_>, unit: &Unit, queries: &mut Vec<f32>) {
-    let width = asked.group * asked.layer.shape.dim;
-    queries.clear();
+unsafe fn gather(asked: &Queries<'_>, unit: &Unit, scratch: &mut AttentionScratch) {
+    let dim = asked.layer.shape.dim;
+    let (width, padded) = (asked.group * dim, dim.next_multiple_of(2));
+    let rows = unit.tile.queries * asked.group;
+    scratch.queries.clear();
+    scratch.queries.resize(rows * padded, 0);
+    scratch.query_scales.clear();
+    let mut to = scratch.queries.chunks_exact_mut(padded);
     for token in unit.tile.token..unit.tile.token + unit.tile.queries {
         let start = token * asked.stride + unit.head * width;
         // SAFETY: the caller's word.
-        queries.extend_from_slice(unsafe { asked.projected.slice(start..start + width) });
+        let queries = unsafe { asked.projected.slice(start..start + width) };
+        for (query, numbers) in queries.chunks_exact(dim).zip(&mut to) {
+            let scale = int16::by_norm(asked.simd, query);
+            int16::fill(asked.simd, query, scale, &mut numbers[..dim]);
+            scratch.query_scales.push(scale);
+        }
     }
 }
 
@@ -191,7 +189,7 @@ unsafe fn write(asked: &Queries<'_>, tile: Tile, head: usize, total: &mut Softma
     let (group, dim) = (asked.group, shape.value_dim);
     let rows = total.values.chunks_exact_mut(shape.value_stride);
     for (row, (values, sum)) in rows.zip(&total.sum).enumerate() {
-        scale(asked.simd, values, 1.0 / sum);
+        scale_by(asked.simd, values, 1.0 / sum);
         let token = tile.token + row / group;
         let start = ((token * shape.heads + head) * group + row % group) * dim;
         // SAFETY: the caller's word: the tile's rows of `mixed` are this worker's for this head.
@@ -209,33 +207,83 @@ unsafe fn attend_span(
     span: usize,
     scratch: &mut AttentionScratch,
 ) {
-    let shape = asked.layer.shape;
-    let AttentionScratch {
-        queries,
-        scores,
-        span: softmax,
-        ..
-    } = scratch;
-    let tile = unit.tile;
+    let (shape, tile) = (asked.layer.shape, unit.tile);
     let rows = tile.queries * asked.group;
     let seen = Seen::new(asked, tile, span);
-    let table = &asked.rows[tile.row].block_table;
-    let width = span_blocks(shape.block_size) * shape.key_stride;
-    if scores.len() < rows * width {
-        scores.resize(rows * width, 0.0);
+    let width = (span_blocks(shape.block_size) * shape.key_stride).next_multiple_of(LANES);
+    let stride = width + LANES;
+    scratch.make_room(rows, stride, shape.value_stride);
+    // SAFETY: the caller's word.
+    unsafe { multiply_keys(asked, unit, &seen, stride, scratch) };
+    let columns = seen.columns();
+    let value_scales = &scratch.value_scales[columns.clone()];
+    for row in 0..rows {
+        let sees = visible(tile.position + row / asked.group, asked.window);
+        let of_row = row * stride + columns.start..row * stride + columns.end;
+        let scores = &mut scratch.scores[columns.clone()];
+        let products = &scratch.products[of_row.clone()];
+        let scale = scratch.query_scales[row];
+        let key_scales = &scratch.key_scales[columns.clone()];
+        if let Some(cap) = asked.softcap {
+            descale(asked.simd, products, key_scales, scale, scores);
+            soft_cap(asked.simd, scores, cap);
+            scale_by(asked.simd, scores, LOG2_E);
+        } else {
+            descale(asked.simd, products, key_scales, scale * LOG2_E, scores);
+        }
+        seen.hide(&sees, scores);
+        let weights = &mut scratch.weights[of_row];
+        scratch.span.softmax[row] = weigh(asked.simd, scores, value_scales, width, weights);
     }
+    // SAFETY: the caller's word.
+    unsafe { multiply_values(asked, unit, &seen, stride, scratch) };
+}
+
+impl AttentionScratch {
+    /// For a span of so many columns; whatever was there before stays.
+    fn make_room(&mut self, rows: usize, width: usize, value_stride: usize) {
+        let nothing = Weighed {
+            largest: f32::NEG_INFINITY,
+            sum: 0.0,
+            unit: 0.0,
+        };
+        self.span.values.resize(rows * value_stride, 0);
+        self.span.softmax.resize(rows, nothing);
+        self.scores.resize(width, 0.0);
+        self.key_scales.resize(width, 0.0);
+        self.value_scales.resize(width, 0.0);
+        if self.products.len() < rows * width {
+            self.products.resize(rows * width, 0);
+            self.weights.resize(rows * width, 0);
+        }
+    }
+}
+
+/// Queries times the keys of a span's blocks, and the scales of its columns.
+unsafe fn multiply_keys(
+    asked: &Queries<'_>,
+    unit: &Unit,
+    seen: &Seen,
+    stride: usize,
+    scratch: &mut AttentionScratch,
+) {
+    let shape = asked.layer.shape;
+    let table = &asked.rows[unit.tile.row].block_table;
     for block in seen.blocks.clone() {
         // SAFETY: the caller's word.
         let kv = unsafe { asked.layer.block(table[block] as usize, unit.head) };
+        let column = seen.column(block);
+        scratch.key_scales[column..][..shape.key_stride].copy_from_slice(kv.key_scales);
+        scratch.value_scales[column..][..shape.key_stride].copy_from_slice(kv.value_scales);
         let keys = Part {
             column: 0,
             rows: kv.keys,
-            depth: shape.dim,
+            pairs: shape.dim.div_ceil(2),
         };
         let products = Product {
-            a: queries,
-            a_stride: shape.dim,
-            rows,
+            a: &scratch.queries,
+            a_stride: shape.dim.next_multiple_of(2),
+            rows: unit.tile.queries * asked.group,
             parts: &[keys],
             b_stride: shape.key_stride,
             width: seen.slots(block).next_multiple_of(VECTOR),
@@ -243,16 +291,23 @@ unsafe fn attend_span(
         set_product(
             asked.simd,
             &products,
-            &mut scores[seen.column(block)..],
-            width,
+            &mut scratch.products[column..],
+            stride,
         );
     }
-    for (row, scores) in scores.chunks_exact_mut(width).take(rows).enumerate() {
-        let sees = visible(tile.position + row / asked.group, asked.window);
-        let scores = &mut scores[..seen.column(seen.blocks.end)];
-        (softmax.largest[row], softmax.sum[row]) = seen.weigh(asked, &sees, scores);
-    }
-    let mut multiply: fn(Simd, &Product<'_>, &mut [f32], usize) = set_product;
+}
+
+/// Weights times the values of a span's blocks.
+unsafe fn multiply_values(
+    asked: &Queries<'_>,
+    unit: &Unit,
+    seen: &Seen,
+    stride: usize,
+    scratch: &mut AttentionScratch,
+) {
+    let shape = asked.layer.shape;
+    let table = &asked.rows[unit.tile.row].block_table;
+    let mut multiply: fn(Simd, &Product<'_>, &mut [i32], usize) = set_product;
     for first in seen.blocks.clone().step_by(PARTS) {
         let blocks = first..seen.blocks.end.min(first + PARTS);
         let mut parts = [Part::default(); PARTS];
@@ -262,18 +317,23 @@ unsafe fn attend_span(
             *part = Part {
                 column: seen.column(block),
                 rows: kv.values,
-                depth: seen.slots(block),
+                pairs: seen.slots(block).div_ceil(2),
             };
         }
         let values = Product {
-            a: scores,
-            a_stride: width,
-            rows,
+            a: &scratch.weights,
+            a_stride: stride,
+            rows: unit.tile.queries * asked.group,
             parts: &parts[..blocks.len()],
             b_stride: shape.value_stride,
             width: shape.value_stride,
         };
-        multiply(asked.simd, &values, &mut softmax.values, shape.value_stride);
+        multiply(
+            asked.simd,
+            &values,
+            &mut scratch.span.values,
+            shape.value_stride,
+        );
         multiply = add_product;
     }
 }
@@ -322,52 +382,26 @@ impl Seen {
         size.min(self.end - block * size)
     }
 
-    /// Where sums over a row of scores begin: lanes are counted from the span's start, whichever block comes first.
-    fn start(&self) -> usize {
-        self.column(self.blocks.start) / LANES * LANES
+    /// The columns of a row of scores that sums are taken over: lanes are counted from the span's start, whichever block
+    /// comes first.
+    fn columns(&self) -> Range<usize> {
+        let first = self.column(self.blocks.start) / LANES * LANES;
+        first..self.column(self.blocks.end).next_multiple_of(LANES)
     }
 
-    /// Makes weights of one query's scores; returns the largest score and the sum of the weights.
-    fn weigh(&self, asked: &Queries<'_>, sees: &Range<usize>, scores: &mut [f32]) -> (f32, f32) {
-        let first = self.column(self.blocks.start);
-        if let Some(cap) = asked.softcap {
-            soft_cap(asked.simd, &mut scores[first..], cap);
-        }
-        scores[self.start()..first].fill(f32::NEG_INFINITY);
+    /// Scores of what a query does not see become minus infinity; they are those of [`Seen::columns`].
+    fn hide(&self, sees: &Range<usize>, scores: &mut [f32]) {
+        let (start, stride) = (self.columns().start, self.shape.key_stride);
+        scores[..self.column(self.blocks.start) - start].fill(f32::NEG_INFINITY);
+        scores[self.column(self.blocks.end) - start..].fill(f32::NEG_INFINITY);
         for block in self.blocks.clone() {
             let base = block * self.shape.block_size;
             let slots = self.slots(block);
-            let start = sees.start.saturating_sub(base).min(slots);
-            let end = sees.end.saturating_sub(base).min(slots).max(start);
-            let scores = &mut scores[self.column(block)..][..self.shape.key_stride];
-            scores[..start].fill(f32::NEG_INFINITY);
+            let first = sees.start.saturating_sub(base).min(slots);
+            let end = sees.end.saturating_sub(base).min(slots).max(first);
+            let scores = &mut scores[self.column(block) - start..][..stride];
+            scores[..first].fill(f32::NEG_INFINITY);
             scores[end..].fill(f32::NEG_INFINITY);
-        }
-        let scores = &mut scores[self.start()..];
-        weights(asked.simd, scores)
-    }
-}
-
-vectorized! {
-    /// Makes weights of scores; returns the largest score and the sum of the weights.
-    fn weights(scores: &mut [f32]) -> (f32, f32) {
-        let largest = math::largest(scores);
-        if largest == f32::NEG_INFINITY {
-            scores.fill(0.0);
-            return (largest, 0.0);
-        }
-        for score in scores.iter_mut() {
-            *score = math::exp(*score - largest);
-        }
-        (largest, math::sum(scores, |weight| weight))
-    }
-}
-
-vectorized! {
-    /// `x = x * own + y * other`.
-    fn blend(x: &mut [f32], own: f32, y: &[f32], other: f32) {
-        for (x, y) in x.iter_mut().zip(y) {
-            *x = *x * own + y * other;
         }
     }
 }

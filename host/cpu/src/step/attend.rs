@@ -164,5 +164,5 @@ fn turn_head(step: &Step<'_>, index: usize, weights: &GroupedWeights, token: usi
     let block_size = layer.shape.block_size;
     let block = step.batch.rows[row].block_table[position / block_size] as usize;
     // SAFETY: the slot is this token's alone, and nobody reads the cache in this phase.
-    unsafe { layer.write((block, position % block_size), head, key, value) };
+    unsafe { layer.write(simd, (block, position % block_size), head, (key, value)) };
 }

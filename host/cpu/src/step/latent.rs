@@ -194,5 +194,5 @@ fn keep(step: &Step<'_>, index: usize, weights: &LatentWeights, token: usize) {
     let block = step.batch.rows[row].block_table[position / block_size] as usize;
     let (slot, latent) = ((block, position % block_size), &kept[..attention.kv_rank]);
     // SAFETY: the slot is this token's alone, and nobody reads the cache in this phase.
-    unsafe { layer.write(slot, 0, kept, latent) };
+    unsafe { layer.write(step.simd, slot, 0, (kept, latent)) };
 }

