@@ -18,7 +18,11 @@ pub fn check(request: &SequenceRequest, info: &RunnerInfo) -> Result<usize, Engi
     check_sampling(&request.sampling)?;
     let limit = info.max_model_len.min(info.num_blocks * info.block_size);
     let prompt = request.prompt.len();
-    let (what, wanted) = match request.stop.max_tokens {
+    let max_tokens = match request.pooling {
+        None => request.stop.max_tokens,
+        Some(_) => Some(0),
+    };
+    let (what, wanted) = match max_tokens {
         Some(0) => ("the prompt", 0),
         Some(max_tokens) if prompt < limit => ("the prompt with max_tokens", max_tokens),
         Some(_) | None => ("the prompt with one generated token", 1),
@@ -31,7 +35,7 @@ pub fn check(request: &SequenceRequest, info: &RunnerInfo) -> Result<usize, Engi
             limit,
         });
     }
-    Ok(request.stop.max_tokens.unwrap_or(limit - prompt))
+    Ok(max_tokens.unwrap_or(limit - prompt))
 }
 
 fn check_tokens(request: &SequenceRequest, vocab_size: usize) -> Result<(), EngineError> {
@@ -114,6 +118,7 @@ mod tests {
                 ..StopConditions::default()
             },
             constraint: None,
+            pooling: None,
             priority: 0,
         }
     }

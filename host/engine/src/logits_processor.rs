@@ -169,6 +169,7 @@ mod tests {
                 sampling,
                 stop,
                 constraint: None,
+                pooling: None,
                 priority: 0,
             },
             &[2],

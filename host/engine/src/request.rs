@@ -21,8 +21,19 @@ pub struct SequenceRequest {
     pub stop: StopConditions,
     /// What the output must look like; None leaves it to the model.
     pub constraint: Option<Arc<dyn Constraint>>,
+    /// Makes a vector of the prompt in place of an answer to it; `sampling` and `stop` then say nothing.
+    pub pooling: Option<Pooling>,
     /// Who starts first of those that wait: the lowest, then whoever came first. Nothing that runs gives way to it.
     pub priority: i64,
+}
+
+/// How the hidden states of a text's tokens become its vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// The last token's: the only one that has seen all the others.
+    Last,
+    /// Their mean.
+    Mean,
 }
 
 /// What an output must look like; shared by all sequences that must look so.

@@ -130,6 +130,7 @@ impl Check<'_> {
                 ..StopConditions::default()
             },
             constraint: Some(Arc::clone(constraint)),
+            pooling: None,
             priority: 0,
         };
         let generator = self.model.generator.as_ref();

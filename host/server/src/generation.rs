@@ -252,6 +252,8 @@ impl Choice {
             }
             Generated::Prompt { logprobs } => self.told.prompt(logprobs),
             Generated::EndToken { id, logprobs } => self.told.end_token(id, logprobs),
+            // Only for whoever asks for one, and then nothing else.
+            Generated::Vector(_) => {}
             Generated::Text(text) => {
                 if !text.is_empty() {
                     self.pipeline.push_fragment(
@@ -429,6 +431,7 @@ fn sequence_request(model: &ServedModel, plan: &Plan, answer: usize) -> Sequence
             ignore_eos: fields.ignore_eos,
         },
         constraint: None,
+        pooling: None,
         priority: fields.priority,
     }
 }

@@ -81,6 +81,7 @@ fn request() -> impl Strategy<Value = SequenceRequest> {
             sampling,
             stop,
             constraint: None,
+            pooling: None,
             priority,
         }
     })

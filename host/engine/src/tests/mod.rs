@@ -4,6 +4,7 @@ mod arithmetic_runner;
 mod batching;
 mod fake_runner;
 mod measurements;
+mod pooling;
 mod prefix_cache;
 mod priority;
 mod prompt_logprobs;
@@ -123,6 +124,7 @@ fn greedy(prompt: Vec<u32>, max_tokens: Option<usize>) -> SequenceRequest {
             ..StopConditions::default()
         },
         constraint: None,
+        pooling: None,
         priority: 0,
     }
 }

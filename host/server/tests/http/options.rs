@@ -232,6 +232,7 @@ fn sequence(priority: i64) -> SequenceRequest {
         sampling: SamplingParams::default(),
         stop: StopConditions::default(),
         constraint: None,
+        pooling: None,
         priority,
     }
 }
