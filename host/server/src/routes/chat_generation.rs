@@ -101,10 +101,13 @@ pub(super) async fn plan_in_background(
     request: ChatRequest,
 ) -> Result<Plan, ApiError> {
     let streaming = match request.tool_call_streaming {
-        _ if !request.stream => ToolCallStreaming::Complete,
         Some(weir_protocol::ToolCallStreaming::Complete) => ToolCallStreaming::Complete,
         Some(weir_protocol::ToolCallStreaming::Incremental) => ToolCallStreaming::Incremental,
         None => state.settings.tool_call_streaming,
+    };
+    let streaming = match streaming {
+        ToolCallStreaming::Incremental if !request.stream => ToolCallStreaming::Folded,
+        streaming => streaming,
     };
     let model = Arc::clone(model);
     let planned = tokio::task::spawn_blocking(move || plan(&model, request, streaming));

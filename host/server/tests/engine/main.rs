@@ -7,6 +7,7 @@
 mod batching;
 mod embeddings;
 mod folder;
+mod generative_embeddings;
 mod http;
 mod logprobs;
 mod tiny_model;

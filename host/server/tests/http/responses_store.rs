@@ -212,7 +212,7 @@ async fn what_is_not_stored_is_not_found_and_the_error_says_why() {
         assert_eq!(
             (status, &error["code"], &error["param"]),
             (
-                StatusCode::NOT_FOUND,
+                StatusCode::BAD_REQUEST,
                 &json!("previous_response_not_found"),
                 &json!("previous_response_id")
             )
