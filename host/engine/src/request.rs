@@ -64,6 +64,10 @@ pub struct SamplingParams {
     pub frequency_penalty: f32,
     /// Added to logits, by token id.
     pub logit_bias: Vec<(u32, f32)>,
+    /// The only tokens that may be chosen; None leaves all. An end token is one of them only if it stands there.
+    pub allowed_tokens: Option<Vec<u32>>,
+    /// Tokens in a row that the output must not hold; none is empty. The last of each is forbidden behind the others.
+    pub bad_words: Vec<Vec<u32>>,
     /// Same seed, same prompt, same output, whatever else runs. None draws a fresh one.
     pub seed: Option<u64>,
     /// How many top log-probabilities to report beside the sampled token's; None reports nothing.
@@ -85,6 +89,8 @@ impl Default for SamplingParams {
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             logit_bias: Vec::new(),
+            allowed_tokens: None,
+            bad_words: Vec::new(),
             seed: None,
             logprobs: None,
             prompt_logprobs: false,

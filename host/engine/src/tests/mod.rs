@@ -24,6 +24,7 @@ struct Transcript {
     prompt: Option<Vec<TokenLogprobs>>,
     tokens: Vec<Generated>,
     end_token: Option<u32>,
+    vector: Option<Vec<f32>>,
     end: Option<Result<Generated, EngineError>>,
 }
 
@@ -81,6 +82,7 @@ impl Transcripts {
                     assert_eq!((before, transcript.tokens.len()), (None, 0));
                 }
                 Ok(Generated::EndToken { id, .. }) => transcript.end_token = Some(id),
+                Ok(Generated::Vector(vector)) => transcript.vector = Some(vector),
                 end => transcript.end = Some(end),
             }
         }

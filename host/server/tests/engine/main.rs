@@ -11,4 +11,5 @@ mod generative_embeddings;
 mod http;
 mod logprobs;
 mod tiny_model;
+mod token_fields;
 mod token_ids;
