@@ -88,7 +88,8 @@ def a_prompt_may_be_cut(weir):
 @of_any_model
 def a_chat_may_echo_what_it_goes_on_from(weir):
     begun = [*HELLO, {"role": "assistant", "content": "Well, "}]
-    answer = weir.chat(begun, echo=True, continue_final_message=True, add_generation_prompt=False)
+    extra = {"echo": True, "continue_final_message": True, "add_generation_prompt": False}
+    answer = weir.client.chat.completions.create(model=weir.model, messages=begun, max_tokens=4, extra_body=extra)
     assert answer.choices[0].message.content.startswith("Well, "), answer
 
 
