@@ -250,6 +250,26 @@ async fn nobody_finds_what_another_key_stored() {
     let go_on = body(json!({"previous_response_id": id(&response)}));
     assert_eq!(
         server.post("/v1/responses", &go_on).await.status(),
-        StatusCode::NOT_FOUND
+        StatusCode::BAD_REQUEST
     );
+}
+
+#[tokio::test]
+async fn an_id_that_is_no_text_is_refused_in_the_usual_shape() {
+    let server = saying(&["a"]);
+    for (method, path) in [
+        ("GET", "/v1/responses/%ff"),
+        ("DELETE", "/v1/responses/%ff"),
+        ("GET", "/v1/responses/%ff/input_items"),
+        ("POST", "/v1/responses/%ff/cancel"),
+    ] {
+        let request = request(method, path).body(Body::empty()).unwrap();
+        let (status, body) = read(send(&server.router, request).await).await;
+        let kind = &body["error"]["type"];
+        assert_eq!(
+            (status, kind),
+            (StatusCode::BAD_REQUEST, &json!("invalid_request_error")),
+            "{method} {path}"
+        );
+    }
 }
