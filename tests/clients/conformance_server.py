@@ -10,7 +10,7 @@ from asking import HELLO, of_a_guarded_server
 
 FLAGS = (
     "--api-key", "secret", "--admin-key", "boss", "--body-limit", "20KB", "--request-timeout", "1.5", "--max-num-seqs", "2", "--max-queue", "3",
-    "--cors-origin", "https://app.example",
+    "--cors-origin", "https://app.example", "--keep-alive", "0.005",
 )  # fmt: skip
 SLOWLY = [{"role": "user", "content": "take your time"}]
 
@@ -85,6 +85,15 @@ def a_stream_past_its_time_ends_with_an_error(weir):
     assert answer.status_code == 200 and "event: error" in answer.text, answer.text[-400:]
     last = [line for line in answer.text.splitlines() if line.startswith("data: ")][-1]
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "timeout", last
+
+
+@of_a_guarded_server
+def a_slow_stream_is_kept_alive_by_comments(weir):
+    body = {"messages": SLOWLY, "max_tokens": 8, "stream": True}
+    lines = weir.raw("/v1/chat/completions", body).text.splitlines()
+    assert any(line.startswith(":") for line in lines) and lines[-2] == "data: [DONE]", lines
+    # The client passes over them.
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in weir.chat(SLOWLY, stream=True)).startswith("one two")
 
 
 @of_a_guarded_server
