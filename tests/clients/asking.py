@@ -7,7 +7,7 @@ HELLO = [{"role": "user", "content": "Say hello."}]
 TOOL = {"type": "function", "function": {"name": "now", "description": "The time.", "parameters": {"type": "object", "properties": {}}}}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
 
-ANY, REAL, VECTORS = [], [], []
+ANY, REAL, VECTORS, GUARDED = [], [], [], []
 
 
 def of_any_model(check):
@@ -23,17 +23,29 @@ def of_a_real_model(check):
 
 
 def of_an_embedding_model(check):
-    """A check of vectors."""
+    """A check of a model that makes vectors and nothing else."""
     VECTORS.append(check)
+    return check
+
+
+def of_vectors(check):
+    """A check of vectors, whatever makes them."""
+    return of_any_model(of_an_embedding_model(check))
+
+
+def of_a_guarded_server(check):
+    """A check of a server with keys and limits."""
+    GUARDED.append(check)
     return check
 
 
 class Weir:
     """The client, and the few requests that all checks make."""
 
-    def __init__(self, url):
+    def __init__(self, url, key="any"):
         self.url = url
-        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+        self.key = key
+        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
         self.model = self.client.models.list().data[0].id
 
     def chat(self, messages=HELLO, **fields):
@@ -54,8 +66,9 @@ class Weir:
     def embed(self, text, **fields):
         return self.client.embeddings.create(model=self.model, input=text, **split(fields))
 
-    def raw(self, path, body, **more):
-        return httpx.post(self.url + path, json=body, timeout=60, **more)
+    def raw(self, path, body, headers=None, **more):
+        headers = {"authorization": f"Bearer {self.key}"} | (headers or {})
+        return httpx.post(self.url + path, json=body, timeout=60, headers=headers, **more)
 
 
 KNOWN = {

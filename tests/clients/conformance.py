@@ -3,7 +3,8 @@
     conformance.py PATH_OF_WEIR [MODEL]
 
 MODEL is a GGUF; without one, what needs a model's own words is left out. Errors are the lines of errors.jsonl: a route, a body (laid
-over a small chat request where `chat` is set) and what must come back. Ends like a test runner: "N passed, N failed".
+over a small chat request where `chat` is set) and what must come back. Checks stand here and in the modules named conformance_*.
+Each server's checks end with a line of their own, the whole like a test runner: "N passed, N failed".
 """
 
 import json
@@ -14,8 +15,12 @@ from pathlib import Path
 
 import httpx
 
-from asking import ANY, CALL, HELLO, REAL, TOOL, VECTORS, Weir, of_a_real_model, of_an_embedding_model, of_any_model
+import conformance_fields  # noqa: F401 (its checks name themselves)
+import conformance_server
+import conformance_vectors  # noqa: F401
+from asking import ANY, CALL, GUARDED, HELLO, REAL, TOOL, VECTORS, Weir, of_a_real_model, of_any_model
 from server import server
+
 
 HERE = Path(__file__).parent
 
@@ -355,42 +360,6 @@ def tokens_are_text_and_back(weir):
     assert weir.raw("/detokenize", {"tokens": tokens}).json()["prompt"] == text
 
 
-# Vectors.
-
-
-@of_an_embedding_model
-def a_vector_is_the_same_in_both_encodings(weir):
-    packed, floats = weir.embed("hello"), weir.embed("hello", encoding_format="float")
-    # Base64 carries f32, JSON the shortest decimals that give the same f32.
-    assert packed.object == "list" and len(packed.data[0].embedding) == len(floats.data[0].embedding), packed
-    assert all(math.isclose(a, b, rel_tol=1e-6) for a, b in zip(packed.data[0].embedding, floats.data[0].embedding)), packed
-    assert packed.usage.prompt_tokens == packed.usage.total_tokens > 0
-
-
-@of_an_embedding_model
-def inputs_are_texts_or_tokens_or_lists_of_them(weir):
-    for text, count in (("hello", 1), (["hello", "world"], 2), ([2, 58, 3], 1), ([[2, 58, 3], [2, 3]], 2)):
-        assert [item.index for item in weir.embed(text).data] == list(range(count)), text
-
-
-@of_an_embedding_model
-def dimensions_cut_and_normalise(weir):
-    vector = weir.embed("hello", dimensions=8).data[0].embedding
-    assert len(vector) == 8 and abs(sum(x * x for x in vector) - 1) < 1e-3, vector
-
-
-@of_an_embedding_model
-def a_vector_does_not_depend_on_its_neighbours(weir):
-    alone = weir.embed("hello").data[0].embedding
-    assert weir.embed(["a longer text that stands before it", "hello"]).data[1].embedding == alone
-
-
-@of_an_embedding_model
-def an_embedding_model_does_not_chat(weir):
-    answer = weir.raw("/v1/chat/completions", {"messages": HELLO})
-    assert answer.status_code == 400 and answer.json()["error"]["param"] == "model", answer.text
-
-
 # Models and health.
 
 
@@ -427,29 +396,44 @@ def check_error(weir, line):
             assert error[name] == wanted[name], f"{name} is {error[name]!r}: {error['message']}"
 
 
+def named_checks(weir, checks, lines):
+    """What is to be run, and what it is called."""
+    for check in checks:
+        yield check.__name__, lambda check=check: check(weir)
+    for line in lines:
+        yield line, lambda line=line: check_error(weir, line)
+
+
+def run(weir, checks, lines):
+    """How many passed and failed; says which failed and why."""
+    passed, failed = 0, 0
+    for name, check in named_checks(weir, checks, lines):
+        try:
+            check()
+            passed += 1
+        except Exception:
+            failed += 1
+            print("FAIL", name)
+            traceback.print_exc(file=sys.stdout)
+    return passed, failed
+
+
 def main():
     weir_binary, *models = sys.argv[1:]
-    passed, failed = 0, 0
     errors = [line for line in (HERE / "errors.jsonl").read_text().splitlines() if line]
-    replay = f"replay:{HERE / 'deepseek.jsonl'}"
-    runs = [(replay, ("--tool-call-parser", "deepseek_v3", "--reasoning-parser", "none"), ANY, errors)]
-    runs += [(str(HERE.parent / "tiny_models/bert-mean"), (), VECTORS, [])]
-    runs += [(model, (), ANY + REAL, errors) for model in models]
-    for model, flags, checks, lines in runs:
+    parsers = ("--tool-call-parser", "deepseek_v3", "--reasoning-parser", "none")
+    runs = [("replayed texts", f"replay:{HERE / 'deepseek.jsonl'}", parsers, ANY, errors)]
+    runs += [("an embedding model", str(HERE.parent / "tiny_models/bert-mean"), (), VECTORS, [])]
+    runs += [("a server with keys and limits", f"replay:{HERE / 'slow.jsonl'}", conformance_server.FLAGS, GUARDED, [])]
+    runs += [(Path(model).name, model, (), ANY + REAL, errors) for model in models]
+    total = [0, 0]
+    for name, model, flags, checks, lines in runs:
         with server(weir_binary, model, *flags) as url:
-            weir = Weir(url)
-            named = [(check.__name__, lambda check=check: check(weir)) for check in checks]
-            named += [(line, lambda line=line: check_error(weir, line)) for line in lines]
-            for name, run in named:
-                try:
-                    run()
-                    passed += 1
-                except Exception:
-                    failed += 1
-                    print("FAIL", name)
-                    traceback.print_exc()
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+            counts = run(Weir(url, *conformance_server.keys_of(flags)), checks, lines)
+        print(f"{name}: {counts[0]} passed, {counts[1]} failed")
+        total = [sum(pair) for pair in zip(total, counts)]
+    print(f"{total[0]} passed, {total[1]} failed")
+    sys.exit(1 if total[1] else 0)
 
 
 main()

@@ -75,6 +75,38 @@ const checks = {
     const runner = client.chat.completions.runTools({ model, messages: WEATHER, tools, stream: true });
     assert.equal(await runner.finalContent(), "It is 22 degrees in Beijing.");
   },
+  async "a call that was cut is the same streamed and not"() {
+    const fields = { model, messages: WEATHER, tools: TOOLS, max_tokens: 40 };
+    const plain = (await client.chat.completions.create(fields)).choices[0];
+    let streamed = "", reason;
+    for await (const { choices } of await client.chat.completions.create({ ...fields, stream: true })) {
+      for (const call of choices[0].delta.tool_calls ?? []) streamed += call.function.arguments;
+      reason = choices[0].finish_reason;
+    }
+    assert.equal(plain.finish_reason, "length");
+    assert.equal(reason, "length");
+    assert.ok(streamed.length > 0);
+    assert.equal(plain.message.tool_calls[0].function.arguments, streamed);
+  },
+  async "the helper for responses gathers an answer"() {
+    const fields = { model, input: "hello", reasoning: { effort: "low" } };
+    const stream = client.responses.stream(fields);
+    let text = "";
+    stream.on("response.output_text.delta", (event) => (text += event.delta));
+    const response = await stream.finalResponse();
+    assert.equal(response.output_text, text);
+    assert.equal((await client.responses.create(fields)).output_text, text);
+  },
+  async "a response is followed up"() {
+    const first = await client.responses.create({ model, input: "hello" });
+    const second = await client.responses.create({ model, input: "again", previous_response_id: first.id });
+    assert.equal((await client.responses.retrieve(second.id)).previous_response_id, first.id);
+    await client.responses.delete(first.id);
+    await assert.rejects(
+      client.responses.create({ model, input: "again", previous_response_id: first.id }),
+      (error) => error instanceof OpenAI.BadRequestError && error.code === "previous_response_not_found",
+    );
+  },
   async "n answers"() {
     const answer = await chat({ n: 2 });
     assert.deepEqual(answer.choices.map((choice) => choice.index), [0, 1]);
@@ -120,6 +152,15 @@ const checks = {
     assert.deepEqual(packed.data[0].embedding, floats.data[0].embedding.map(Math.fround));
     const raw = await embedder.embeddings.create({ model: embedding, input: "hello", encoding_format: "base64" });
     assert.equal(typeof raw.data[0].embedding, "string");
+  },
+  async "a generative model's vectors, packed and not"() {
+    const [packed, floats] = await Promise.all(
+      [undefined, "float"].map((encoding_format) => client.embeddings.create({ model, input: ["hello", "world"], encoding_format })),
+    );
+    assert.deepEqual(packed.data.map((item) => item.embedding), floats.data.map((item) => item.embedding.map(Math.fround)));
+    const cut = await client.embeddings.create({ model, input: "hello", dimensions: 4 });
+    assert.equal(cut.data[0].embedding.length, 4);
+    await assert.rejects(client.embeddings.create({ model, input: "" }), OpenAI.BadRequestError);
   },
   async "many vectors at once"() {
     const answer = await embedder.embeddings.create({ model: embedding, input: ["hello", "world", "hello"] });

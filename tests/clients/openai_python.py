@@ -91,9 +91,20 @@ def without_tools_the_text_stays_text(client):
 
 
 def a_cut_call_ends_with_length(client):
-    choice = ask(client, "cut me", tools=TOOLS, max_tokens=25).choices[0]
-    assert choice.finish_reason == "length", choice
-    assert choice.message.tool_calls is None, choice
+    for max_tokens in range(15, 46, 3):
+        choice = ask(client, "weather?", tools=TOOLS, max_tokens=max_tokens).choices[0]
+        assert choice.finish_reason == "length", choice
+        content, arguments = "", None
+        for chunk in ask(client, "weather?", tools=TOOLS, max_tokens=max_tokens, stream=True):
+            delta = chunk.choices[0].delta
+            content += delta.content or ""
+            for call in delta.tool_calls or []:
+                arguments = (arguments or "") + call.function.arguments
+        calls = choice.message.tool_calls
+        assert (calls[0].function.arguments if calls else None) == arguments, (max_tokens, calls, arguments)
+        assert (choice.message.content or "") == content, (max_tokens, choice, content)
+        assert arguments is None or ARGUMENTS.startswith(arguments), arguments
+    assert arguments and arguments != ARGUMENTS, arguments
 
 
 def stop_strings_and_several_choices(client):

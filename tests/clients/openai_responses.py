@@ -76,7 +76,7 @@ def stored_responses(client):
     client.responses.delete(first.id)
     for gone in (client.responses.retrieve, client.responses.delete, client.responses.cancel):
         refused(openai.NotFoundError, gone, first.id)
-    refused(openai.NotFoundError, create, client, "more", previous_response_id=first.id)
+    refused(openai.BadRequestError, create, client, "more", previous_response_id=first.id)
     refused(openai.BadRequestError, client.responses.cancel, second.id)
     assert create(client, "on", previous_response_id=second.id).status == "completed"
 

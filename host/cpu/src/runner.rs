@@ -18,7 +18,7 @@ use crate::{
     machine::{self, Memory},
     shared::Shared,
     simd::Simd,
-    step::{Step, Token, phases},
+    step::{Output, Step, Token, phases},
     team::{Team, TeamError},
 };
 
@@ -123,8 +123,9 @@ impl CpuRunner {
         self.decoder.weight_size()
     }
 
-    /// Lists the batch's tokens, those whose logits are wanted, and the units of attention.
-    fn prepare(&mut self, batch: &Batch) {
+    /// Lists the batch's tokens, those of which something is wanted, and the units of attention. Of a row that wants something
+    /// those are all its tokens for hidden states, else the last.
+    fn prepare(&mut self, batch: &Batch, hidden: bool) {
         self.tokens.clear();
         self.wanted.clear();
         for (row, asked) in batch.rows.iter().enumerate() {
@@ -132,7 +133,9 @@ impl CpuRunner {
             let tokens = positions.map(|position| Token { row, position });
             self.tokens.extend(tokens);
             if asked.wants_logits {
-                self.wanted.push(self.tokens.len() - 1);
+                let wanted = if hidden { asked.len } else { 1 };
+                let end = self.tokens.len();
+                self.wanted.extend(end - wanted..end);
             }
         }
         for plan in &mut self.plans {
@@ -140,6 +143,29 @@ impl CpuRunner {
         }
         self.phases.iter_mut().for_each(Phase::reset);
         self.buffers.grow(&self.decoder, batch, &self.plans);
+    }
+
+    /// Computes what was prepared.
+    fn run(&mut self, batch: &Batch, output: Output<'_>) -> Result<(), EngineError> {
+        let step = Step {
+            simd: self.simd,
+            decoder: &self.decoder,
+            cache: &self.cache,
+            batch,
+            tokens: &self.tokens,
+            wanted: &self.wanted,
+            plans: &self.plans,
+            buffers: &self.buffers,
+            scratch: &self.scratch,
+            phases: &self.phases,
+            output,
+        };
+        self.team
+            .run(&|index, barrier| step.work(index, barrier))
+            .map_err(|error| match error {
+                TeamError::Panicked(message) => EngineError::Runner(message),
+                TeamError::NoThread(_) => EngineError::Lost(error.to_string()),
+            })
     }
 }
 
@@ -164,27 +190,25 @@ impl ModelRunner for CpuRunner {
             logits.resize(0, vocab);
             return Ok(());
         }
-        self.prepare(batch);
+        self.prepare(batch, false);
         let logits = Shared::borrowed(logits.resize(self.wanted.len(), vocab));
-        let step = Step {
-            simd: self.simd,
-            decoder: &self.decoder,
-            cache: &self.cache,
-            batch,
-            tokens: &self.tokens,
-            wanted: &self.wanted,
-            plans: &self.plans,
-            buffers: &self.buffers,
-            scratch: &self.scratch,
-            phases: &self.phases,
-            logits: &logits,
-        };
-        self.team
-            .run(&|index, barrier| step.work(index, barrier))
-            .map_err(|error| match error {
-                TeamError::Panicked(message) => EngineError::Runner(message),
-                TeamError::NoThread(_) => EngineError::Lost(error.to_string()),
-            })
+        self.run(batch, Output::Logits(&logits))
+    }
+
+    fn hidden_size(&self) -> Option<usize> {
+        Some(self.decoder.description.hidden)
+    }
+
+    fn hidden_into(&mut self, batch: &Batch, hidden: &mut Vec<f32>) -> Result<(), EngineError> {
+        check_batch(batch, &self.info).map_err(EngineError::Runner)?;
+        if batch.rows.is_empty() {
+            hidden.clear();
+            return Ok(());
+        }
+        self.prepare(batch, true);
+        hidden.resize(self.wanted.len() * self.decoder.description.hidden, 0.0);
+        let hidden = Shared::borrowed(hidden);
+        self.run(batch, Output::Hidden(&hidden))
     }
 }
 

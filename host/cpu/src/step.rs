@@ -59,7 +59,7 @@ pub(crate) struct Step<'a> {
     pub(crate) batch: &'a Batch,
     /// One for each of the batch's.
     pub(crate) tokens: &'a [Token],
-    /// Numbers of the tokens whose logits are wanted.
+    /// Numbers of the tokens of which something is wanted.
     pub(crate) wanted: &'a [usize],
     pub(crate) plans: &'a [Plan],
     pub(crate) buffers: &'a Buffers,
@@ -67,8 +67,16 @@ pub(crate) struct Step<'a> {
     pub(crate) scratch: &'a [Mutex<Scratch>],
     /// None taken yet.
     pub(crate) phases: &'a [Phase],
+    pub(crate) output: Output<'a>,
+}
+
+/// What is wanted of tokens, and where it goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Output<'a> {
     /// `(wanted, vocab)`.
-    pub(crate) logits: &'a Borrowed<'a, f32>,
+    Logits(&'a Borrowed<'a, f32>),
+    /// What the last norm makes of them, `(wanted, hidden)`.
+    Hidden(&'a Borrowed<'a, f32>),
 }
 
 /// How many phases a model's step has at most: layers of latent attention and experts have as many.
@@ -151,8 +159,13 @@ impl Step<'_> {
                 norm: &layer.post_network_norm,
             });
         }
-        worker.join_wanted(left.as_ref())?;
-        worker.head()
+        match self.output {
+            Output::Logits(logits) => {
+                worker.join_wanted(left.as_ref())?;
+                worker.head(logits)
+            }
+            Output::Hidden(hidden) => worker.tell_wanted(left.as_ref(), hidden),
+        }
     }
 
     fn hidden(&self) -> usize {
@@ -225,7 +238,9 @@ impl Worker<'_> {
         let to = self.step.buffers.outer.rows(self.step.hidden());
         self.phase(self.rows(), |worker, rows| {
             for row in rows {
-                worker.join_row(left, norm, row, to);
+                worker.join_row(left, norm, row);
+                // SAFETY: a row belongs to whoever took it.
+                unsafe { quantize(to, row, 0, &worker.scratch.row) };
             }
         })
     }
@@ -239,12 +254,32 @@ impl Worker<'_> {
         let norm = &step.decoder.output_norm;
         self.phase(step.wanted.len(), |worker, wanted| {
             for row in wanted {
-                worker.join_row(left, norm, row, head);
+                worker.join_row(left, norm, row);
+                // SAFETY: a row belongs to whoever took it.
+                unsafe { quantize(head, row, 0, &worker.scratch.row) };
             }
         })
     }
 
-    fn join_row(&mut self, left: Option<&Left<'_>>, norm: &[f32], row: usize, to: &QuantizedRows) {
+    /// The same of the tokens whose hidden states are wanted, for the caller.
+    fn tell_wanted(
+        &mut self,
+        left: Option<&Left<'_>>,
+        hidden: &Borrowed<'_, f32>,
+    ) -> Result<(), Abandoned> {
+        let step = self.step;
+        self.phase(step.wanted.len(), |worker, wanted| {
+            for row in wanted {
+                worker.join_row(left, &step.decoder.output_norm, row);
+                // SAFETY: a row belongs to whoever took it.
+                let out = unsafe { hidden.slice_mut(Step::row(row, step.hidden())) };
+                out.copy_from_slice(&worker.scratch.row);
+            }
+        })
+    }
+
+    /// Adds what is left of a row's token to its residual stream, and leaves the norm of that in the worker's row.
+    fn join_row(&mut self, left: Option<&Left<'_>>, norm: &[f32], row: usize) {
         let step = self.step;
         let model = &step.decoder.description;
         let (simd, eps) = (step.simd, model.norm_eps);
@@ -263,8 +298,6 @@ impl Worker<'_> {
         let normed = &mut self.scratch.row;
         normed.resize(model.hidden, 0.0);
         rms_norm(simd, hidden, norm, eps, normed);
-        // SAFETY: as above.
-        unsafe { quantize(to, row, 0, normed) };
     }
 
     /// Products of all rows with some matrices whose results stand side by side.
@@ -296,7 +329,7 @@ impl Worker<'_> {
     }
 
     /// Logits.
-    fn head(&mut self) -> Result<(), Abandoned> {
+    fn head(&mut self, logits: &Borrowed<'_, f32>) -> Result<(), Abandoned> {
         let step = self.step;
         let model = &step.decoder.description;
         let Some(x) = &step.buffers.head else {
@@ -304,7 +337,7 @@ impl Worker<'_> {
         };
         let matrix = &step.decoder.head().matrix;
         let vocab = model.vocab;
-        let out = step.logits.pointer(0..step.wanted.len() * vocab);
+        let out = logits.pointer(0..step.wanted.len() * vocab);
         let tiles = if step.wanted.is_empty() {
             0
         } else {
@@ -318,7 +351,7 @@ impl Worker<'_> {
             for row in 0..step.wanted.len() {
                 let range = row * vocab + start..row * vocab + end;
                 // SAFETY: these logits are the tiles'.
-                let logits = unsafe { step.logits.slice_mut(range) };
+                let logits = unsafe { logits.slice_mut(range) };
                 scale(step.simd, logits, model.logit_scale);
                 if let Some(cap) = model.logit_softcap {
                     soft_cap(step.simd, logits, cap);

@@ -79,14 +79,39 @@ impl Decoder {
         &self.description
     }
 
-    /// Writes K and V of the step's tokens into the slabs and returns the logits of the rows that want them,
-    /// `(rows, vocab)` in f32; None when no row does.
+    /// Writes K and V of the step's tokens into the slabs and returns the logits of the wanted tokens, `(wanted, vocab)` in
+    /// f32; None when nothing is wanted.
     pub(crate) fn forward(&self, step: &Step<'_>, slabs: &KvSlabs) -> Result<Option<Tensor>> {
+        let ModelDescription {
+            logit_scale,
+            logit_softcap,
+            ..
+        } = self.description;
+        let Some(normed) = self.hidden_states(step, slabs)? else {
+            return Ok(None);
+        };
+        let logits = self.output.forward(&normed)?.to_dtype(DType::F32)?;
+        let logits = scaled(logits, logit_scale)?;
+        match logit_softcap.map(f64::from) {
+            Some(cap) => ((logits / cap)?.tanh()? * cap).map(Some),
+            None => Ok(Some(logits)),
+        }
+    }
+
+    /// The same, but what the last norm makes of the wanted tokens, `(wanted, hidden)` in f32.
+    pub(crate) fn forward_hidden(
+        &self,
+        step: &Step<'_>,
+        slabs: &KvSlabs,
+    ) -> Result<Option<Tensor>> {
+        let normed = self.hidden_states(step, slabs)?;
+        normed.map(|normed| normed.to_dtype(DType::F32)).transpose()
+    }
+
+    fn hidden_states(&self, step: &Step<'_>, slabs: &KvSlabs) -> Result<Option<Tensor>> {
         let ModelDescription {
             embedding_scale,
             residual_scale,
-            logit_scale,
-            logit_softcap,
             ..
         } = self.description;
         let kernels = self.kernels.as_ref();
@@ -109,13 +134,7 @@ impl Decoder {
             let fed = layer.feed_forward(&hidden, kernels)?;
             hidden = (hidden + scaled(fed, residual_scale)?)?;
         }
-        let normed = self.output_norm.forward(&hidden)?;
-        let logits = self.output.forward(&normed)?.to_dtype(DType::F32)?;
-        let logits = scaled(logits, logit_scale)?;
-        match logit_softcap.map(f64::from) {
-            Some(cap) => ((logits / cap)?.tanh()? * cap).map(Some),
-            None => Ok(Some(logits)),
-        }
+        self.output_norm.forward(&hidden).map(Some)
     }
 }
 

@@ -140,16 +140,31 @@ impl CudaRunner {
         self.decoder.description()
     }
 
-    fn compute(&self, batch: &Batch, logits: &mut Logits) -> candle_core::Result<()> {
-        let step = Step::new(batch, self.info.block_size, &self.device)?;
-        let (wanted, vocab) = (batch.logit_rows(), self.info.vocab_size);
-        match self.decoder.forward(&step, &self.slabs)? {
-            Some(computed) => device::fetch(&computed, logits.resize(wanted, vocab)),
-            None => {
-                logits.resize(0, vocab);
-                Ok(())
-            }
+    /// Logits of the rows that want them, or their hidden states, into as much memory.
+    fn compute(&self, batch: &Batch, hidden: bool, numbers: &mut [f32]) -> candle_core::Result<()> {
+        let step = Step::wanting(batch, self.info.block_size, hidden, &self.device)?;
+        let computed = match hidden {
+            true => self.decoder.forward_hidden(&step, &self.slabs)?,
+            false => self.decoder.forward(&step, &self.slabs)?,
+        };
+        match computed {
+            Some(computed) => device::fetch(&computed, numbers),
+            None => Ok(()),
         }
+    }
+
+    /// The same for a checked batch, which may be empty.
+    fn run(&self, batch: &Batch, hidden: bool, numbers: &mut [f32]) -> Result<(), EngineError> {
+        if batch.rows.is_empty() {
+            return Ok(());
+        }
+        // A device that failed once answers every later call with that failure.
+        let failed = match self.device.is_cuda() {
+            true => EngineError::Lost,
+            false => EngineError::Runner,
+        };
+        self.compute(batch, hidden, numbers)
+            .map_err(|error| failed(error.to_string()))
     }
 }
 
@@ -160,17 +175,18 @@ impl ModelRunner for CudaRunner {
 
     fn execute_into(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), EngineError> {
         check_batch(batch, &self.info).map_err(EngineError::Runner)?;
-        if batch.rows.is_empty() {
-            logits.resize(0, self.info.vocab_size);
-            return Ok(());
-        }
-        // A device that failed once answers every later call with that failure.
-        let failed = match self.device.is_cuda() {
-            true => EngineError::Lost,
-            false => EngineError::Runner,
-        };
-        self.compute(batch, logits)
-            .map_err(|error| failed(error.to_string()))
+        let numbers = logits.resize(batch.logit_rows(), self.info.vocab_size);
+        self.run(batch, false, numbers)
+    }
+
+    fn hidden_size(&self) -> Option<usize> {
+        Some(self.description().hidden)
+    }
+
+    fn hidden_into(&mut self, batch: &Batch, hidden: &mut Vec<f32>) -> Result<(), EngineError> {
+        check_batch(batch, &self.info).map_err(EngineError::Runner)?;
+        hidden.resize(batch.wanted_tokens() * self.description().hidden, 0.0);
+        self.run(batch, true, hidden)
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Step<'a> {
         allow(dead_code, reason = "kernels read it")
     )]
     pub(crate) rows: Rows,
-    /// The tokens whose logits are wanted.
+    /// The tokens of which something is wanted.
     pub(crate) wanted: Wanted,
 }
 
@@ -87,6 +87,16 @@ struct Metadata {
 impl<'a> Step<'a> {
     /// Of a batch that is checked and not empty.
     pub(crate) fn new(batch: &'a Batch, block_size: usize, device: &Device) -> Result<Self> {
+        Self::wanting(batch, block_size, false, device)
+    }
+
+    /// The same; of a row that wants something the last token is wanted, or all tokens for their hidden states.
+    pub(crate) fn wanting(
+        batch: &'a Batch,
+        block_size: usize,
+        hidden: bool,
+        device: &Device,
+    ) -> Result<Self> {
         let Metadata {
             numbers,
             tokens,
@@ -96,7 +106,7 @@ impl<'a> Step<'a> {
             key_ends,
             block_table,
             wanted,
-        } = Metadata::new(batch, block_size);
+        } = Metadata::new(batch, block_size, hidden);
         let len = numbers.len();
         let all = Tensor::from_vec(numbers, len, device)?;
         let part = |range: Range<usize>| all.narrow(0, range.start, range.len());
@@ -124,7 +134,7 @@ impl<'a> Step<'a> {
 }
 
 impl Metadata {
-    fn new(batch: &Batch, block_size: usize) -> Self {
+    fn new(batch: &Batch, block_size: usize, hidden: bool) -> Self {
         let rows = &batch.rows;
         let blocks = |context: usize| context.div_ceil(block_size);
         let most_blocks = rows.iter().map(|row| blocks(row.context_len + row.len));
@@ -163,7 +173,8 @@ impl Metadata {
             for row in rows {
                 end += row.len;
                 if row.wants_logits {
-                    numbers.push(end as u32 - 1);
+                    let wanted = if hidden { row.len } else { 1 };
+                    numbers.extend((end - wanted..end).map(|token| token as u32));
                 }
             }
         });
@@ -219,7 +230,7 @@ mod tests {
             tokens: vec![9, 5, 6, 7],
             rows: vec![row(4, 1, &[3, 8, 1], true), row(3, 3, &[2, 6], false)],
         };
-        let metadata = Metadata::new(&batch, 4);
+        let metadata = Metadata::new(&batch, 4, false);
         let part = |range: &Range<usize>| metadata.numbers[range.clone()].to_vec();
         assert_eq!(part(&metadata.tokens), [9, 5, 6, 7]);
         assert_eq!(part(&metadata.positions), [4, 3, 4, 5]);
@@ -229,6 +240,14 @@ mod tests {
         // The third block of the first row is none of its five tokens'.
         assert_eq!(part(&metadata.block_table), [3, 8, 2, 6]);
         assert_eq!(part(&metadata.wanted), [0]);
+        let batch = Batch {
+            rows: vec![row(4, 1, &[3, 8], false), row(3, 3, &[2, 6], true)],
+            ..batch
+        };
+        for (hidden, wanted) in [(false, vec![3]), (true, vec![1, 2, 3])] {
+            let metadata = Metadata::new(&batch, 4, hidden);
+            assert_eq!(metadata.numbers[metadata.wanted.clone()], wanted);
+        }
     }
 
     #[test]

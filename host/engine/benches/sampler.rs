@@ -77,6 +77,7 @@ fn sampler(criterion: &mut Criterion) {
                 sampling,
                 stop: StopConditions::default(),
                 constraint: None,
+                pooling: None,
                 priority: 0,
             };
             let mut processors = processors_for(&request, &[]);

@@ -71,6 +71,7 @@ fn engine(sampling: &SamplingParams) -> Engine {
                 ..StopConditions::default()
             },
             constraint: None,
+            pooling: None,
             priority: 0,
         };
         assert!(engine.add(request).is_ok());

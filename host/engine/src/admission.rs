@@ -18,7 +18,11 @@ pub fn check(request: &SequenceRequest, info: &RunnerInfo) -> Result<usize, Engi
     check_sampling(&request.sampling)?;
     let limit = info.max_model_len.min(info.num_blocks * info.block_size);
     let prompt = request.prompt.len();
-    let (what, wanted) = match request.stop.max_tokens {
+    let max_tokens = match request.pooling {
+        None => request.stop.max_tokens,
+        Some(_) => Some(0),
+    };
+    let (what, wanted) = match max_tokens {
         Some(0) => ("the prompt", 0),
         Some(max_tokens) if prompt < limit => ("the prompt with max_tokens", max_tokens),
         Some(_) | None => ("the prompt with one generated token", 1),
@@ -31,7 +35,7 @@ pub fn check(request: &SequenceRequest, info: &RunnerInfo) -> Result<usize, Engi
             limit,
         });
     }
-    Ok(request.stop.max_tokens.unwrap_or(limit - prompt))
+    Ok(max_tokens.unwrap_or(limit - prompt))
 }
 
 fn check_tokens(request: &SequenceRequest, vocab_size: usize) -> Result<(), EngineError> {
@@ -45,6 +49,7 @@ fn check_tokens(request: &SequenceRequest, vocab_size: usize) -> Result<(), Engi
         .prompt
         .iter()
         .chain(biased)
+        .chain(request.sampling.allowed_tokens.iter().flatten())
         .find(|&&token| token as usize >= vocab_size)
     {
         Some(token) => Err(EngineError::InvalidRequest(format!(
@@ -78,6 +83,13 @@ fn check_sampling(params: &SamplingParams) -> Result<(), EngineError> {
         (
             "frequency_penalty must be a number",
             params.frequency_penalty.is_finite(),
+        ),
+        (
+            "allowed_token_ids must hold a token",
+            params
+                .allowed_tokens
+                .as_ref()
+                .is_none_or(|allowed| !allowed.is_empty()),
         ),
         (
             "logit_bias must hold numbers",
@@ -114,6 +126,7 @@ mod tests {
                 ..StopConditions::default()
             },
             constraint: None,
+            pooling: None,
             priority: 0,
         }
     }
@@ -153,7 +166,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         type Case = (&'static str, fn(&mut SequenceRequest));
-        let cases: [Case; 11] = [
+        let cases: [Case; 13] = [
             ("no tokens", |r| r.prompt.clear()),
             ("outside the vocabulary", |r| r.prompt.push(10)),
             ("outside the vocabulary", |r| {
@@ -161,6 +174,12 @@ mod tests {
             }),
             ("logit_bias", |r| {
                 r.sampling.logit_bias = vec![(1, f32::NAN)]
+            }),
+            ("outside the vocabulary", |r| {
+                r.sampling.allowed_tokens = Some(vec![3, 10])
+            }),
+            ("allowed_token_ids", |r| {
+                r.sampling.allowed_tokens = Some(Vec::new())
             }),
             ("temperature", |r| r.sampling.temperature = -0.1),
             ("temperature", |r| r.sampling.temperature = f32::NAN),

@@ -24,7 +24,8 @@ pub struct BatchRow {
     pub len: usize,
     /// Physical KV block of each logical block, enough for `context_len + len` tokens.
     pub block_table: Vec<u32>,
-    /// Whether the logits behind the row's last token are wanted. Who wants them of all tokens gets a row for each.
+    /// Whether the logits behind the row's last token are wanted. Who wants them of all tokens gets a row for each. In a
+    /// batch for hidden states: whether those of all the row's tokens are wanted.
     pub wants_logits: bool,
 }
 
@@ -37,6 +38,12 @@ impl Batch {
             start += row.len;
             (row, tokens)
         })
+    }
+
+    /// How many tokens the rows have that want something.
+    pub fn wanted_tokens(&self) -> usize {
+        let wanting = self.rows.iter().filter(|row| row.wants_logits);
+        wanting.map(|row| row.len).sum()
     }
 
     /// How many rows want logits.

@@ -7,6 +7,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    mem,
     sync::Arc,
     time::Instant,
 };
@@ -27,6 +28,8 @@ use crate::{
     scheduler::Scheduler,
     sequence::Sequence,
 };
+
+mod pooled;
 
 /// The engine's limits. Zeros count as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +109,9 @@ pub struct Engine {
     sampler: Sampler,
     batch: Batch,
     logits: Logits,
+    /// The step's rows of sequences that become vectors, and their hidden states.
+    pooled: Batch,
+    hidden: Vec<f32>,
     next_id: u64,
     /// Seeds of requests that name none.
     seeds: ChaCha8Rng,
@@ -130,6 +136,8 @@ impl Engine {
             sampler: Sampler::default(),
             batch: Batch::default(),
             logits: Logits::default(),
+            pooled: Batch::default(),
+            hidden: Vec::new(),
             next_id: 0,
             // The standard library's hasher keys come from the operating system's random numbers.
             seeds: ChaCha8Rng::seed_from_u64(RandomState::new().hash_one(0)),
@@ -143,6 +151,11 @@ impl Engine {
         &self.info
     }
 
+    /// Elements of the vectors it makes; None if its runner makes none.
+    pub fn hidden_size(&self) -> Option<usize> {
+        self.runner.hidden_size()
+    }
+
     /// What it measures as it steps.
     pub fn measurements(&self) -> &Arc<Measurements> {
         &self.measurements
@@ -153,7 +166,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::InvalidRequest`], [`EngineError::TooLong`] or [`EngineError::QueueFull`].
     pub fn add(&mut self, request: SequenceRequest) -> Result<SequenceId, EngineError> {
-        let max_tokens = admission::check(&request, &self.info)?;
+        let max_tokens = self.check(&request)?;
         self.check_room(1)?;
         Ok(self.queue(request, max_tokens))
     }
@@ -166,13 +179,23 @@ impl Engine {
         &mut self,
         requests: Vec<SequenceRequest>,
     ) -> Result<Vec<SequenceId>, EngineError> {
-        let check = |request| admission::check(request, &self.info);
-        let max_tokens: Vec<usize> = requests.iter().map(check).collect::<Result<_, _>>()?;
+        let checks = requests.iter().map(|request| self.check(request));
+        let max_tokens: Vec<usize> = checks.collect::<Result<_, _>>()?;
         self.check_room(requests.len())?;
         let requests = requests.into_iter().zip(max_tokens);
         Ok(requests
             .map(|(request, max_tokens)| self.queue(request, max_tokens))
             .collect())
+    }
+
+    /// Whether it can ever be computed; how many tokens it may generate.
+    fn check(&self, request: &SequenceRequest) -> Result<usize, EngineError> {
+        if request.pooling.is_some() && self.hidden_size().is_none() {
+            return Err(EngineError::InvalidRequest(
+                "this model's runner makes no vectors".to_owned(),
+            ));
+        }
+        admission::check(request, &self.info)
     }
 
     /// Whether the queue takes so many more.
@@ -230,16 +253,28 @@ impl Engine {
     /// Computes one batch: schedule, run, postprocess. Appends the outputs in batch order; none without work.
     pub fn step_into(&mut self, outputs: &mut Vec<StepOutput>) {
         let began = Instant::now();
-        self.scheduler.schedule(&mut self.batch);
-        if self.batch.rows.is_empty() {
+        self.scheduler.schedule(&mut self.batch, &mut self.pooled);
+        if self.batch.rows.is_empty() && self.pooled.rows.is_empty() {
             return;
         }
         self.totals.steps += 1;
-        let outcome = self.run();
-        self.totals.lost = matches!(outcome, Err(EngineError::Lost(_)));
-        match outcome {
-            Ok(()) => self.postprocess(outputs),
-            Err(error) => self.fail(&error, outputs),
+        if !self.batch.rows.is_empty() {
+            match self.run() {
+                Ok(()) => self.postprocess(outputs),
+                Err(error) => {
+                    let batch = mem::take(&mut self.batch);
+                    self.fail(&batch, &error, outputs);
+                    self.batch = batch;
+                }
+            }
+        }
+        if !self.pooled.rows.is_empty() {
+            let batch = mem::take(&mut self.pooled);
+            match self.run_pooled(&batch) {
+                Ok(()) => self.pool(&batch, outputs),
+                Err(error) => self.fail(&batch, &error, outputs),
+            }
+            self.pooled = batch;
         }
         self.measure(began);
     }
@@ -252,8 +287,10 @@ impl Engine {
             ..
         } = &*self.measurements;
         step.observe_duration(began.elapsed());
-        step_sequences.observe(self.batch.rows.len() as u64);
-        step_tokens.observe(self.batch.tokens.len() as u64);
+        let rows = self.batch.rows.len() + self.pooled.rows.len();
+        let tokens = self.batch.tokens.len() + self.pooled.tokens.len();
+        step_sequences.observe(rows as u64);
+        step_tokens.observe(tokens as u64);
     }
 
     /// [`Engine::step_into`] with outputs of their own, for callers that do not step on and on.
@@ -266,7 +303,9 @@ impl Engine {
     fn run(&mut self) -> Result<(), EngineError> {
         // What an earlier step left must not pass for this one's.
         self.logits.resize(0, self.info.vocab_size);
-        self.runner.execute_into(&self.batch, &mut self.logits)?;
+        let outcome = self.runner.execute_into(&self.batch, &mut self.logits);
+        self.totals.lost = matches!(outcome, Err(EngineError::Lost(_)));
+        outcome?;
         let wanted = self.batch.logit_rows();
         let (shape, expected) = (self.logits.shape(), (wanted, self.info.vocab_size));
         if wanted > 0 && shape != expected {
@@ -325,9 +364,9 @@ impl Engine {
     }
 
     /// Ends every sequence of the batch with the runner's error; the others go on.
-    fn fail(&mut self, error: &EngineError, outputs: &mut Vec<StepOutput>) {
+    fn fail(&mut self, batch: &Batch, error: &EngineError, outputs: &mut Vec<StepOutput>) {
         self.totals.failed_steps += 1;
-        for row in &self.batch.rows {
+        for row in &batch.rows {
             // A sequence whose prompt is scored has several rows.
             if self.scheduler.remove(row.sequence) {
                 self.runner.release(row.sequence);

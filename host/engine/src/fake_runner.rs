@@ -20,6 +20,9 @@ use crate::{
 /// The scripted token's logit, over zeros: beyond what bias and penalties move.
 const SCRIPTED_LOGIT: f32 = 1e6;
 
+/// Elements of a hidden state.
+const HIDDEN: usize = 16;
+
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FakeScript {
@@ -189,6 +192,32 @@ impl ModelRunner for FakeRunner {
                 return Err(EngineError::Runner(message));
             };
             *logit = SCRIPTED_LOGIT;
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.wait();
+        }
+        Ok(())
+    }
+
+    fn hidden_size(&self) -> Option<usize> {
+        Some(HIDDEN)
+    }
+
+    /// A token's hidden state counts the tokens up to it, by their ids modulo [`HIDDEN`]: alike for texts that are alike.
+    fn hidden_into(&mut self, batch: &Batch, hidden: &mut Vec<f32>) -> Result<(), EngineError> {
+        hidden.clear();
+        for (row, tokens) in batch.rows_with_tokens() {
+            self.write(row, tokens)?;
+            if !row.wants_logits {
+                continue;
+            }
+            let mut counts = [0.0; HIDDEN];
+            for (position, token) in self.read(row)?.into_iter().enumerate() {
+                counts[token as usize % HIDDEN] += 1.0;
+                if position >= row.context_len {
+                    hidden.extend_from_slice(&counts);
+                }
+            }
         }
         if let Some(pace) = &mut self.pace {
             pace.wait();

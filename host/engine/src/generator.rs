@@ -36,6 +36,8 @@ pub enum Generated {
         /// Its log-probability and the top ones.
         logprobs: TokenLogprobs,
     },
+    /// The prompt's pooled hidden state, where the request asked for that and for no answer. Its length is what it came to be.
+    Vector(Vec<f32>),
     /// Text of a remote engine that gives no token ids.
     Text(String),
     /// The last item of every stream that did not fail.

@@ -35,6 +35,6 @@ pub use histogram::{Histogram, HistogramSnapshot};
 pub use logits_processor::LogitsProcessor;
 pub use measurements::{EngineFigures, Measurements};
 pub use request::{
-    Constraint, FinishReason, SamplingParams, SequenceId, SequenceRequest, StopConditions,
+    Constraint, FinishReason, Pooling, SamplingParams, SequenceId, SequenceRequest, StopConditions,
 };
 pub use runner::{ModelRunner, RunnerInfo};

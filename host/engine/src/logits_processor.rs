@@ -29,6 +29,18 @@ pub fn processors_for(
             bias: request.sampling.logit_bias.clone(),
         }));
     }
+    if let Some(allowed) = &request.sampling.allowed_tokens {
+        processors.push(Box::new(AllowedTokens {
+            allowed: allowed.clone(),
+            kept: Vec::new(),
+        }));
+    }
+    if !request.sampling.bad_words.is_empty() {
+        processors.push(Box::new(BadWords {
+            words: request.sampling.bad_words.clone(),
+            output: Vec::new(),
+        }));
+    }
     if request.stop.min_tokens > 0 && !end_tokens.is_empty() {
         processors.push(Box::new(MinTokens {
             missing: request.stop.min_tokens,
@@ -129,6 +141,54 @@ impl LogitsProcessor for LogitBias {
     fn accept(&mut self, _token: u32) {}
 }
 
+/// Forbids all tokens but some.
+struct AllowedTokens {
+    allowed: Vec<u32>,
+    /// Their logits, while the others are masked.
+    kept: Vec<f32>,
+}
+
+impl LogitsProcessor for AllowedTokens {
+    fn apply(&mut self, logits: &mut [f32]) {
+        let logit = |token: &u32| logits.get(*token as usize).copied();
+        let kept = self.allowed.iter().map(logit);
+        self.kept.clear();
+        self.kept
+            .extend(kept.map(|logit| logit.unwrap_or(f32::NEG_INFINITY)));
+        logits.fill(f32::NEG_INFINITY);
+        for (&token, &kept) in self.allowed.iter().zip(&self.kept) {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit = kept;
+            }
+        }
+    }
+
+    fn accept(&mut self, _token: u32) {}
+}
+
+/// Forbids the token that would complete a row of tokens.
+struct BadWords {
+    words: Vec<Vec<u32>>,
+    output: Vec<u32>,
+}
+
+impl LogitsProcessor for BadWords {
+    fn apply(&mut self, logits: &mut [f32]) {
+        for word in &self.words {
+            if let Some((&last, before)) = word.split_last()
+                && self.output.ends_with(before)
+                && let Some(logit) = logits.get_mut(last as usize)
+            {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+    }
+
+    fn accept(&mut self, token: u32) {
+        self.output.push(token);
+    }
+}
+
 /// Forbids the tokens that end the sequence until enough tokens stand.
 struct MinTokens {
     missing: usize,
@@ -169,6 +229,7 @@ mod tests {
                 sampling,
                 stop,
                 constraint: None,
+                pooling: None,
                 priority: 0,
             },
             &[2],
@@ -255,10 +316,56 @@ mod tests {
                 [2.0, -2.0, MASKED, 0.0],
             ),
         ];
+        check(&cases);
+    }
+
+    #[test]
+    fn words_are_kept_to_and_kept_out() {
+        let cases: [Case; 4] = [
+            (
+                "two allowed, and a bias lifts no other",
+                |p| {
+                    p.allowed_tokens = Some(vec![3, 0]);
+                    p.logit_bias = vec![(1, 9.0)];
+                },
+                0,
+                &[],
+                [2.0, MASKED, MASKED, 0.0],
+            ),
+            (
+                "a bad word of one token",
+                |p| p.bad_words = vec![vec![0]],
+                0,
+                &[],
+                [MASKED, -2.0, 1.0, 0.0],
+            ),
+            (
+                "a bad word that would be complete",
+                |p| p.bad_words = vec![vec![3, 1, 2]],
+                0,
+                &[0, 3, 1],
+                [2.0, -2.0, MASKED, 0.0],
+            ),
+            (
+                "a bad word that has only begun",
+                |p| p.bad_words = vec![vec![3, 1, 2]],
+                0,
+                &[1, 3],
+                [2.0, -2.0, 1.0, 0.0],
+            ),
+        ];
+        check(&cases);
+    }
+
+    fn check(cases: &[Case]) {
         for (name, change, min_tokens, output, expected) in cases {
             let mut sampling = SamplingParams::default();
             change(&mut sampling);
-            assert_eq!(processed(sampling, min_tokens, output), expected, "{name}");
+            assert_eq!(
+                processed(sampling, *min_tokens, output),
+                *expected,
+                "{name}"
+            );
         }
     }
 }

@@ -21,8 +21,19 @@ pub struct SequenceRequest {
     pub stop: StopConditions,
     /// What the output must look like; None leaves it to the model.
     pub constraint: Option<Arc<dyn Constraint>>,
+    /// Makes a vector of the prompt in place of an answer to it; `sampling` and `stop` then say nothing.
+    pub pooling: Option<Pooling>,
     /// Who starts first of those that wait: the lowest, then whoever came first. Nothing that runs gives way to it.
     pub priority: i64,
+}
+
+/// How the hidden states of a text's tokens become its vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// The last token's: the only one that has seen all the others.
+    Last,
+    /// Their mean.
+    Mean,
 }
 
 /// What an output must look like; shared by all sequences that must look so.
@@ -53,6 +64,10 @@ pub struct SamplingParams {
     pub frequency_penalty: f32,
     /// Added to logits, by token id.
     pub logit_bias: Vec<(u32, f32)>,
+    /// The only tokens that may be chosen; None leaves all. An end token is one of them only if it stands there.
+    pub allowed_tokens: Option<Vec<u32>>,
+    /// Tokens in a row that the output must not hold; none is empty. The last of each is forbidden behind the others.
+    pub bad_words: Vec<Vec<u32>>,
     /// Same seed, same prompt, same output, whatever else runs. None draws a fresh one.
     pub seed: Option<u64>,
     /// How many top log-probabilities to report beside the sampled token's; None reports nothing.
@@ -74,6 +89,8 @@ impl Default for SamplingParams {
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             logit_bias: Vec::new(),
+            allowed_tokens: None,
+            bad_words: Vec::new(),
             seed: None,
             logprobs: None,
             prompt_logprobs: false,

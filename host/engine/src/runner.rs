@@ -46,6 +46,22 @@ pub trait ModelRunner: Send {
         Ok(logits)
     }
 
+    /// Elements of a token's hidden state; None for a runner that tells no hidden states.
+    fn hidden_size(&self) -> Option<usize> {
+        None
+    }
+
+    /// As [`ModelRunner::execute_into`], but what comes back is the hidden states behind the last norm, of all tokens of the
+    /// rows that want something: row-major `(tokens, hidden_size)`, in place of what `hidden` holds.
+    ///
+    /// # Errors
+    /// As there; [`EngineError::Runner`] from a runner that tells none.
+    fn hidden_into(&mut self, _batch: &Batch, _hidden: &mut Vec<f32>) -> Result<(), EngineError> {
+        Err(EngineError::Runner(
+            "it tells no hidden states, which vectors are made of".to_owned(),
+        ))
+    }
+
     /// Called once when a sequence is gone, for runners that keep state per sequence.
     fn release(&mut self, _sequence: SequenceId) {}
 }

@@ -3,7 +3,8 @@
 //! Decode rows come first, then chunks of prefill share what is left of the token budget, so a long prompt never stalls
 //! running streams. Waiting sequences are admitted by priority, then first come, first served, each behind its longest cached
 //! prefix; one whose prefix another is computing right now waits for it instead of computing it too. One that has its prompt
-//! scored starts from its first token and gets a row for each, as many as there may be rows. When blocks run out the youngest
+//! scored starts from its first token and gets a row for each, as many as there may be rows. One that becomes a vector does
+//! as one that only has a prompt, in a batch beside the other under the same limits: it delays nobody more than that. When blocks run out the youngest
 //! sequence gives its blocks back and is recomputed later, as far as others took them meanwhile; sequences paused for a
 //! slow reader give theirs first.
 //!
@@ -123,20 +124,23 @@ impl Scheduler {
         self.running.iter_mut().for_each(Sequence::unpublish);
     }
 
-    /// Fills `batch` with the next step's rows; none if there is nothing to do.
-    pub fn schedule(&mut self, batch: &mut Batch) {
+    /// Fills `batch` with the next step's rows, and `pooled` with those of sequences that become vectors; none if there is
+    /// nothing to do.
+    pub fn schedule(&mut self, batch: &mut Batch, pooled: &mut Batch) {
         self.grow_decoding();
         self.admit();
-        self.spare_tables
-            .extend(batch.rows.drain(..).map(|row| row.block_table));
-        batch.tokens.clear();
-        self.fill(batch, true);
-        self.fill(batch, false);
+        for batch in [&mut *batch, &mut *pooled] {
+            self.spare_tables
+                .extend(batch.rows.drain(..).map(|row| row.block_table));
+            batch.tokens.clear();
+        }
+        self.fill(batch, pooled, true);
+        self.fill(batch, pooled, false);
     }
 
     /// Appends the rows of each runnable sequence of one kind, oldest first, as far as the limits allow: one, but where a
     /// prompt is scored.
-    fn fill(&mut self, batch: &mut Batch, decoding: bool) {
+    fn fill(&mut self, batch: &mut Batch, pooled: &mut Batch, decoding: bool) {
         for sequence in &self.running {
             if sequence.paused || sequence.is_decoding() != decoding {
                 continue;
@@ -144,10 +148,16 @@ impl Scheduler {
             let uncomputed = sequence.uncomputed();
             let mut start = sequence.computed;
             while start < sequence.len() {
-                let budget = self.max_num_batched_tokens - batch.tokens.len();
-                if budget == 0 || batch.rows.len() == self.max_num_seqs {
+                let tokens = batch.tokens.len() + pooled.tokens.len();
+                let rows = batch.rows.len() + pooled.rows.len();
+                let budget = self.max_num_batched_tokens - tokens;
+                if budget == 0 || rows == self.max_num_seqs {
                     return;
                 }
+                let batch = match sequence.is_pooling() {
+                    true => &mut *pooled,
+                    false => &mut *batch,
+                };
                 let end = sequence.row_end(start);
                 let len = (end - start).min(budget);
                 let from = start - sequence.computed;
@@ -161,7 +171,7 @@ impl Scheduler {
                     context_len: start,
                     len,
                     block_table,
-                    wants_logits: start + len == end,
+                    wants_logits: sequence.wants(start, start + len),
                 });
                 start += len;
             }
@@ -219,7 +229,7 @@ impl Scheduler {
 
     /// Gives a sequence its blocks, the first of them from the prefix cache.
     fn start(&mut self, sequence: &mut Sequence) -> Start {
-        if self.prefix_cache && !sequence.is_scoring() {
+        if self.prefix_cache && !sequence.sees_whole_prompt() {
             sequence.find_prefix(&self.blocks, &self.hasher);
             sequence.leader = self.leader_of(sequence);
             if sequence.leader.is_some() {

@@ -2,7 +2,7 @@
 //!
 //! Invariants: `tokens` only ever grows; `computed <= tokens.len()`, and they are equal only between a forward pass and
 //! the acceptance of its token. Preemption resets `computed` and the blocks and nothing else, so the recomputed sequence
-//! goes on with the same random numbers, and scores no token of its prompt again. A full block's hash is made once, however often its sequence starts.
+//! goes on with the same random numbers, and scores no token of its prompt again; what it pools begins anew. A full block's hash is made once, however often its sequence starts.
 //! It does not decide when it runs (the scheduler does).
 
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::{
     generator::{SequenceUsage, TokenLogprobs},
     logits_processor::{LogitsProcessor, processors_for},
     prefix_index::BlockHasher,
-    request::{FinishReason, SamplingParams, SequenceId, SequenceRequest},
+    request::{FinishReason, Pooling, SamplingParams, SequenceId, SequenceRequest},
     sampler::{SampledToken, Sampler},
 };
 
@@ -49,6 +49,9 @@ pub struct Sequence {
     scored: usize,
     /// Until they are told.
     prompt_logprobs: Vec<TokenLogprobs>,
+    pooling: Option<Pooling>,
+    /// The sum of the hidden states that were pooled since it started.
+    pooled: Vec<f64>,
     max_tokens: usize,
     /// When its last token was sampled, unless it was paused since.
     last_token: Option<Instant>,
@@ -90,6 +93,8 @@ impl Sequence {
             },
             scored: 0,
             prompt_logprobs: Vec::new(),
+            pooling: request.pooling,
+            pooled: Vec::new(),
             tokens: request.prompt,
             sampling: request.sampling,
             max_tokens,
@@ -120,19 +125,38 @@ impl Sequence {
         (self.priority, self.id)
     }
 
-    /// Whether it must see its prompt go by: some of the prompt's tokens are to be scored yet.
-    pub fn is_scoring(&self) -> bool {
-        self.scored < self.to_score
+    /// Whether it must see its prompt go by: some of the prompt's tokens are to be scored yet, or it becomes a vector, which
+    /// shall not depend on where others cut the prompt.
+    pub fn sees_whole_prompt(&self) -> bool {
+        self.scored < self.to_score || self.is_pooling()
+    }
+
+    /// Whether it becomes a vector.
+    pub fn is_pooling(&self) -> bool {
+        self.pooling.is_some()
     }
 
     /// Where a row from position `start` on ends if it may be as long as it likes: behind the first token whose logits are
-    /// wanted. The logits behind a token score the next.
+    /// wanted. The logits behind a token score the next. A last token whose hidden state alone is wanted has its own row.
     pub fn row_end(&self, start: usize) -> usize {
+        let last = self.tokens.len() - 1;
+        if self.pooling == Some(Pooling::Last) && start < last {
+            return last;
+        }
         let next = start.max(self.scored);
         if next < self.to_score {
             next + 1
         } else {
             self.tokens.len()
+        }
+    }
+
+    /// Whether anything is wanted of a row from `start` to `end`.
+    pub fn wants(&self, start: usize, end: usize) -> bool {
+        match self.pooling {
+            None => end == self.row_end(start),
+            Some(Pooling::Last) => end == self.tokens.len(),
+            Some(Pooling::Mean) => true,
         }
     }
 
@@ -159,6 +183,7 @@ impl Sequence {
         self.computed = blocks * block_size;
         self.published = blocks;
         self.leader = None;
+        self.pooled.clear();
         let first = self.cached_tokens.is_none();
         first.then(|| *self.cached_tokens.insert(self.computed))
     }
@@ -215,6 +240,34 @@ impl Sequence {
             .push(sampler.score(logits, token, top)?);
         self.scored += 1;
         Ok(())
+    }
+
+    /// Adds hidden states of `size` elements to those it pools.
+    pub fn pool(&mut self, hidden: &[f32], size: usize) {
+        self.pooled.resize(size, 0.0);
+        for state in hidden.chunks_exact(size) {
+            for (sum, value) in self.pooled.iter_mut().zip(state) {
+                *sum += f64::from(*value);
+            }
+        }
+    }
+
+    /// What it pooled, as one vector.
+    ///
+    /// # Errors
+    /// [`EngineError::Runner`] if any of it is no finite number.
+    pub fn take_vector(&mut self) -> Result<Vec<f32>, EngineError> {
+        let count = match self.pooling {
+            Some(Pooling::Mean) => self.tokens.len() as f64,
+            _ => 1.0,
+        };
+        let sums = std::mem::take(&mut self.pooled);
+        if sums.iter().any(|sum| !sum.is_finite()) {
+            return Err(EngineError::Runner(
+                "a hidden state is not finite".to_owned(),
+            ));
+        }
+        Ok(sums.iter().map(|sum| (sum / count) as f32).collect())
     }
 
     /// What the model thinks of the prompt, once; None where nobody asked.

@@ -107,6 +107,31 @@ impl Decoder {
     /// Writes K and V of the batch's tokens into the slabs and returns the logits of the rows that want them,
     /// `(rows, vocab)`; None when no row does.
     pub(crate) fn forward(&self, batch: &Batch, slabs: &KvSlabs) -> Result<Option<Tensor>> {
+        // The head is the largest matrix of a small model: it sees only the tokens somebody samples from.
+        let wanted = last_tokens_of_wanting_rows(batch);
+        let Some(hidden) = self.hidden_states(batch, slabs, &wanted)? else {
+            return Ok(None);
+        };
+        let logits = scaled(self.output.forward(&hidden)?, self.description.logit_scale)?;
+        match self.description.logit_softcap.map(f64::from) {
+            Some(cap) => ((logits / cap)?.tanh()? * cap).map(Some),
+            None => Ok(Some(logits)),
+        }
+    }
+
+    /// The same, but the hidden states of all tokens of those rows, `(tokens, hidden)`.
+    pub(crate) fn forward_hidden(&self, batch: &Batch, slabs: &KvSlabs) -> Result<Option<Tensor>> {
+        self.hidden_states(batch, slabs, &tokens_of_wanting_rows(batch))
+    }
+
+    /// Writes K and V of the batch's tokens into the slabs and returns what the last norm makes of the tokens at these
+    /// indices, `(wanted, hidden)`; None for no index.
+    fn hidden_states(
+        &self,
+        batch: &Batch,
+        slabs: &KvSlabs,
+        wanted: &[u32],
+    ) -> Result<Option<Tensor>> {
         let positions: Vec<usize> = batch
             .rows
             .iter()
@@ -135,18 +160,11 @@ impl Decoder {
             let added = layer.feed_forward(&hidden)?;
             hidden = (&hidden + scaled(added, residual_scale)?)?;
         }
-        let wanted = last_tokens_of_wanting_rows(batch);
         if wanted.is_empty() {
             return Ok(None);
         }
-        // The head is the largest matrix of a small model: it sees only the tokens somebody samples from.
-        let hidden = hidden.index_select(&Tensor::new(wanted.as_slice(), &self.device)?, 0)?;
-        let logits = self.output.forward(&self.output_norm.forward(&hidden)?)?;
-        let logits = scaled(logits, self.description.logit_scale)?;
-        match self.description.logit_softcap.map(f64::from) {
-            Some(cap) => ((logits / cap)?.tanh()? * cap).map(Some),
-            None => Ok(Some(logits)),
-        }
+        let hidden = hidden.index_select(&Tensor::new(wanted, &self.device)?, 0)?;
+        self.output_norm.forward(&hidden).map(Some)
     }
 }
 
@@ -239,6 +257,20 @@ fn scaled(tensor: Tensor, factor: f32) -> Result<Tensor> {
     } else {
         tensor * f64::from(factor)
     }
+}
+
+/// Indices in the batch's tokens of all tokens of the rows that want something.
+fn tokens_of_wanting_rows(batch: &Batch) -> Vec<u32> {
+    let mut end = 0;
+    let mut wanted = Vec::with_capacity(batch.wanted_tokens());
+    for row in &batch.rows {
+        let start = end;
+        end += row.len as u32;
+        if row.wants_logits {
+            wanted.extend(start..end);
+        }
+    }
+    wanted
 }
 
 /// Index in the batch's tokens of the last token of each row that wants logits.

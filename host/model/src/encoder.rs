@@ -5,8 +5,8 @@
 //! one call are one pass. Computed in f32 on the CPU.
 
 mod description;
-mod folder;
-mod gguf;
+pub(crate) mod folder;
+pub(crate) mod gguf;
 mod json;
 mod network;
 mod pooling;
@@ -16,6 +16,7 @@ use weir_engine::{EmbeddingInfo, EmbeddingRunner, EngineError};
 
 use crate::{error::ModelError, gguf::GgufFile, safetensors::SafetensorsFolder};
 use description::EncoderDescription;
+pub(crate) use description::Pooling;
 use network::Encoder;
 use weights::EncoderWeights;
 

@@ -24,6 +24,7 @@ mod runner_options;
 mod safetensors;
 mod tensor_account;
 mod tensor_entry;
+mod text_pooling;
 mod weights;
 
 pub use attention::{Scores, attend};
@@ -43,3 +44,4 @@ pub use runner_options::{KvCapacity, RunnerOptions, check_batch};
 pub use safetensors::SafetensorsFolder;
 pub use tensor_account::{LoadProgress, TensorAccount};
 pub use tensor_entry::TensorEntry;
+pub use text_pooling::TextPooling;

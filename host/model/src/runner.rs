@@ -2,7 +2,7 @@
 //!
 //! It is the reference that faster runners are measured against.
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Result, Tensor};
 use weir_engine::{Batch, EngineError, Logits, ModelRunner, RunnerInfo};
 
 use crate::{
@@ -33,7 +33,7 @@ impl CandleRunner {
         checkpoint: &Checkpoint,
         options: RunnerOptions,
         progress: &mut dyn FnMut(LoadProgress),
-    ) -> Result<Self, ModelError> {
+    ) -> std::result::Result<Self, ModelError> {
         let device = Device::Cpu;
         let description = checkpoint.describe()?;
         let block_bytes = KvSlabs::bytes_per_block(&description, options.block_size, DType::F32);
@@ -59,6 +59,23 @@ impl CandleRunner {
     pub fn description(&self) -> &ModelDescription {
         self.decoder.description()
     }
+
+    /// A batch's numbers, row-major, as `forward` gives them; none for none.
+    fn compute(
+        &self,
+        batch: &Batch,
+        forward: impl Fn(&Decoder, &Batch, &KvSlabs) -> Result<Option<Tensor>>,
+    ) -> std::result::Result<Vec<f32>, EngineError> {
+        check_batch(batch, &self.info).map_err(EngineError::Runner)?;
+        if batch.rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let numbers = || match forward(&self.decoder, batch, &self.slabs)? {
+            Some(numbers) => numbers.flatten_all()?.to_vec1(),
+            None => Ok(Vec::new()),
+        };
+        numbers().map_err(|error| EngineError::Runner(error.to_string()))
+    }
 }
 
 impl ModelRunner for CandleRunner {
@@ -66,21 +83,26 @@ impl ModelRunner for CandleRunner {
         &self.info
     }
 
-    fn execute_into(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), EngineError> {
-        check_batch(batch, &self.info).map_err(EngineError::Runner)?;
-        let failed = |error: candle_core::Error| EngineError::Runner(error.to_string());
-        let computed = if batch.rows.is_empty() {
-            Vec::new()
-        } else {
-            match self.decoder.forward(batch, &self.slabs).map_err(failed)? {
-                Some(logits) => logits
-                    .flatten_all()
-                    .and_then(|logits| logits.to_vec1())
-                    .map_err(failed)?,
-                None => Vec::new(),
-            }
-        };
+    fn execute_into(
+        &mut self,
+        batch: &Batch,
+        logits: &mut Logits,
+    ) -> std::result::Result<(), EngineError> {
+        let computed = self.compute(batch, Decoder::forward)?;
         *logits = Logits::new(computed, self.info.vocab_size);
+        Ok(())
+    }
+
+    fn hidden_size(&self) -> Option<usize> {
+        Some(self.description().hidden)
+    }
+
+    fn hidden_into(
+        &mut self,
+        batch: &Batch,
+        hidden: &mut Vec<f32>,
+    ) -> std::result::Result<(), EngineError> {
+        *hidden = self.compute(batch, Decoder::forward_hidden)?;
         Ok(())
     }
 }

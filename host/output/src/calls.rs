@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     call_id::{CallIdFormat, CallIds},
-    event::{Event, Fragment, FragmentKind},
+    event::{Event, FinishReason, Fragment, FragmentKind},
 };
 
 /// How a call's arguments reach the client.
@@ -21,6 +21,10 @@ pub enum ToolCallStreaming {
     Incremental,
     /// Each call at once, when it closed and its arguments are a JSON object; an abandoned call's raw text is content.
     Complete,
+    /// For an answer that is not streamed and would be streamed as `Incremental`: as `Complete`, but a call that was cut off
+    /// when the tokens ran out stands as far as it came, as it does in a stream.
+    #[serde(skip)]
+    Folded,
 }
 
 /// Whether `text` is one JSON object and nothing else. Any depth of nesting is fine: serde_json skips values with a
@@ -34,6 +38,8 @@ pub fn is_json_object(text: &str) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct CallHold {
     streaming: ToolCallStreaming,
+    /// A call that is abandoned now was cut off, and stands.
+    cut_calls_stand: bool,
     open: Vec<OpenCall>,
 }
 
@@ -50,12 +56,19 @@ impl CallHold {
     pub(crate) fn new(streaming: ToolCallStreaming) -> Self {
         Self {
             streaming,
+            cut_calls_stand: false,
             open: Vec::new(),
         }
     }
 
+    /// Learns how generation ended, before the last events.
+    pub(crate) fn end(&mut self, reason: FinishReason) {
+        self.cut_calls_stand =
+            self.streaming == ToolCallStreaming::Folded && reason == FinishReason::Length;
+    }
+
     pub(crate) fn push(&mut self, event: Event, events: &mut Vec<Event>) {
-        let complete = self.streaming == ToolCallStreaming::Complete;
+        let complete = self.streaming != ToolCallStreaming::Incremental;
         match event {
             Event::CallBegin { index, id, name } if complete => {
                 self.open.push(OpenCall {
@@ -90,6 +103,10 @@ impl CallHold {
             }
             Event::CallAbandoned { index, raw } => match self.take(index) {
                 Some(_) if !complete => events.push(Event::CallAbandoned { index, raw }),
+                Some(call) if self.cut_calls_stand => {
+                    begin(call, events);
+                    events.push(Event::CallAbandoned { index, raw });
+                }
                 Some(call) => {
                     push_content(if raw.is_empty() { call.arguments } else { raw }, events)
                 }
@@ -108,22 +125,25 @@ impl CallHold {
 }
 
 fn release(call: OpenCall, events: &mut Vec<Event>) {
+    let index = call.index;
+    if is_json_object(&call.arguments) {
+        begin(call, events);
+        events.push(Event::CallEnd { index });
+    } else {
+        push_content(call.arguments, events);
+    }
+}
+
+/// What was held of a call.
+fn begin(call: OpenCall, events: &mut Vec<Event>) {
     let OpenCall {
         index,
         id,
         name,
-        arguments,
+        arguments: delta,
     } = call;
-    if is_json_object(&arguments) {
-        events.push(Event::CallBegin { index, id, name });
-        events.push(Event::CallArguments {
-            index,
-            delta: arguments,
-        });
-        events.push(Event::CallEnd { index });
-    } else {
-        push_content(arguments, events);
-    }
+    events.push(Event::CallBegin { index, id, name });
+    events.push(Event::CallArguments { index, delta });
 }
 
 fn push_content(text: String, events: &mut Vec<Event>) {
@@ -314,6 +334,39 @@ mod tests {
             .chain([content("b {"), content("[1]")])
             .collect();
         assert_eq!(hold(ToolCallStreaming::Complete, &input), expected);
+    }
+
+    #[test]
+    fn a_call_that_was_cut_off_stands_where_a_stream_would_have_it() {
+        let held = [begin(0, None, "a"), arguments(0, "{"), arguments(0, "\"x")];
+        let folded = |reason: FinishReason, streaming: ToolCallStreaming| {
+            let mut hold = CallHold::new(streaming);
+            let mut events = Vec::new();
+            for event in &held {
+                hold.push(event.clone(), &mut events);
+            }
+            hold.end(reason);
+            hold.push(abandoned(0, "<call>a{\"x"), &mut events);
+            events
+        };
+        let text = [content("<call>a{\"x")];
+        let stands = [
+            begin(0, None, "a"),
+            arguments(0, "{\"x"),
+            abandoned(0, "<call>a{\"x"),
+        ];
+        use {FinishReason as End, ToolCallStreaming as Mode};
+        assert_eq!(folded(End::Length, Mode::Folded), stands);
+        assert_eq!(folded(End::Stop, Mode::Folded), text);
+        assert_eq!(folded(End::Length, Mode::Complete), text);
+        // And so it passes a second one.
+        let mut second = CallHold::new(Mode::Folded);
+        second.end(End::Length);
+        let mut events = Vec::new();
+        for event in stands.clone() {
+            second.push(event, &mut events);
+        }
+        assert_eq!(events, stands);
     }
 
     #[test]

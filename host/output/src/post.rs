@@ -94,6 +94,11 @@ impl PostChain {
         finish: Option<FinishReason>,
         events: &mut Vec<Event>,
     ) -> Result<(), PluginError> {
+        let stages = self.stages.iter_mut();
+        let holds = stages.filter_map(|stage| stage.hold.as_mut());
+        for hold in holds.chain([&mut self.last_hold]) {
+            finish.into_iter().for_each(|reason| hold.end(reason));
+        }
         for stage in &mut self.stages {
             let mut next = Vec::with_capacity(batch.len());
             let mut stop = None;

@@ -26,6 +26,9 @@ pub struct ChatCompletion {
     pub choices: Vec<ChatChoice>,
     /// Token counts.
     pub usage: Usage,
+    /// The prompt, for requests with `return_token_ids`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_token_ids: Option<Vec<u32>>,
     /// What was asked for in the request's `nvext`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nvext: Option<Value>,
@@ -42,6 +45,9 @@ pub struct ChatChoice {
     pub logprobs: Option<ChatLogprobs>,
     /// Why it ended.
     pub finish_reason: &'static str,
+    /// Every token that was generated, the end token too, for requests with `return_token_ids`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
 }
 
 /// What the model said.
@@ -106,6 +112,9 @@ pub struct ChatChunk {
     /// Token counts, only in the usage chunk, or so far in each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// The prompt, in an answer's first chunk, for requests with `return_token_ids`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_token_ids: Option<Vec<u32>>,
 }
 
 /// A piece of one answer.
@@ -119,6 +128,9 @@ pub struct ChatChunkChoice {
     pub logprobs: Option<ChatLogprobs>,
     /// Why it ended; null before the last chunk.
     pub finish_reason: Option<&'static str>,
+    /// The tokens since they were told last, for requests with `return_token_ids`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
 }
 
 /// What is new in a chunk.

@@ -203,4 +203,10 @@ pub struct CompletionChoice {
     pub logprobs: Option<CompletionLogprobs>,
     /// Why it ended; null while it goes on.
     pub finish_reason: Option<&'static str>,
+    /// Every token that was generated, the end token too, for requests with `return_token_ids`; in a chunk the new ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
+    /// Its prompt, beside the first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_token_ids: Option<Vec<u32>>,
 }

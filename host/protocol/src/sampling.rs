@@ -27,6 +27,10 @@ pub struct SamplingFields {
     pub frequency_penalty: Option<f32>,
     /// Token id and bias from -100 to 100.
     pub logit_bias: Vec<(u32, f32)>,
+    /// The only tokens that may be written, at least one; an end token only if it is among them.
+    pub allowed_token_ids: Option<Vec<u32>>,
+    /// Texts that must not be written, none empty.
+    pub bad_words: Vec<String>,
     /// Any 64 bits.
     pub seed: Option<i64>,
     /// KsanaLLM's switch: `Some(false)` is greedy whatever else is said.
@@ -51,7 +55,13 @@ pub struct SamplingFields {
     pub logprobs: Option<usize>,
     /// Tells those of the prompt too.
     pub prompt_logprobs: bool,
+    /// Tells the token ids of prompt and answer. Read by the routes that have them.
+    pub return_token_ids: bool,
 }
+
+/// Texts that must not be written, and the characters that each may have.
+const MAX_BAD_WORDS: usize = 128;
+const LONGEST_BAD_WORD: usize = 256;
 
 /// Stop strings a request may have.
 pub(crate) const MAX_STOP_STRINGS: usize = 128;
@@ -73,6 +83,8 @@ impl SamplingFields {
             presence_penalty: fields.number("presence_penalty", -2.0, 2.0)?,
             frequency_penalty: fields.number("frequency_penalty", -2.0, 2.0)?,
             logit_bias: take_logit_bias(fields)?,
+            allowed_token_ids: take_allowed(fields)?,
+            bad_words: take_bad_words(fields)?,
             seed: fields.integer("seed")?,
             do_sample: fields.boolean("do_sample")?,
             stop: take_stop(fields)?,
@@ -87,6 +99,7 @@ impl SamplingFields {
             priority: fields.integer("priority")?.unwrap_or(0),
             logprobs: None,
             prompt_logprobs: false,
+            return_token_ids: fields.boolean("return_token_ids")?.unwrap_or(false),
         };
         sampling.refuse_not_built(fields)?;
         sampling.check_length()?;
@@ -110,7 +123,6 @@ impl SamplingFields {
     /// Refuses neighbours of these fields that are known from vLLM and would change an answer.
     fn refuse_not_built(&self, fields: &mut Fields) -> Result<(), Invalid> {
         let is_false = |value: &Value| lenient::boolean(value) == Some(false);
-        let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
         // Between special tokens that are not shown there is nothing to space.
         let spaced = !self.show_special_tokens;
         fields.not_built("spaces_between_special_tokens", |value| {
@@ -122,15 +134,8 @@ impl SamplingFields {
                 "to show a stop token of `stop_token_ids`",
             ));
         }
-        for name in [
-            "return_token_ids",
-            "return_tokens_as_token_ids",
-            "use_beam_search",
-        ] {
+        for name in ["return_tokens_as_token_ids", "use_beam_search"] {
             fields.not_built(name, is_false)?;
-        }
-        for name in ["bad_words", "allowed_token_ids"] {
-            fields.not_built(name, is_empty)?;
         }
         fields.not_built("length_penalty", |value| {
             lenient::number(value) == Some(1.0)
@@ -285,6 +290,41 @@ fn take_stop(fields: &mut Fields) -> Result<Vec<String>, Invalid> {
         return Err(Invalid::bad_value("stop", message));
     }
     Ok(stop)
+}
+
+fn take_allowed(fields: &mut Fields) -> Result<Option<Vec<u32>>, Invalid> {
+    const NAME: &str = "allowed_token_ids";
+    let given = fields.is(NAME, |value| !value.is_null());
+    let allowed = take_token_ids(fields, NAME)?;
+    match (given, allowed.is_empty()) {
+        (false, _) => Ok(None),
+        (true, false) => Ok(Some(allowed)),
+        (true, true) => Err(Invalid::expected(
+            NAME,
+            "a list of at least one token id",
+            &Value::Array(Vec::new()),
+        )),
+    }
+}
+
+fn take_bad_words(fields: &mut Fields) -> Result<Vec<String>, Invalid> {
+    const EXPECTED: &str = "a list of at most 128 strings of 1 to 256 characters";
+    let wrong = |value: &Value| Invalid::expected("bad_words", EXPECTED, value);
+    let items = match fields.take("bad_words") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(items)) if items.len() <= MAX_BAD_WORDS => items,
+        Some(other) => return Err(wrong(&other)),
+    };
+    let word = |item: Value| match item {
+        // White space alone is no word.
+        Value::String(word)
+            if !word.trim().is_empty() && word.chars().count() <= LONGEST_BAD_WORD =>
+        {
+            Ok(word)
+        }
+        other => Err(wrong(&other)),
+    };
+    items.into_iter().map(word).collect()
 }
 
 fn take_token_ids(fields: &mut Fields, name: &str) -> Result<Vec<u32>, Invalid> {

@@ -137,11 +137,18 @@ fn tools_of_the_callers_own_are_offered_and_anthropics_are_left_out() {
 #[test]
 fn input_is_streamed_as_it_is_written_only_where_a_tool_asks_for_it() {
     let tools = json!([{"name": "Write", "input_schema": {}, "eager_input_streaming": true}]);
-    let request = chat(json!({"tools": tools, "tool_choice": {"type": "none"}}));
-    assert_eq!(
-        (request.tool_call_streaming, request.tool_choice),
-        (Some(ToolCallStreaming::Incremental), ToolChoice::None)
-    );
+    for (stream, streaming) in [
+        (true, ToolCallStreaming::Incremental),
+        // A plain answer holds the input as an object.
+        (false, ToolCallStreaming::Complete),
+    ] {
+        let more = json!({"tools": tools, "tool_choice": {"type": "none"}, "stream": stream});
+        let request = chat(more);
+        assert_eq!(
+            (request.tool_call_streaming, request.tool_choice),
+            (Some(streaming), ToolChoice::None)
+        );
+    }
 }
 
 #[test]

@@ -98,6 +98,17 @@ fn options_are_read_in_both_spellings() {
     assert!(request.ignored_fields.is_empty());
     let stop_tokens = chat(json!({"stop_token_ids": [7, "8"]})).unwrap().sampling;
     assert_eq!(stop_tokens.stop_token_ids, [7, 8]);
+    let more = json!({"allowed_token_ids": ["3", 4], "bad_words": ["x", " y"], "return_token_ids": "True"});
+    let sampling = chat(more).unwrap().sampling;
+    assert_eq!(sampling.allowed_token_ids, Some(vec![3, 4]));
+    assert_eq!(sampling.bad_words, ["x", " y"]);
+    assert!(sampling.return_token_ids);
+    let nothing = json!({"allowed_token_ids": null, "bad_words": null, "return_token_ids": null});
+    let sampling = chat(nothing).unwrap().sampling;
+    assert_eq!(
+        (sampling.allowed_token_ids, sampling.bad_words.len()),
+        (None, 0)
+    );
     let all = chat(json!({"truncate_prompt_tokens": -1})).unwrap().options;
     assert_eq!(all.truncate_prompt_tokens, Some(0));
     let usage = json!({"stream": "true", "stream_options": {"include_usage": "True", "continuous_usage_stats": true}});
@@ -221,6 +232,16 @@ const BAD_CHATS: &[(&str, &str, &str)] = &[
         r#"{"stop_token_ids": [-1]}"#,
         "stop_token_ids",
         "`stop_token_ids` must be a list of token ids, got -1",
+    ),
+    (
+        r#"{"allowed_token_ids": []}"#,
+        "allowed_token_ids",
+        "`allowed_token_ids` must be a list of at least one token id, got []",
+    ),
+    (
+        r#"{"bad_words": ["a", " "]}"#,
+        "bad_words",
+        "`bad_words` must be a list of at most 128 strings of 1 to 256 characters, got \" \"",
     ),
     (
         r#"{"logit_bias": [1]}"#,

@@ -158,6 +158,7 @@ async fn client(engine: EngineHandle, number: u32) {
                 ..StopConditions::default()
             },
             constraint: None,
+            pooling: None,
             priority: 0,
         };
         let Ok(mut tokens) = engine.submit(sequence) else {

@@ -130,6 +130,7 @@ impl Check<'_> {
                 ..StopConditions::default()
             },
             constraint: Some(Arc::clone(constraint)),
+            pooling: None,
             priority: 0,
         };
         let generator = self.model.generator.as_ref();
@@ -141,7 +142,10 @@ impl Check<'_> {
         while let Some(item) = stream.next().await {
             match item? {
                 Generated::Token { id, .. } => pipeline.push_token(id, &mut events)?,
-                Generated::Prompt { .. } | Generated::EndToken { .. } | Generated::Text(_) => {}
+                Generated::Prompt { .. }
+                | Generated::EndToken { .. }
+                | Generated::Text(_)
+                | Generated::Vector(_) => {}
                 Generated::Finished { reason, usage } => {
                     (ended, tokens) = (reason, usage.completion_tokens);
                 }

@@ -8,10 +8,7 @@ use std::{pin::Pin, sync::Arc};
 use futures_core::Stream;
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
-use weir_engine::{
-    EngineError, Generated, GeneratedStream, SamplingParams, SequenceRequest, StopConditions,
-    TokenLogprobs,
-};
+use weir_engine::{EngineError, Generated, GeneratedStream, TokenLogprobs};
 use weir_output::{
     Detokenizer, Event, FinishReason, Fragment, FragmentKind, OutputPipeline, PipelineSpec,
     RequestContext, StopStrings, ToolCallStreaming,
@@ -21,15 +18,13 @@ use weir_protocol::{
     usage::{CompletionTokensDetails, PromptTokensDetails},
 };
 
-use self::told::ToldTokens;
+use self::{sequence::sequence_request, told::ToldTokens};
 use crate::{
-    active_plugins::ActivePlugins,
-    error::ApiError,
-    keys::Caller,
-    metrics::ChoiceMeter,
-    state::{SamplingDefaults, ServedModel},
+    active_plugins::ActivePlugins, error::ApiError, keys::Caller, metrics::ChoiceMeter,
+    state::ServedModel,
 };
 
+mod sequence;
 mod told;
 
 /// A prompt ready for the engine, and how its answers are read.
@@ -66,6 +61,17 @@ pub struct Step {
     pub stop_string: Option<String>,
     /// Set in the choice's last step.
     pub end: Option<ChoiceEnd>,
+}
+
+impl Step {
+    /// Ids of the tokens that were generated with it; the end token's too where log-probabilities were asked for.
+    pub fn token_ids(&self) -> impl Iterator<Item = u32> {
+        let end = self
+            .tokens
+            .iter()
+            .filter(|token| token.place == TokenPlace::End);
+        self.token.into_iter().chain(end.map(|token| token.id))
+    }
 }
 
 /// A token of an answer or of its prompt. See `weir_output::TracedToken` for which those are.
@@ -144,7 +150,7 @@ pub fn generate(
         for answer in 0..n {
             let (index, first) = (choices.len(), answer == 0);
             choices.push(Choice::new(model, plan, index, first, deadline, caller)?);
-            requests.push(sequence_request(model, plan, answer));
+            requests.push(sequence_request(model, plan, answer)?);
         }
     }
     let streams = model.generator()?.submit_all(requests)?;
@@ -252,6 +258,8 @@ impl Choice {
             }
             Generated::Prompt { logprobs } => self.told.prompt(logprobs),
             Generated::EndToken { id, logprobs } => self.told.end_token(id, logprobs),
+            // Only for whoever asks for one, and then nothing else.
+            Generated::Vector(_) => {}
             Generated::Text(text) => {
                 if !text.is_empty() {
                     self.pipeline.push_fragment(
@@ -402,67 +410,5 @@ fn pipeline_spec(model: &ServedModel, plan: &Plan) -> PipelineSpec {
         context: plan.context.clone(),
         tool_call_streaming: plan.tool_call_streaming,
         ..PipelineSpec::default()
-    }
-}
-
-fn sequence_request(model: &ServedModel, plan: &Plan, answer: usize) -> SequenceRequest {
-    let fields = &plan.sampling;
-    let mut stop_token_ids = fields.stop_token_ids.clone();
-    if plan.parse {
-        let plugins = &plan.plugins;
-        let parsers = plugins.reasoning_parser.iter().chain(&plugins.tool_parser);
-        let texts = parsers.flat_map(|parser| &parser.plugin.info().stop_tokens);
-        stop_token_ids.extend(texts.filter_map(|text| model.tokenizer.token_id(text)));
-    }
-    // A default must not turn away a prompt that fits; what the request itself asks for is the engine's to check.
-    let left = model.max_model_len.saturating_sub(plan.prompt.len()).max(1);
-    let max_tokens = fields
-        .max_tokens
-        .or(model.defaults.max_tokens.map(|default| default.min(left)));
-    SequenceRequest {
-        prompt: plan.prompt.clone(),
-        sampling: sampling_params(fields, &model.defaults, answer),
-        stop: StopConditions {
-            max_tokens,
-            min_tokens: fields.min_tokens,
-            stop_token_ids,
-            ignore_eos: fields.ignore_eos,
-        },
-        constraint: None,
-        priority: fields.priority,
-    }
-}
-
-fn sampling_params(
-    fields: &SamplingFields,
-    defaults: &SamplingDefaults,
-    answer: usize,
-) -> SamplingParams {
-    let plain = SamplingParams::default();
-    let temperature = fields
-        .temperature
-        .or(defaults.temperature)
-        .unwrap_or(plain.temperature);
-    let top_p = fields.top_p.or(defaults.top_p).unwrap_or(plain.top_p);
-    SamplingParams {
-        temperature: if fields.is_greedy() { 0.0 } else { temperature },
-        top_k: fields.top_k.or(defaults.top_k).unwrap_or(plain.top_k),
-        // The wire's 0 keeps the likeliest token alone, as does the smallest mass above it.
-        top_p: top_p.max(f32::MIN_POSITIVE),
-        min_p: fields.min_p.or(defaults.min_p).unwrap_or(plain.min_p),
-        typical_p: fields.typical_p.unwrap_or(plain.typical_p),
-        repetition_penalty: fields
-            .repetition_penalty
-            .or(defaults.repetition_penalty)
-            .unwrap_or(plain.repetition_penalty),
-        presence_penalty: fields.presence_penalty.unwrap_or(plain.presence_penalty),
-        frequency_penalty: fields.frequency_penalty.unwrap_or(plain.frequency_penalty),
-        logit_bias: fields.logit_bias.clone(),
-        // The answers of one request differ, and each is the same in every run.
-        seed: fields
-            .seed
-            .map(|seed| seed.cast_unsigned().wrapping_add(answer as u64)),
-        logprobs: fields.logprobs,
-        prompt_logprobs: fields.prompt_logprobs,
     }
 }

@@ -21,6 +21,7 @@ pub mod model_set;
 pub mod parse;
 mod plugin_bench;
 pub mod plugin_commands;
+pub mod pooled_embeddings;
 pub mod pull;
 pub mod reload;
 pub mod replay;
@@ -40,5 +41,8 @@ pub use error::ApiError;
 pub use keys::{ApiKey, Caller, KeyLimits, KeyRing};
 pub use metrics::Metrics;
 pub use model_set::{ModelNames, ModelSet};
+pub use pooled_embeddings::PooledEmbedder;
 pub use routes::router;
-pub use state::{AppState, Lifecycle, RequestGuard, SamplingDefaults, ServedModel, ServerSettings};
+pub use state::{
+    AppState, Embedder, Lifecycle, RequestGuard, SamplingDefaults, ServedModel, ServerSettings,
+};

@@ -32,7 +32,7 @@ use crate::{
     response_store::StoreLimits,
     router,
     state::{AppState, ServerSettings},
-    tls::{self, TlsError},
+    tls::{self, Certificate, TlsError},
     wiring::{PluginWiring, WiringError},
 };
 
@@ -119,10 +119,14 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let settings = server_settings(&config);
     let key_file = config.api_key_file.as_deref();
     let file_keys = key_file.map(keys::read).transpose()?.unwrap_or_default();
-    let acceptor = match (&config.tls_cert, &config.tls_key) {
-        (Some(cert), Some(key)) => Some(tls::acceptor(cert, key)?),
+    let certificate = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => Some(Certificate::read(cert, key)?),
         _ => None,
     };
+    let acceptor = certificate
+        .as_ref()
+        .map(Certificate::acceptor)
+        .transpose()?;
     let planned = loading::plan(&config)?;
     let names = planned.iter().map(|model| model.names.clone());
     let models = ModelSet::loading(names.collect())?;
@@ -148,7 +152,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         let until = async { drop(stopped.await) };
         connections::serve(listener, acceptor, app, limits.fitting(), until).await;
     });
-    let watching = watch_files(&config, &state, reloader)?;
+    let watching = watch_files(&config, &state, reloader, certificate)?;
 
     let mut engines = Vec::new();
     let told_to_stop = tokio::select! {
@@ -194,6 +198,7 @@ fn watch_files(
     config: &Config,
     state: &Arc<AppState>,
     reloader: Arc<Reloader>,
+    certificate: Option<Arc<Certificate>>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let hangup = || signal(SignalKind::hangup());
     let mut watching = vec![tokio::spawn(reload::run(
@@ -204,6 +209,9 @@ fn watch_files(
     if let Some(path) = config.api_key_file.clone() {
         let keys = keys::watch(Arc::clone(state), path, hangup()?);
         watching.push(tokio::spawn(keys));
+    }
+    if let Some(certificate) = certificate {
+        watching.push(tokio::spawn(tls::watch(certificate, hangup()?)));
     }
     Ok(watching)
 }

@@ -12,7 +12,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
-use weir_engine::Generator;
+use weir_engine::{EmbeddingInfo, EngineError, Generator};
 use weir_output::ToolCallStreaming;
 use weir_prompt::{ChatTemplate, Tokenizer};
 use weir_protocol::Invalid;
@@ -24,6 +24,7 @@ use crate::{
     keys::{ApiKey, Caller, KeyRing, RunningRequest},
     metrics::{Metrics, ModelMetrics},
     model_set::ModelSet,
+    pooled_embeddings::PooledEmbedder,
     reload::Reloader,
     request_record::RequestRecord,
     response_store::{ResponseStore, StoreLimits},
@@ -115,8 +116,8 @@ pub struct ServedModel {
     pub fingerprint: String,
     /// Where tokens are generated; None for an embedding model.
     pub generator: Option<Arc<dyn Generator>>,
-    /// Where texts become vectors; None for a generative model.
-    pub embedder: Option<EmbeddingHandle>,
+    /// Where texts become vectors, or why nowhere.
+    pub embedder: Result<Embedder, String>,
     /// The model's tokenizer.
     pub tokenizer: Arc<Tokenizer>,
     /// The model's own chat template or the one given instead; without one there is no chat.
@@ -151,7 +152,7 @@ impl ServedModel {
     pub fn embedding(id: String, embedder: EmbeddingHandle, tokenizer: Arc<Tokenizer>) -> Self {
         let max_model_len = embedder.info().max_tokens;
         Self {
-            embedder: Some(embedder),
+            embedder: Ok(Embedder::Encoder(embedder)),
             ..Self::without_engine(id, tokenizer, max_model_len)
         }
     }
@@ -166,7 +167,7 @@ impl ServedModel {
             id,
             created,
             generator: None,
-            embedder: None,
+            embedder: Err("it was set up without".to_owned()),
             tokenizer,
             chat_template: None,
             tool_chat_template: None,
@@ -191,17 +192,46 @@ impl ServedModel {
     /// Where texts become vectors.
     ///
     /// # Errors
-    /// 501 for a generative model.
-    pub fn embedder(&self) -> Result<&EmbeddingHandle, ApiError> {
-        let what = || format!("embeddings of the generative model {}", self.id());
-        self.embedder
-            .as_ref()
-            .ok_or_else(|| Invalid::not_implemented("model", &what()).into())
+    /// 501 for a generative model that makes none, with the reason.
+    pub fn embedder(&self) -> Result<&Embedder, ApiError> {
+        self.embedder.as_ref().map_err(|reason| {
+            let what = format!("embeddings of the model {} ({reason})", self.id());
+            Invalid::not_implemented("model", &what).into()
+        })
     }
 
     /// The first of its names.
     pub fn id(&self) -> &str {
         &self.id
+    }
+}
+
+/// Where texts become vectors.
+pub enum Embedder {
+    /// An embedding model on its own thread.
+    Encoder(EmbeddingHandle),
+    /// A generative model's engine.
+    Decoder(PooledEmbedder),
+}
+
+impl Embedder {
+    /// Sizes of vectors and texts.
+    pub fn info(&self) -> EmbeddingInfo {
+        match self {
+            Self::Encoder(handle) => *handle.info(),
+            Self::Decoder(pooled) => pooled.info,
+        }
+    }
+
+    /// One vector a text, in order. The texts fit the model; dropping the future gives the work up.
+    ///
+    /// # Errors
+    /// What the thread or the engine answers.
+    pub async fn embed(&self, texts: Vec<Vec<u32>>) -> Result<Vec<Vec<f32>>, EngineError> {
+        match self {
+            Self::Encoder(handle) => handle.embed(texts).await,
+            Self::Decoder(pooled) => pooled.embed(texts).await,
+        }
     }
 }
 

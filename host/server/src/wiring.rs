@@ -11,7 +11,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 use weir_engine::{Engine, EngineConfig, ModelRunner};
-use weir_model::{KvCapacity, ModelError, RunnerOptions};
+use weir_model::{KvCapacity, ModelError, RunnerOptions, TextPooling};
 use weir_plugin_host::PluginHostError;
 use weir_prompt::{ChatTemplate, PromptError, Tokenizer};
 
@@ -138,6 +138,7 @@ pub fn load_model(
         },
     );
     let max_model_len = engine.info().max_model_len;
+    let sizes = embedding::sizes(&engine);
     let handle = EngineThread::spawn(engine).map_err(WiringError::Thread)?;
     let mut model = ServedModel::new(
         id,
@@ -150,6 +151,7 @@ pub fn load_model(
     if chat_template.is_none() && model.plugins.get().tool_template.is_some() {
         tracing::info!("the model has no chat template: the tool-call parser's is used");
     }
+    model.embedder = embedding::of_engine(&handle, sizes, parts.pooling, config.max_queue);
     model.chat_template = chat_template;
     model.tool_chat_template = tool_chat_template;
     model.defaults = SamplingDefaults {
@@ -199,6 +201,8 @@ struct ModelParts {
     chat_template: Option<String>,
     tool_chat_template: Option<String>,
     defaults: SamplingDefaults,
+    /// How texts become vectors, or why they cannot.
+    pooling: Result<TextPooling, ModelError>,
 }
 
 /// The decoder of a model's files, and what else is in them.
@@ -225,6 +229,7 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
     }
     Ok(ModelParts {
         runner,
+        pooling: TextPooling::of(&files.checkpoint),
         tokenizer: files.tokenizer,
         chat_template: files.chat_template,
         tool_chat_template: files.tool_chat_template,
@@ -242,6 +247,7 @@ fn from_replay(config: &Config, path: &Path) -> Result<ModelParts, WiringError> 
         chat_template: Some(REPLAY_TEMPLATE.to_owned()),
         tool_chat_template: None,
         defaults: SamplingDefaults::default(),
+        pooling: Ok(TextPooling::default()),
     })
 }
 

@@ -6,8 +6,9 @@
 Each folder gets config.json and safetensors as the hub's model of that family has them, golden.json with the logits
 that transformers computes in f32 on the CPU, and GGUF files as llama.cpp's converter writes them. The same packages
 give the same bytes. golden.json: `prompts`, each with its `tokens` and `rows`; a row's `logits` are those behind the
-token at `position`, counted from 0. A folder `transformers5` holds the config.json that transformers 5 writes for the
-same weights. prove_gguf.py compares the GGUF files with llama.cpp.
+token at `position`, counted from 0. `last` is the last token's hidden state behind the last norm, `mean` the mean of all
+tokens'. A folder `transformers5` holds the config.json that transformers 5 writes for the same weights. prove_gguf.py
+compares the GGUF files with llama.cpp.
 """
 
 import argparse

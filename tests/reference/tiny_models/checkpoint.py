@@ -139,7 +139,7 @@ def save_shards(weights, folder, count):
 
 
 def golden(name, config, weights):
-    """The logits transformers computes in f32 from the stored weights."""
+    """The logits and pooled last hidden states transformers computes in f32 from the stored weights."""
     config = {key: value for key, value in config.items() if key != "quantization_config"}
     with tempfile.TemporaryDirectory() as folder:
         write_json(Path(folder) / "config.json", config)
@@ -155,8 +155,10 @@ def golden(name, config, weights):
         tokens = torch.randint(3, config["vocab_size"], (1, count), generator=generator)
         with torch.no_grad():
             logits = model(tokens, use_cache=False).logits[0]
+            hidden = model.model(tokens, use_cache=False).last_hidden_state[0]
         rows = [{"position": position, "logits": logits[position].numpy()} for position in positions]
-        prompts.append({"tokens": tokens[0].tolist(), "rows": rows})
+        pooled = {"last": hidden[-1].numpy(), "mean": hidden.mean(0).numpy()}
+        prompts.append({"tokens": tokens[0].tolist(), **pooled, "rows": rows})
     return {"prompts": prompts}
 
 

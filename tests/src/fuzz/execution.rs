@@ -60,7 +60,7 @@ pub fn check(subject: &Subject, input: &Input, cuts: &[Cut]) -> Result<(), Findi
     same(Rule::OneFold, &whole.folded, &cut.folded, &pieces)?;
     let other = match input.mode {
         ToolCallStreaming::Incremental => ToolCallStreaming::Complete,
-        ToolCallStreaming::Complete => ToolCallStreaming::Incremental,
+        ToolCallStreaming::Complete | ToolCallStreaming::Folded => ToolCallStreaming::Incremental,
     };
     let other = see(&setup.native, input, input.fragments.clone(), other)?;
     same_calls(&whole.folded, &other.folded)?;

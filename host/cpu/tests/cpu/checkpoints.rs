@@ -14,10 +14,12 @@ pub const NUM_BLOCKS: usize = 96;
 /// Longer than the prompts; phi3-longrope-short turns by its short factors up to 512 tokens.
 pub const MAX_MODEL_LEN: usize = 128;
 
-/// Tokens, and the golden logits by how many of the tokens are before them.
+/// Tokens, the golden logits by how many of the tokens are before them, and the golden hidden states, pooled.
 pub struct Prompt {
     pub tokens: Vec<u32>,
     pub rows: BTreeMap<usize, Vec<f32>>,
+    pub last: Vec<f32>,
+    pub mean: Vec<f32>,
 }
 
 /// Every tiny GGUF file of a decoder, with its prompts.
@@ -136,6 +138,52 @@ pub fn distance(row: &[f32], right: &[f32]) -> f32 {
     off.fold(0.0, f32::max) / largest
 }
 
+/// How far the pooled hidden states of a prompt are from the golden ones, computed in chunks of one length beside another
+/// sequence: the largest difference of an element, of the golden vector's largest.
+pub fn pooled_distance(
+    runner: &mut dyn ModelRunner,
+    prompt: &Prompt,
+    chunk: usize,
+    block_size: usize,
+) -> f32 {
+    let count = prompt.tokens.len().div_ceil(block_size);
+    let tables = [scattered(0, count), scattered(count, count)];
+    let size = runner.hidden_size().unwrap();
+    assert_eq!(size, prompt.last.len());
+    let (mut own, mut hidden) = (Vec::new(), Vec::new());
+    for start in (0..prompt.tokens.len()).step_by(chunk) {
+        let tokens = &prompt.tokens[start..prompt.tokens.len().min(start + chunk)];
+        let row = |sequence: usize, wants_logits| BatchRow {
+            sequence: SequenceId(sequence as u64),
+            context_len: start,
+            len: tokens.len(),
+            block_table: tables[sequence].clone(),
+            wants_logits,
+        };
+        let batch = Batch {
+            tokens: [tokens, tokens].concat(),
+            rows: vec![row(1, start % 2 == 0), row(0, true)],
+        };
+        runner.hidden_into(&batch, &mut hidden).unwrap();
+        assert_eq!(hidden.len(), batch.wanted_tokens() * size);
+        own.extend_from_slice(&hidden[hidden.len() - tokens.len() * size..]);
+    }
+    let sum = |index: usize| own.iter().skip(index).step_by(size).sum::<f32>();
+    let mean = (0..size).map(|index| sum(index) / prompt.tokens.len() as f32);
+    let mean: Vec<f32> = mean.collect();
+    let last = &own[own.len() - size..];
+    for (found, golden) in [(last, &prompt.last), (&mean, &prompt.mean)] {
+        let cosine = cosine(found, golden);
+        assert!(cosine >= 0.9999, "cosine {cosine}");
+    }
+    distance(last, &prompt.last).max(distance(&mean, &prompt.mean))
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    product(a, b) / (product(a, a) * product(b, b)).sqrt()
+}
+
 /// What is in a folder, in order.
 pub fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();
@@ -157,14 +205,16 @@ fn prompt(prompt: &Value) -> Prompt {
         let list = list.as_array().unwrap().iter();
         list.map(|number| number.as_f64().unwrap()).collect()
     };
+    let floats = |list: &Value| numbers(list).into_iter().map(|number| number as f32);
     let row = |row: &Value| {
         let before = row["position"].as_u64().unwrap() as usize + 1;
-        let logits = numbers(&row["logits"]).into_iter();
-        (before, logits.map(|logit| logit as f32).collect())
+        (before, floats(&row["logits"]).collect())
     };
     let tokens = numbers(&prompt["tokens"]).into_iter();
     Prompt {
         tokens: tokens.map(|token| token as u32).collect(),
         rows: prompt["rows"].as_array().unwrap().iter().map(row).collect(),
+        last: floats(&prompt["last"]).collect(),
+        mean: floats(&prompt["mean"]).collect(),
     }
 }

@@ -4,7 +4,9 @@
 
 use weir_cpu::CpuRunner;
 
-use crate::checkpoints::{Chunk, Prompt, decoders, distance, execute, load, scattered};
+use crate::checkpoints::{
+    Chunk, Prompt, decoders, distance, execute, load, pooled_distance, scattered,
+};
 
 /// Of a row's largest logit.
 const TOLERANCE: f32 = 6e-4;
@@ -108,4 +110,18 @@ fn prompts_together_in_uneven_chunks_give_the_golden_logits() {
         let first = vec![6, 7, 21, 37, 48, 49, 64, 68, 69, 70];
         vec![vec![first, vec![5, 9, 10, 11, 22, 23]]]
     });
+}
+
+#[test]
+fn hidden_states_give_the_golden_vectors() {
+    for (path, prompts) in decoders() {
+        let mut runner = load(&path, BLOCK_SIZE, 2);
+        for (prompt, chunk) in prompts
+            .iter()
+            .flat_map(|prompt| [(prompt, 128), (prompt, 7)])
+        {
+            let off = pooled_distance(&mut runner, prompt, chunk, BLOCK_SIZE);
+            assert!(off <= TOLERANCE, "{}: off by {off:.1e}", path.display());
+        }
+    }
 }

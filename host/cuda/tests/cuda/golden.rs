@@ -7,7 +7,7 @@ use weir_cuda::{CudaRunner, Dtype};
 use weir_model::Checkpoint;
 
 use crate::{
-    checkpoints::{Chunk, Prompt, distance, execute, scattered},
+    checkpoints::{Chunk, Prompt, distance, execute, pooled_distance, scattered},
     models::{Model, decoders, load},
 };
 
@@ -170,4 +170,19 @@ fn what_is_not_built_is_refused_by_name() {
     }
     let refused: Vec<_> = refused.iter().map(String::as_str).collect();
     assert_eq!(refused, LACKING);
+}
+
+#[test]
+fn hidden_states_give_the_golden_vectors() {
+    for model in decoders() {
+        if LACKING.contains(&family(&model).as_str()) {
+            continue;
+        }
+        let mut runner = load(&model.path, BLOCK_SIZE, Dtype::F32).unwrap();
+        for prompt in &model.prompts {
+            let off = pooled_distance(&mut runner, prompt, 7, BLOCK_SIZE);
+            let name = model.path.display();
+            assert!(off <= TOLERANCE, "{name}: off by {off:.1e}");
+        }
+    }
 }

@@ -14,6 +14,8 @@ use crate::{Batch, BatchRow, EngineError, Logits, ModelRunner, RunnerInfo, Seque
 pub struct Probe {
     /// Every batch there was.
     pub batches: Vec<Batch>,
+    /// Every batch for hidden states.
+    pub pooled: Vec<Batch>,
     /// Sequences released, in order.
     pub released: Vec<SequenceId>,
     /// The next step fails with this.
@@ -55,19 +57,37 @@ impl ArithmeticRunner {
         self.slots[self.slot(row, position)].expect("every position has been written")
     }
 
-    /// Logits in [-4, 4), hashed from all positions up to the row's last, with a finaliser per id.
-    fn logits(&self, row: &BatchRow) -> impl Iterator<Item = f32> {
-        let positions = 0..row.context_len + row.len;
-        let context = positions.fold(BASIS, |hash, position| {
+    /// Writes all rows' new tokens.
+    fn write(&mut self, batch: &Batch) {
+        let mut written = HashSet::new();
+        for (row, tokens) in batch.rows_with_tokens() {
+            for (position, &token) in (row.context_len..).zip(tokens) {
+                let slot = self.slot(row, position);
+                assert!(written.insert(slot), "two rows write slot {slot}");
+                let before = match position.checked_sub(1) {
+                    Some(before) => self.read(row, before),
+                    None => BASIS,
+                };
+                self.slots[slot] = Some(fnv_1a(before, u64::from(token)));
+            }
+        }
+    }
+
+    /// So many numbers in [-4, 4), hashed from all positions before `end`, with a finaliser per number.
+    fn numbers(&self, row: &BatchRow, end: usize, count: usize) -> impl Iterator<Item = f32> {
+        let context = (0..end).fold(BASIS, |hash, position| {
             fnv_1a(hash, self.read(row, position))
         });
-        (0..self.info.vocab_size as u64).map(move |id| {
+        (0..count as u64).map(move |id| {
             let mixed = (context ^ id.wrapping_mul(0x9e37_79b9_7f4a_7c15))
                 .wrapping_mul(0xbf58_476d_1ce4_e5b9);
             ((mixed ^ (mixed >> 31)) >> 40) as f32 / (1u64 << 21) as f32 - 4.0
         })
     }
 }
+
+/// Elements of a hidden state.
+pub const HIDDEN: usize = 3;
 
 const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 
@@ -88,20 +108,14 @@ impl ModelRunner for ArithmeticRunner {
         if let Some(error) = probe.fail_next.take() {
             return Err(error);
         }
-        let mut written = HashSet::new();
-        for (row, tokens) in batch.rows_with_tokens() {
-            for (position, &token) in (row.context_len..).zip(tokens) {
-                let slot = self.slot(row, position);
-                assert!(written.insert(slot), "two rows write slot {slot}");
-                let before = match position.checked_sub(1) {
-                    Some(before) => self.read(row, before),
-                    None => BASIS,
-                };
-                self.slots[slot] = Some(fnv_1a(before, u64::from(token)));
-            }
-        }
+        self.write(batch);
         let wanting = batch.rows.iter().filter(|row| row.wants_logits);
-        let mut data: Vec<f32> = wanting.flat_map(|row| self.logits(row)).collect();
+        let logits_of = |row: &BatchRow| {
+            let end = row.context_len + row.len;
+            self.numbers(row, end, self.info.vocab_size)
+                .collect::<Vec<_>>()
+        };
+        let mut data: Vec<f32> = wanting.flat_map(logits_of).collect();
         if std::mem::take(&mut probe.drop_row) {
             data.truncate(data.len() - self.info.vocab_size);
         }
@@ -112,6 +126,33 @@ impl ModelRunner for ArithmeticRunner {
         logits
             .resize(data.len() / vocab, vocab)
             .copy_from_slice(&data);
+        Ok(())
+    }
+
+    fn hidden_size(&self) -> Option<usize> {
+        Some(HIDDEN)
+    }
+
+    fn hidden_into(&mut self, batch: &Batch, hidden: &mut Vec<f32>) -> Result<(), EngineError> {
+        let probe = self.probe.clone();
+        let mut probe = probe.lock().unwrap();
+        probe.pooled.push(batch.clone());
+        if let Some(error) = probe.fail_next.take() {
+            return Err(error);
+        }
+        self.write(batch);
+        hidden.clear();
+        for row in batch.rows.iter().filter(|row| row.wants_logits) {
+            for position in row.context_len..row.context_len + row.len {
+                hidden.extend(self.numbers(row, position + 1, HIDDEN));
+            }
+        }
+        if std::mem::take(&mut probe.drop_row) {
+            hidden.pop();
+        }
+        if std::mem::take(&mut probe.spoil_row) {
+            hidden[..HIDDEN].fill(f32::NAN);
+        }
         Ok(())
     }
 

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::{Transcript, Transcripts, arithmetic_runner::ArithmeticRunner, run_dry};
 use crate::{
-    Engine, EngineConfig, RunnerInfo, SamplingParams, SequenceId, SequenceRequest, StopConditions,
+    Engine, EngineConfig, Pooling, RunnerInfo, SamplingParams, SequenceId, SequenceRequest,
+    StopConditions,
 };
 
 const VOCAB: u32 = 24;
@@ -53,6 +54,13 @@ fn sampling() -> impl Strategy<Value = SamplingParams> {
                 presence_penalty: penalties.1,
                 frequency_penalty: penalties.2,
                 logit_bias,
+                // Every other token of the vocabulary, or all but one.
+                allowed_tokens: (seed % 5 == 0).then(|| (0..VOCAB).step_by(2).collect()),
+                bad_words: if seed % 3 == 0 {
+                    vec![vec![3], vec![5, 5]]
+                } else {
+                    Vec::new()
+                },
                 seed: Some(seed),
                 logprobs: told.0,
                 prompt_logprobs: told.1,
@@ -75,15 +83,19 @@ fn request() -> impl Strategy<Value = SequenceRequest> {
                 ignore_eos,
             },
         );
-    (prompt(), sampling(), stop, -1i64..2).prop_map(|(prompt, sampling, stop, priority)| {
-        SequenceRequest {
+    let pooling = prop_oneof![Just(Pooling::Last), Just(Pooling::Mean)];
+    let pooling = prop::option::weighted(0.2, pooling);
+    let fields = (prompt(), sampling(), stop, pooling, -1i64..2);
+    fields.prop_map(
+        |(prompt, sampling, stop, pooling, priority)| SequenceRequest {
             prompt,
             sampling,
             stop,
             constraint: None,
+            pooling,
             priority,
-        }
-    })
+        },
+    )
 }
 
 /// Tokens of its own behind a beginning that others are likely to have: one of two, which differ only in the middle.

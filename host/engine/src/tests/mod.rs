@@ -4,6 +4,7 @@ mod arithmetic_runner;
 mod batching;
 mod fake_runner;
 mod measurements;
+mod pooling;
 mod prefix_cache;
 mod priority;
 mod prompt_logprobs;
@@ -23,6 +24,7 @@ struct Transcript {
     prompt: Option<Vec<TokenLogprobs>>,
     tokens: Vec<Generated>,
     end_token: Option<u32>,
+    vector: Option<Vec<f32>>,
     end: Option<Result<Generated, EngineError>>,
 }
 
@@ -80,6 +82,7 @@ impl Transcripts {
                     assert_eq!((before, transcript.tokens.len()), (None, 0));
                 }
                 Ok(Generated::EndToken { id, .. }) => transcript.end_token = Some(id),
+                Ok(Generated::Vector(vector)) => transcript.vector = Some(vector),
                 end => transcript.end = Some(end),
             }
         }
@@ -123,6 +126,7 @@ fn greedy(prompt: Vec<u32>, max_tokens: Option<usize>) -> SequenceRequest {
             ..StopConditions::default()
         },
         constraint: None,
+        pooling: None,
         priority: 0,
     }
 }

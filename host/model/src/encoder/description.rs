@@ -57,6 +57,8 @@ pub(crate) enum Pooling {
     Cls,
     /// The largest of each element.
     Max,
+    /// The last token's vector.
+    Last,
 }
 
 impl EncoderDescription {

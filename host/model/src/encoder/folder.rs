@@ -84,7 +84,13 @@ pub(super) fn describe(folder: &SafetensorsFolder) -> Result<EncoderDescription,
         // transformers' default of all these families.
         norm_eps: config.number("layer_norm_eps")?.unwrap_or(1e-12) as f32,
         activation: activation(&config)?,
-        pooling: vectors.pooling,
+        pooling: vectors.pooling.unwrap_or_else(|| {
+            tracing::info!(
+                "{} has no modules.json: vectors are averaged and normalised",
+                folder.path().display()
+            );
+            Pooling::Mean
+        }),
         normalize: vectors.normalize,
         max_tokens: 0,
     };
@@ -139,14 +145,30 @@ fn activation(config: &Json) -> Result<Activation, ModelError> {
 }
 
 /// What the files of sentence-transformers say.
-struct TextVectors {
-    pooling: Pooling,
-    normalize: bool,
-    max_tokens: Option<usize>,
+pub(crate) struct TextVectors {
+    /// None where there is no modules.json.
+    pub(crate) pooling: Option<Pooling>,
+    /// Whether vectors are scaled to length 1; they are where nothing is said.
+    pub(crate) normalize: bool,
+    /// Longest text in tokens.
+    pub(crate) max_tokens: Option<usize>,
 }
 
 impl TextVectors {
-    fn read(folder: &SafetensorsFolder) -> Result<Self, ModelError> {
+    /// Of files that say no more than this.
+    pub(crate) fn new(pooling: Option<Pooling>) -> Self {
+        Self {
+            pooling,
+            normalize: true,
+            max_tokens: None,
+        }
+    }
+
+    /// Reads them; a folder that has none says nothing.
+    ///
+    /// # Errors
+    /// Names the file and key that asks for what is not computed.
+    pub(crate) fn read(folder: &SafetensorsFolder) -> Result<Self, ModelError> {
         let dir = folder.path();
         if let Some(config) = Json::read(dir.join("config_sentence_transformers.json"))?
             && let Some(prompt) = config.string("default_prompt_name")?
@@ -156,19 +178,14 @@ impl TextVectors {
             )));
         }
         let Some(modules) = Json::read(dir.join("modules.json"))? else {
-            tracing::info!(
-                "{} has no modules.json: vectors are averaged and normalised",
-                dir.display()
-            );
             return Ok(Self {
-                pooling: Pooling::Mean,
-                normalize: true,
                 max_tokens: max_tokens(dir)?,
+                ..Self::new(None)
             });
         };
         let (pooling_folder, normalize) = pipeline(&modules)?;
         Ok(Self {
-            pooling: pooling(dir.join(pooling_folder))?,
+            pooling: Some(pooling(dir.join(pooling_folder))?),
             normalize,
             max_tokens: max_tokens(dir)?,
         })
@@ -232,8 +249,9 @@ fn pooling(dir: PathBuf) -> Result<Pooling, ModelError> {
         (Some("mean"), _) | (None, [] | ["mean_tokens"]) => Ok(Pooling::Mean),
         (Some("cls"), _) | (None, ["cls_token"]) => Ok(Pooling::Cls),
         (Some("max"), _) | (None, ["max_tokens"]) => Ok(Pooling::Max),
+        (Some("lasttoken"), _) | (None, ["lasttoken"]) => Ok(Pooling::Last),
         (named, switched) => Err(config.refuse(format!(
-            "pooling {} is not supported (supported: one of mean, cls, max)",
+            "pooling {} is not supported (supported: one of mean, cls, max, lasttoken)",
             named
                 .map_or_else(|| switched.join(" with "), str::to_owned)
                 .escape_debug()

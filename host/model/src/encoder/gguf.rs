@@ -64,22 +64,32 @@ pub(super) fn describe(gguf: &GgufFile) -> Result<EncoderDescription, ModelError
     Ok(description)
 }
 
-/// Numbers of llama.cpp's pooling types.
 fn pooling(gguf: &GgufFile) -> Result<Pooling, ModelError> {
-    match gguf.unsigned(&key("pooling_type"))? {
-        Some(1) => Ok(Pooling::Mean),
-        Some(2) => Ok(Pooling::Cls),
-        None => {
-            tracing::info!(
-                "{} is not set: vectors are averaged and normalised",
-                key("pooling_type")
-            );
-            Ok(Pooling::Mean)
+    let pooling = declared_pooling(gguf, ARCHITECTURE)?;
+    if pooling.is_none() {
+        tracing::info!(
+            "{} is not set: vectors are averaged and normalised",
+            key("pooling_type")
+        );
+    }
+    Ok(pooling.unwrap_or(Pooling::Mean))
+}
+
+/// What `pooling_type` under an architecture's prefix says; numbers are llama.cpp's pooling types.
+pub(crate) fn declared_pooling(
+    gguf: &GgufFile,
+    architecture: &str,
+) -> Result<Option<Pooling>, ModelError> {
+    let key = format!("{architecture}.pooling_type");
+    match gguf.unsigned(&key)? {
+        Some(1) => Ok(Some(Pooling::Mean)),
+        Some(2) => Ok(Some(Pooling::Cls)),
+        Some(3) => Ok(Some(Pooling::Last)),
+        None | Some(0) => Ok(None),
+        Some(other) => {
+            let reason = format!("{other} is not supported (supported: 1 mean, 2 cls, 3 last)");
+            Err(ModelError::unsupported_metadata(&key, &reason))
         }
-        Some(other) => Err(unsupported(
-            "pooling_type",
-            &format!("{other} is not supported (supported: 1 mean, 2 cls)"),
-        )),
     }
 }
 

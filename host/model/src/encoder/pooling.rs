@@ -15,6 +15,7 @@ pub(super) fn pool(hidden: &Tensor, lens: &[usize], pooling: Pooling) -> Result<
             Pooling::Mean => text.mean(0)?,
             Pooling::Cls => text.get(0)?,
             Pooling::Max => text.max(0)?,
+            Pooling::Last => text.get(len - 1)?,
         };
         vectors.push(vector.to_vec1()?);
     }

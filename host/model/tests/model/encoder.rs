@@ -295,8 +295,8 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     (
         "1_Pooling/config.json",
         "/pooling_mode",
-        r#""lasttoken""#,
-        "pooling lasttoken is not supported",
+        r#""weightedmean""#,
+        "pooling weightedmean is not supported",
     ),
     (
         "sentence_bert_config.json",

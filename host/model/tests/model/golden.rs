@@ -24,10 +24,12 @@ const TOLERANCE: f32 = 2e-5;
 /// Longer than the prompts; phi3-longrope-short turns by its short factors up to 512 tokens.
 const MAX_MODEL_LEN: usize = 128;
 
-/// Tokens, and the golden logits by how many of the tokens are before them.
+/// Tokens, the golden logits by how many of the tokens are before them, and the golden hidden states, pooled.
 struct Prompt {
     tokens: Vec<u32>,
     rows: BTreeMap<usize, Vec<f32>>,
+    last: Vec<f32>,
+    mean: Vec<f32>,
 }
 
 /// Something to load, and what it must compute.
@@ -77,6 +79,43 @@ fn prompts_together_in_uneven_chunks_give_the_golden_logits() {
             vec![vec![first, vec![5, 9, 10, 11, 22, 23]]]
         },
     );
+}
+
+#[test]
+fn hidden_states_give_the_golden_vectors() {
+    if !rerun_on_one_thread("hidden_states_give_the_golden_vectors") {
+        return;
+    }
+    for golden in goldens() {
+        let mut runner = load(&golden.path).unwrap();
+        for prompt in &golden.prompts {
+            let outcome = compare_vectors(&mut runner, prompt);
+            assert_eq!(outcome, Ok(()), "{}", golden.name);
+        }
+    }
+}
+
+/// The prompt's last hidden states in chunks of seven, pooled both ways.
+fn compare_vectors(runner: &mut CandleRunner, prompt: &Prompt) -> Result<(), String> {
+    let tables = scattered_tables(std::slice::from_ref(prompt));
+    let (mut all, mut hidden) = (Vec::new(), Vec::new());
+    for (number, tokens) in prompt.tokens.chunks(7).enumerate() {
+        let chunk = Chunk {
+            sequence: 0,
+            context_len: 7 * number,
+            tokens,
+            block_table: &tables[0],
+            wants_logits: true,
+        };
+        let told = runner.hidden_into(&batch(&[chunk]), &mut hidden);
+        told.map_err(|error| error.to_string())?;
+        all.extend_from_slice(&hidden);
+    }
+    let size = runner.hidden_size().unwrap();
+    let sum = |index: usize| all.iter().skip(index).step_by(size).sum::<f32>();
+    let mean = (0..size).map(|index| sum(index) / prompt.tokens.len() as f32);
+    close(&mean.collect::<Vec<f32>>(), &prompt.mean)?;
+    close(&all[all.len() - size..], &prompt.last)
 }
 
 /// Each prompt by itself, in chunks of one length.
@@ -184,7 +223,7 @@ fn compare(
 
 fn close(row: &[f32], golden: &[f32]) -> Result<(), String> {
     if row.len() != golden.len() {
-        return Err(format!("{} logits, not {}", row.len(), golden.len()));
+        return Err(format!("{} numbers, not {}", row.len(), golden.len()));
     }
     let largest = golden.iter().map(|logit| logit.abs()).fold(0.0, f32::max);
     let off = distance(row, golden) / largest;
@@ -254,10 +293,10 @@ fn golden_prompt(prompt: &Value) -> Prompt {
         let list = list.as_array().unwrap().iter();
         list.map(|number| number.as_f64().unwrap()).collect()
     };
+    let floats = |list: &Value| numbers(list).into_iter().map(|number| number as f32);
     let row = |row: &Value| {
         let before = row["position"].as_u64().unwrap() as usize + 1;
-        let logits = numbers(&row["logits"]).into_iter();
-        (before, logits.map(|logit| logit as f32).collect())
+        (before, floats(&row["logits"]).collect())
     };
     Prompt {
         tokens: numbers(&prompt["tokens"])
@@ -265,5 +304,7 @@ fn golden_prompt(prompt: &Value) -> Prompt {
             .map(|token| token as u32)
             .collect(),
         rows: prompt["rows"].as_array().unwrap().iter().map(row).collect(),
+        last: floats(&prompt["last"]).collect(),
+        mean: floats(&prompt["mean"]).collect(),
     }
 }

@@ -19,4 +19,5 @@ mod safetensors;
 mod safetensors_fixture;
 mod safetensors_hostile;
 mod tampered;
+mod text_pooling;
 mod tiny_llama;

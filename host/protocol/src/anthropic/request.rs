@@ -9,7 +9,10 @@ use super::{
     history,
     tools::{self, Tools},
 };
-use crate::{chat::ChatRequest, fields::Fields, invalid::Invalid, sampling::MAX_STOP_STRINGS};
+use crate::{
+    chat::ChatRequest, fields::Fields, invalid::Invalid, sampling::MAX_STOP_STRINGS,
+    tools::ToolCallStreaming,
+};
 
 /// A messages request that passed validation.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +119,10 @@ fn read_chat(mut fields: Fields) -> Result<ChatRequest, Invalid> {
     refuse_not_built(&mut fields)?;
     fields.accept(WITHOUT_EFFECT);
     let mut request = ChatRequest::from_json(Value::Object(chat))?;
+    if !request.stream {
+        // The input of a plain answer's call is an object, and so whole.
+        request.tool_call_streaming = Some(ToolCallStreaming::Complete);
+    }
     request.ignored_fields = fields.unknown();
     request.ignored_fields.extend(left_out);
     Ok(request)

@@ -139,6 +139,7 @@ impl Run {
                     ..StopConditions::default()
                 },
                 constraint: None,
+                pooling: None,
                 priority: 0,
             })?;
             self.running.insert(id, number);
@@ -167,7 +168,10 @@ impl Run {
                 Generated::Finished { .. } => {
                     self.running.remove(&output.sequence);
                 }
-                Generated::Text(_) | Generated::Prompt { .. } | Generated::EndToken { .. } => {}
+                Generated::Text(_)
+                | Generated::Prompt { .. }
+                | Generated::EndToken { .. }
+                | Generated::Vector(_) => {}
             }
         }
         self.first_tokens += first;

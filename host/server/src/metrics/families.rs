@@ -9,7 +9,7 @@ use super::{
     Metrics, ModelMetrics, Plugins, Totals,
     exposition::{Exposition, Kind, Unit},
 };
-use crate::state::{AppState, ServedModel};
+use crate::state::{AppState, Embedder, ServedModel};
 
 /// A family whose value is read from a `T`.
 type Family<T> = (&'static str, Kind, &'static str, fn(&T) -> u64);
@@ -290,7 +290,8 @@ fn of_engines(out: &mut Exposition, served: &[&ServedModel]) {
         "Requests for embeddings that wait or run.",
     );
     for model in served {
-        if let Some(embedder) = &model.embedder {
+        // A generative model's are among its engine's sequences.
+        if let Ok(Embedder::Encoder(embedder)) = &model.embedder {
             out.sample(&[("model", model.id())], embedder.unfinished());
         }
     }

@@ -30,12 +30,14 @@ pub(super) async fn create(
     let ignored = std::mem::take(&mut request.ignored_fields);
     let annotations = request.options.annotations;
     let told = request.sampling.logprobs.is_some();
+    let token_ids = request.sampling.return_token_ids;
     let shape = ChatShape {
         n: request.n,
         made: request.made(),
         tool_choice: ToolChoice::None,
         functions: request.options.functions,
         logprobs: None,
+        token_ids: None,
         echo: echo(&request),
         include_usage: request.include_usage,
         continuous_usage: request.options.continuous_usage,
@@ -53,6 +55,7 @@ pub(super) async fn create(
     let shape = ChatShape {
         tool_choice,
         logprobs: told.then(|| Arc::clone(vocabulary)),
+        token_ids: prompt.first().filter(|_| token_ids).cloned(),
         ..shape
     };
     let beside = Beside::new(annotations, vocabulary, prompt, received);

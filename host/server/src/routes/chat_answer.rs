@@ -77,6 +77,8 @@ pub(super) struct ChatShape {
     pub(super) functions: bool,
     /// Log-probabilities are told, with the texts of these tokens.
     pub(super) logprobs: Option<Arc<Vocabulary>>,
+    /// The prompt's token ids, where they and those of the answers are told.
+    pub(super) token_ids: Option<Vec<u32>>,
     /// What each answer starts with.
     pub(super) echo: String,
     /// A stream ends with a usage chunk.
@@ -135,12 +137,16 @@ pub(super) async fn fold(
     mut beside: Beside,
 ) -> Result<Json<ChatCompletion>, ApiError> {
     let mut folds = vec![(MessageFold::new(), Vec::<ContentLogprob>::new()); shape.made];
+    let mut token_ids = vec![Vec::new(); shape.made];
     let mut ends: Vec<Option<ChoiceEnd>> = vec![None; shape.made];
     while let Some(step) = steps.next().await {
         let step = step?;
         beside.step();
         let (fold, logprobs) = &mut folds[step.choice];
         fold.extend(&step.events);
+        if shape.token_ids.is_some() {
+            token_ids[step.choice].extend(step.token_ids());
+        }
         if let Some(vocabulary) = &shape.logprobs {
             logprobs.extend(logprobs::of_step(vocabulary, &step.tokens));
         }
@@ -156,6 +162,7 @@ pub(super) async fn fold(
             index,
             finish_reason: shape.finish_reason(&ends[number], fold.call_completed()),
             message: shape.message(fold.into_message()),
+            token_ids: (shape.token_ids.is_some()).then(|| std::mem::take(&mut token_ids[number])),
             logprobs: shape.logprobs.is_some().then_some(ChatLogprobs {
                 content,
                 refusal: None,
@@ -173,6 +180,7 @@ pub(super) async fn fold(
         system_fingerprint: head.fingerprint,
         choices,
         usage,
+        prompt_token_ids: shape.token_ids,
         nvext: beside.object(&usage),
     }))
 }
@@ -191,6 +199,8 @@ struct Progress {
     begun: bool,
     call_completed: bool,
     counts: TokenCounts,
+    /// Ids of tokens that are to be told with the next chunk.
+    token_ids: Vec<u32>,
 }
 
 impl ChatChunks {
@@ -218,6 +228,7 @@ impl ChatChunks {
             system_fingerprint: self.head.fingerprint.clone(),
             choices,
             usage: self.shape.continuous_usage.then(|| self.usage()),
+            prompt_token_ids: None,
         }
     }
 
@@ -273,6 +284,20 @@ impl ChatChunks {
         }
     }
 
+    /// Puts the tokens so far to a step's last chunk, and the prompt's to its first if the choice begins there.
+    fn tell_token_ids(&mut self, index: usize, begins: bool, chunks: &mut [ChatChunk]) {
+        let Some(prompt) = self.shape.token_ids.as_ref() else {
+            return;
+        };
+        if let Some(first) = chunks.first_mut() {
+            first.prompt_token_ids = begins.then(|| prompt.clone());
+        }
+        let last = chunks.last_mut().map(|chunk| chunk.choices.as_mut_slice());
+        if let Some([choice]) = last {
+            choice.token_ids = Some(std::mem::take(&mut self.choices[index].token_ids));
+        }
+    }
+
     /// A piece of a call in the shape that was asked for.
     fn call(&self, call: ToolCallDelta) -> Option<ChatDelta> {
         let plain = ChatDelta::default();
@@ -308,6 +333,9 @@ impl Chunks for ChatChunks {
     type Chunk = ChatChunk;
 
     fn step(&mut self, step: Step) -> Vec<ChatChunk> {
+        if self.shape.token_ids.is_some() {
+            self.choices[step.choice].token_ids.extend(step.token_ids());
+        }
         let Step {
             choice: index,
             events,
@@ -338,13 +366,16 @@ impl Chunks for ChatChunks {
             delta,
             logprobs,
             finish_reason,
+            token_ids: None,
         };
-        beginning
+        let mut chunks: Vec<ChatChunk> = beginning
             .map(|delta| (delta, None, None))
             .chain(pieces)
             .chain(last)
             .map(|piece| self.chunk(vec![choice(piece)]))
-            .collect()
+            .collect();
+        self.tell_token_ids(index, begins, &mut chunks);
+        chunks
     }
 
     fn end(&mut self) -> Option<ChatChunk> {

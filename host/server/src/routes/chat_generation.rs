@@ -72,14 +72,15 @@ async fn begin(
     caller.check_model(request.model.as_deref(), model.id())?;
     model.generator()?;
     let (n, made) = (request.n, request.made());
-    let told = request.options.annotations.any();
+    let token_ids = request.sampling.return_token_ids;
+    let told = token_ids || request.options.annotations.any();
     let mut plan = plan_in_background(state, &model, request).await?;
     if within_context {
         let left = model.max_model_len.saturating_sub(plan.prompt.len()).max(1);
         plan.sampling.max_tokens = plan.sampling.max_tokens.map(|most| most.min(left));
     }
-    if made > n {
-        // The likeliest are chosen by their tokens' log-probabilities.
+    if made > n || token_ids {
+        // The likeliest are chosen by their tokens' log-probabilities; an end token is told only with its own.
         plan.sampling.logprobs.get_or_insert(0);
     }
     let tool_choice = plan.context.tool_choice.clone();
@@ -101,10 +102,13 @@ pub(super) async fn plan_in_background(
     request: ChatRequest,
 ) -> Result<Plan, ApiError> {
     let streaming = match request.tool_call_streaming {
-        _ if !request.stream => ToolCallStreaming::Complete,
         Some(weir_protocol::ToolCallStreaming::Complete) => ToolCallStreaming::Complete,
         Some(weir_protocol::ToolCallStreaming::Incremental) => ToolCallStreaming::Incremental,
         None => state.settings.tool_call_streaming,
+    };
+    let streaming = match streaming {
+        ToolCallStreaming::Incremental if !request.stream => ToolCallStreaming::Folded,
+        streaming => streaming,
     };
     let model = Arc::clone(model);
     let planned = tokio::task::spawn_blocking(move || plan(&model, request, streaming));

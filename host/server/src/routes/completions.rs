@@ -54,6 +54,7 @@ pub(super) async fn create(
         n: request.n,
         made,
         logprobs: request.sampling.logprobs.is_some(),
+        token_ids: request.sampling.return_token_ids,
         include_usage: request.include_usage,
         continuous_usage: request.options.continuous_usage,
     };
@@ -62,7 +63,8 @@ pub(super) async fn create(
     let told = plans.iter().filter(|_| annotations.any());
     let told = told.map(|plan| plan.prompt.clone()).collect();
     let beside = Beside::new(annotations, model.tokenizer.vocabulary(), told, received);
-    let answers = Answers::new(model, shape, echoes, beside);
+    let mut answers = Answers::new(model, shape, echoes, beside);
+    answers.take_prompts(&plans);
     let steps = generation::generate(model, plans, made, deadline, &caller)?;
     let mut response = if stream {
         sse::respond(steps, answers, state.settings.keep_alive, guard).await?
@@ -78,8 +80,8 @@ pub(super) async fn plan_in_background(
     model: &Arc<ServedModel>,
     mut request: CompletionRequest,
 ) -> Result<Vec<(Plan, String)>, ApiError> {
-    if request.made() > request.n {
-        // The likeliest are chosen by their tokens' log-probabilities.
+    if request.made() > request.n || request.sampling.return_token_ids {
+        // The likeliest are chosen by their tokens' log-probabilities; an end token is told only with its own.
         request.sampling.logprobs.get_or_insert(0);
     }
     let model = Arc::clone(model);
@@ -134,6 +136,8 @@ struct Shape {
     /// Answers that are made to each; the likeliest `n` are given.
     made: usize,
     logprobs: bool,
+    /// Token ids of prompts and answers are told.
+    token_ids: bool,
     include_usage: bool,
     continuous_usage: bool,
 }
@@ -152,6 +156,8 @@ struct Progress {
     /// Where its tokens stand.
     tokens: CompletionTokens,
     counts: TokenCounts,
+    /// Its prompt, until that is told, where it is.
+    prompt: Option<Vec<u32>>,
 }
 
 /// A piece of an answer.
@@ -159,15 +165,19 @@ struct Progress {
 struct Piece {
     text: String,
     logprobs: CompletionLogprobs,
+    token_ids: Vec<u32>,
+    prompt: Option<Vec<u32>>,
 }
 
 impl Piece {
     fn is_empty(&self) -> bool {
-        self.text.is_empty() && self.logprobs.tokens.is_empty()
+        self.text.is_empty() && self.logprobs.tokens.is_empty() && self.token_ids.is_empty()
     }
 
     fn append(&mut self, next: Self) {
         self.text.push_str(&next.text);
+        self.token_ids.extend(next.token_ids);
+        self.prompt = self.prompt.take().or(next.prompt);
         let (all, more) = (&mut self.logprobs, next.logprobs);
         all.tokens.extend(more.tokens);
         all.token_logprobs.extend(more.token_logprobs);
@@ -184,6 +194,7 @@ impl Answers {
             echo: echo.clone(),
             tokens: CompletionTokens::new(Arc::clone(vocabulary), echo),
             counts: TokenCounts::default(),
+            prompt: None,
         };
         let choices = echoes
             .iter()
@@ -197,6 +208,14 @@ impl Answers {
         }
     }
 
+    /// Remembers the prompts' tokens where they are told.
+    fn take_prompts(&mut self, plans: &[Plan]) {
+        let (made, told) = (self.shape.made, self.shape.token_ids);
+        for (index, progress) in self.choices.iter_mut().enumerate() {
+            progress.prompt = told.then(|| plans[index / made].prompt.clone());
+        }
+    }
+
     /// What a step adds to its answer.
     fn piece(&mut self, step: Step) -> Piece {
         self.beside.step();
@@ -206,9 +225,19 @@ impl Answers {
             true => progress.tokens.step(&step.tokens, &step.events),
             false => CompletionLogprobs::default(),
         };
-        let mut text = std::mem::take(&mut progress.echo);
-        text.extend(step.events.into_iter().filter_map(text_of));
-        Piece { text, logprobs }
+        let mut piece = Piece {
+            text: std::mem::take(&mut progress.echo),
+            logprobs,
+            ..Piece::default()
+        };
+        if self.shape.token_ids {
+            piece.token_ids.extend(step.token_ids());
+            piece.prompt = progress.prompt.take();
+        }
+        piece
+            .text
+            .extend(step.events.into_iter().filter_map(text_of));
+        piece
     }
 
     fn choice(
@@ -222,6 +251,8 @@ impl Answers {
             text: piece.text,
             logprobs: self.shape.logprobs.then_some(piece.logprobs),
             finish_reason,
+            token_ids: self.shape.token_ids.then_some(piece.token_ids),
+            prompt_token_ids: piece.prompt,
         }
     }
 

@@ -17,7 +17,8 @@ use weir_protocol::{
 
 use super::body::{JsonBody, list_ignored};
 use crate::{
-    error::ApiError, generation, keys::Caller, request_record::RequestRecord, state::AppState,
+    error::ApiError, generation, keys::Caller, pooled_embeddings::to_unit_length,
+    request_record::RequestRecord, state::AppState,
 };
 
 /// Answers an embeddings request.
@@ -40,7 +41,7 @@ pub(super) async fn create(
     let model = state.model_named(asked.as_deref())?;
     caller.check_model(asked.as_deref(), model.id())?;
     let embedder = model.embedder()?;
-    let info = *embedder.info();
+    let info = embedder.info();
     check_dimensions(dimensions, info.dimensions)?;
     let encoder = Encoder {
         tokenizer: Arc::clone(&model.tokenizer),
@@ -115,10 +116,7 @@ fn shorten(mut vector: Vec<f32>, dimensions: Option<usize>) -> Vec<f32> {
         && dimensions < vector.len()
     {
         vector.truncate(dimensions);
-        let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-        if length > 0.0 {
-            vector.iter_mut().for_each(|value| *value /= length);
-        }
+        to_unit_length(&mut vector);
     }
     vector
 }

@@ -62,10 +62,13 @@ fn generating() -> Vec<Operation> {
             .gives::<Completion>()
             .streams::<Completion>()
             .fails(GENERATING),
-        post("/v1/embeddings", "Make vectors of texts")
-            .reads(&EMBEDDING)
-            .gives::<EmbeddingList>()
-            .fails(GENERATING),
+        post(
+            "/v1/embeddings",
+            "Make vectors of texts; a generative model's are its pooled last hidden states",
+        )
+        .reads(&EMBEDDING)
+        .gives::<EmbeddingList>()
+        .fails(GENERATING),
         post("/generate", "KsanaLLM's own: go on from a prompt")
             .reads(&GENERATE)
             .gives_text("application/json")

@@ -99,7 +99,8 @@ fn find_previous(
         let message = format!(
             "Previous response with id '{id}' not found. {why}; send the whole conversation as `input` instead"
         );
-        ApiError::new(StatusCode::NOT_FOUND, message)
+        // 400 as OpenAI's: the response is what the request names, not what it asks for.
+        ApiError::bad_request(message)
             .with_param("previous_response_id")
             .with_code("previous_response_not_found")
     })

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, RawQuery, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{FromRequestParts, Path, RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
@@ -21,10 +21,26 @@ use crate::{error::ApiError, response_store::StoredResponse, state::AppState};
 const PAGE: usize = 20;
 const LONGEST_PAGE: usize = 100;
 
+/// The id in the path.
+pub(super) struct ResponseId(String);
+
+impl FromRequestParts<Arc<AppState>> for ResponseId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<AppState>,
+    ) -> Result<Self, ApiError> {
+        let id = Path::from_request_parts(parts, state).await;
+        let Path(id) = id.map_err(|_| ApiError::bad_request("the id in the path is not UTF-8"))?;
+        Ok(Self(id))
+    }
+}
+
 /// GET /v1/responses/{id}: the response as it was sent.
 pub(super) async fn retrieve(
     State(state): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    ResponseId(id): ResponseId,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -42,7 +58,7 @@ pub(super) async fn retrieve(
 /// DELETE /v1/responses/{id}.
 pub(super) async fn delete(
     State(state): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    ResponseId(id): ResponseId,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
     if !state.responses.remove(gate::tenant(&headers), &id) {
@@ -56,7 +72,7 @@ pub(super) async fn delete(
 /// POST /v1/responses/{id}/cancel: a stored response has always ended, as none runs in the background.
 pub(super) async fn cancel(
     State(state): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    ResponseId(id): ResponseId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     find(&state, &headers, &id)?;
@@ -68,7 +84,7 @@ pub(super) async fn cancel(
 /// GET /v1/responses/{id}/input_items: a page of what the response was generated from, the newest first unless asked otherwise.
 pub(super) async fn input_items(
     State(state): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    ResponseId(id): ResponseId,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

@@ -34,11 +34,12 @@ fn request(number: usize, max_tokens: usize) -> SequenceRequest {
             ..StopConditions::default()
         },
         constraint: None,
+        pooling: None,
         priority: 0,
     }
 }
 
-fn submit(engine: &EngineHandle, number: usize, max_tokens: usize) -> GeneratedStream {
+pub fn submit(engine: &EngineHandle, number: usize, max_tokens: usize) -> GeneratedStream {
     engine.submit(request(number, max_tokens)).unwrap()
 }
 
@@ -58,7 +59,7 @@ async fn tokens(mut stream: GeneratedStream) -> Vec<u32> {
     tokens
 }
 
-async fn one_by_one(engine: &EngineHandle, max_tokens: usize) -> Vec<Vec<u32>> {
+pub async fn one_by_one(engine: &EngineHandle, max_tokens: usize) -> Vec<Vec<u32>> {
     let mut all = Vec::new();
     for number in 0..STREAMS {
         all.push(tokens(submit(engine, number, max_tokens)).await);
@@ -66,7 +67,7 @@ async fn one_by_one(engine: &EngineHandle, max_tokens: usize) -> Vec<Vec<u32>> {
     all
 }
 
-async fn together(engine: &EngineHandle, max_tokens: usize) -> Vec<Vec<u32>> {
+pub async fn together(engine: &EngineHandle, max_tokens: usize) -> Vec<Vec<u32>> {
     join_all((0..STREAMS).map(|number| tokens(submit(engine, number, max_tokens)))).await
 }
 

@@ -7,7 +7,9 @@
 mod batching;
 mod embeddings;
 mod folder;
+mod generative_embeddings;
 mod http;
 mod logprobs;
 mod tiny_model;
+mod token_fields;
 mod token_ids;

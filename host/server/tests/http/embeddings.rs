@@ -6,12 +6,18 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode};
+use futures_util::StreamExt;
 use serde_json::{Value, json};
-use weir_engine::{EmbeddingInfo, EmbeddingRunner, EngineError};
+use weir_engine::{EmbeddingInfo, EmbeddingRunner, EngineConfig, EngineError, Generator, Pooling};
 use weir_prompt::Tokenizer;
-use weir_server::{AppState, EmbeddingHandle, ServedModel, ServerSettings, router};
+use weir_server::{
+    AppState, Embedder, EmbeddingHandle, PooledEmbedder, ServedModel, ServerSettings, router,
+};
 
-use crate::server::{chat_body, post_json, read, saying, send};
+use crate::{
+    options::sequence,
+    server::{Setup, chat_body, post_json, read, saying, send},
+};
 
 const PATH: &str = "/v1/embeddings";
 
@@ -262,9 +268,48 @@ async fn each_model_does_what_it_can() {
     assert_eq!(status, StatusCode::NOT_IMPLEMENTED);
     let message = body["error"]["message"].as_str().unwrap();
     assert!(
-        message.contains("embeddings of the generative model fake"),
+        message.contains("embeddings of the model fake (it was set up without)"),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn texts_wait_in_a_generative_models_queue() {
+    let mut setup = Setup::saying(&[&["a"; 60]]).rate(50.0).model(|model| {
+        let generator = Arc::clone(model.generator().unwrap());
+        model.embedder = Ok(Embedder::Decoder(PooledEmbedder {
+            generator,
+            info: INFO,
+            pooling: Pooling::Mean,
+            normalize: false,
+            max_queue: 1,
+        }));
+    });
+    setup.engine = EngineConfig {
+        max_num_seqs: 1,
+        max_queue: 1,
+        ..EngineConfig::default()
+    };
+    let server = setup.start();
+    let mut running = server.engine.submit(sequence(0)).unwrap();
+    assert!(running.next().await.is_some());
+    let waiting = server.engine.submit(sequence(0)).unwrap();
+    server.until(|counters| counters.waiting == 1).await;
+    let body = json!({"input": [[16, 1, 17], [2]]});
+    let (status, answer) = read(server.post(PATH, &body).await).await;
+    let code = &answer["error"]["code"];
+    assert_eq!(
+        (status, code),
+        (StatusCode::TOO_MANY_REQUESTS, &json!("queue_full"))
+    );
+    drop((running, waiting));
+    server.until(|counters| counters.waiting == 0).await;
+    // One text at a time has room. The fake runner counts ids modulo 16: 0 stands in the first place and stays.
+    let (status, answer) = read(server.post(PATH, &body).await).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let vector: Vec<f32> = serde_json::from_value(answer["data"][0]["embedding"].clone()).unwrap();
+    assert_eq!((vector[0], vector[2]), (1.0, 0.0));
+    assert_eq!(answer["usage"]["prompt_tokens"], 4);
 }
 
 #[tokio::test]

@@ -226,12 +226,13 @@ async fn stopping_options_are_honoured() {
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
 }
 
-fn sequence(priority: i64) -> SequenceRequest {
+pub fn sequence(priority: i64) -> SequenceRequest {
     SequenceRequest {
         prompt: vec![1],
         sampling: SamplingParams::default(),
         stop: StopConditions::default(),
         constraint: None,
+        pooling: None,
         priority,
     }
 }

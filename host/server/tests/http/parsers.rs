@@ -213,16 +213,46 @@ async fn a_request_may_ask_for_whole_calls() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_cut_is_no_call_in_one_piece() {
-    let body = calling(CALL)
-        .chat(json!({"tools": tools(), "max_tokens": 4}))
-        .await;
+async fn a_call_that_was_cut_stands_as_far_as_it_came_streamed_or_not() {
+    let cut = json!({"tools": tools(), "max_tokens": 4});
+    let body = calling(CALL).chat(cut.clone()).await;
     let choice = &body["choices"][0];
     assert_eq!(
         (&choice["message"]["content"], &choice["finish_reason"]),
-        (&json!("Wellraw"), &json!("length"))
+        (&json!("Well"), &json!("length"))
     );
-    assert!(choice["message"].get("tool_calls").is_none());
+    let call = &choice["message"]["tool_calls"][0]["function"];
+    assert_eq!(call, &json!({"name": "f", "arguments": "{\"a\""}));
+    assert_eq!(streamed(&cut).await, (json!("Well"), call.clone()));
+}
+
+#[tokio::test]
+async fn a_call_that_was_cut_is_text_where_whole_calls_were_asked_for() {
+    let cut = json!({"tools": tools(), "max_tokens": 4, "tool_call_streaming": "complete"});
+    let body = calling(CALL).chat(cut.clone()).await;
+    let message = &body["choices"][0]["message"];
+    assert_eq!(message["content"], "Wellraw");
+    assert!(message.get("tool_calls").is_none());
+    assert_eq!(streamed(&cut).await, (json!("Wellraw"), Value::Null));
+}
+
+/// Content and first call of a stream, joined.
+async fn streamed(body: &Value) -> (Value, Value) {
+    let (mut content, mut name, mut arguments) = (String::new(), Value::Null, String::new());
+    for chunk in chunks(&calling(CALL).stream(body.clone()).await) {
+        let delta = &chunk["choices"][0]["delta"];
+        content += delta["content"].as_str().unwrap_or_default();
+        let function = &delta["tool_calls"][0]["function"];
+        if function["name"].is_string() {
+            name = function["name"].clone();
+        }
+        arguments += function["arguments"].as_str().unwrap_or_default();
+    }
+    let call = match name {
+        Value::Null => Value::Null,
+        name => json!({"name": name, "arguments": arguments}),
+    };
+    (content.into(), call)
 }
 
 #[tokio::test]

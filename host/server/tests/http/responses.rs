@@ -244,7 +244,7 @@ async fn a_cut_answer_says_so() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_cut_while_it_streams_is_incomplete() {
+async fn a_call_that_is_cut_is_incomplete_streamed_or_not() {
     let answer = ["<call>", "f", "{\"a\"", ":1}", "</call>"];
     let server = Setup::saying(&[&answer]).model(with_tools).start();
     let events = events(&server, json!({"tools": tools(), "max_output_tokens": 3})).await;
@@ -255,6 +255,12 @@ async fn a_call_that_is_cut_while_it_streams_is_incomplete() {
         (&call["status"], &call["arguments"]),
         (&json!("incomplete"), &json!("{\"a\""))
     );
+    let server = Setup::saying(&[&answer]).model(with_tools).start();
+    let plain = respond(&server, json!({"tools": tools(), "max_output_tokens": 3})).await;
+    assert_eq!(plain["status"], "incomplete");
+    for field in ["type", "status", "name", "arguments"] {
+        assert_eq!(plain["output"][0][field], call[field], "{field}");
+    }
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ async fn what_is_not_stored_is_not_found_and_the_error_says_why() {
         assert_eq!(
             (status, &error["code"], &error["param"]),
             (
-                StatusCode::NOT_FOUND,
+                StatusCode::BAD_REQUEST,
                 &json!("previous_response_not_found"),
                 &json!("previous_response_id")
             )
@@ -250,6 +250,26 @@ async fn nobody_finds_what_another_key_stored() {
     let go_on = body(json!({"previous_response_id": id(&response)}));
     assert_eq!(
         server.post("/v1/responses", &go_on).await.status(),
-        StatusCode::NOT_FOUND
+        StatusCode::BAD_REQUEST
     );
+}
+
+#[tokio::test]
+async fn an_id_that_is_no_text_is_refused_in_the_usual_shape() {
+    let server = saying(&["a"]);
+    for (method, path) in [
+        ("GET", "/v1/responses/%ff"),
+        ("DELETE", "/v1/responses/%ff"),
+        ("GET", "/v1/responses/%ff/input_items"),
+        ("POST", "/v1/responses/%ff/cancel"),
+    ] {
+        let request = request(method, path).body(Body::empty()).unwrap();
+        let (status, body) = read(send(&server.router, request).await).await;
+        let kind = &body["error"]["type"];
+        assert_eq!(
+            (status, kind),
+            (StatusCode::BAD_REQUEST, &json!("invalid_request_error")),
+            "{method} {path}"
+        );
+    }
 }

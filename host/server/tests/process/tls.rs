@@ -123,6 +123,25 @@ async fn http_2_where_the_client_asks_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_shown_after_a_hangup() {
+    let files = Files::new();
+    let old = Identity::new(&files, "own", 2199);
+    let server = server(&files, &old);
+    let mut before = http_2(&server, &old).await;
+    let renewed = Identity::new(&files, "own", 2198);
+    server.hang_up();
+    tokio::task::block_in_place(|| server.logged("the certificate was read again"));
+    assert_eq!(health(&mut http_2(&server, &renewed).await).await, 200);
+    assert_eq!(health(&mut before).await, 200, "what was connected stays");
+    // One that cannot be used changes nothing.
+    files.write("own.key", "no key");
+    server.hang_up();
+    let line = tokio::task::block_in_place(|| server.logged("the one of before stays"));
+    assert!(line.contains("own.key: holds no private key"), "{line}");
+    assert_eq!(health(&mut http_2(&server, &renewed).await).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_over_http_2_that_nobody_takes_is_given_up_alone() {
     let files = Files::new();
     let identity = Identity::new(&files, "own", 2199);

@@ -4,11 +4,12 @@ use std::{cell::RefCell, collections::BTreeSet};
 
 use crate::{error::ModelError, gguf::GgufFile};
 
-/// Keys that describe the file's history, or what the tensors say better.
+/// Keys that describe the file's history, or what the tensors say better, or that change no answer but a text's vector.
 const HARMLESS: &[&str] = &[
     "attention.causal",
     "expert_used_count",
     "nextn_predict_layers",
+    "pooling_type",
     "rope.scaling.finetuned",
     "tensor_data_layout",
 ];
