@@ -74,7 +74,8 @@ def venv(requirements, under=None):
     python, whole = folder / "bin" / "python", folder / "whole"
     if not whole.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
+        # Of what is installed little is ever imported, and that is compiled when it is.
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "-r", requirements]
         subprocess.run(install, check=True, stdout=sys.stderr)
         whole.touch()
     return python

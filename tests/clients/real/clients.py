@@ -35,15 +35,20 @@ class Client:
     tool: tuple = ("22 degrees in ", "It is 22 degrees in ")
 
 
+def list_of_texts(output):
+    """What a script beside this file prints last; its library may print before."""
+    return json.loads(output.splitlines()[-1])
+
+
 def python(script):
     def command(place, url, model, check):
-        return Command([place, HERE / script, url, model, check], pieces=json.loads)
+        return Command([place, HERE / script, url, model, check], pieces=list_of_texts)
 
     return command
 
 
 def rust(place, url, model, check):
-    return Command([place, url, model, check], pieces=json.loads)
+    return Command([place, url, model, check], pieces=list_of_texts)
 
 
 def vercel_ai(place, url, model, check):
@@ -52,7 +57,7 @@ def vercel_ai(place, url, model, check):
     link = place.parent / script
     link.unlink(missing_ok=True)
     link.write_bytes((HERE / script).read_bytes())
-    return Command(["node", link, url, model, check], pieces=json.loads)
+    return Command(["node", link, url, model, check], pieces=list_of_texts)
 
 
 def question(check, name):
