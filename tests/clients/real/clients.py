@@ -13,6 +13,15 @@ ANY_KEY = "any"
 
 
 @dataclasses.dataclass
+class Server:
+    """Whom to ask: its address without `/v1`, its model, and how many tokens that can hold."""
+
+    url: str
+    model: str
+    context: int
+
+
+@dataclasses.dataclass
 class Command:
     """What to start: `files` are written below its home first, `pieces` finds in its output what the client said, in parts."""
 
@@ -24,7 +33,7 @@ class Command:
 
 @dataclasses.dataclass
 class Client:
-    """`command(place, url, model, check)` asks it, or is None where it has no such turn. `fits`: its prompts fit 8,192 tokens."""
+    """`command(place, server, check)` is how it is asked, None where it has no such turn. `fits`: its prompts fit 8,192 tokens."""
 
     name: str
     pins: str
@@ -41,23 +50,23 @@ def list_of_texts(output):
 
 
 def python(script):
-    def command(place, url, model, check):
-        return Command([place, HERE / script, url, model, check], pieces=list_of_texts)
+    def command(place, server, check):
+        return Command([place, HERE / script, server.url, server.model, check], pieces=list_of_texts)
 
     return command
 
 
-def rust(place, url, model, check):
-    return Command([place, url, model, check], pieces=list_of_texts)
+def rust(place, server, check):
+    return Command([place, server.url, server.model, check], pieces=list_of_texts)
 
 
-def vercel_ai(place, url, model, check):
+def vercel_ai(place, server, check):
     # Modules are found beside a script only.
     script = "ask_vercel_ai.mjs"
     link = place.parent / script
     link.unlink(missing_ok=True)
     link.write_bytes((HERE / script).read_bytes())
-    return Command(["node", link, url, model, check], pieces=list_of_texts)
+    return Command(["node", link, server.url, server.model, check], pieces=list_of_texts)
 
 
 def question(check, name):
@@ -75,12 +84,12 @@ def text_deltas(output):
     return [delta["text"] for delta in deltas if delta["type"] == "text_delta"]
 
 
-def claude_code(place, url, model, check):
+def claude_code(place, server, check):
     environment = {
-        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_BASE_URL": server.url,
         "ANTHROPIC_API_KEY": ANY_KEY,
-        "ANTHROPIC_MODEL": model,
-        "ANTHROPIC_DEFAULT_HAIKU_MODEL": model,
+        "ANTHROPIC_MODEL": server.model,
+        "ANTHROPIC_DEFAULT_HAIKU_MODEL": server.model,
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     }
     ask = [place / ".bin/claude", "-p", question(check, "Claude"), "--allowedTools", "Bash"]
@@ -89,9 +98,9 @@ def claude_code(place, url, model, check):
     return Command([*ask, "--output-format", "stream-json", "--verbose", "--include-partial-messages"], environment, pieces=text_deltas)
 
 
-def codex(place, url, model, check):
+def codex(place, server, check):
     settings = f"""
-        model = "{model}"
+        model = "{server.model}"
         model_provider = "weir"
         sandbox_mode = "danger-full-access"
         check_for_update_on_startup = false
@@ -99,7 +108,7 @@ def codex(place, url, model, check):
         enabled = false
         [model_providers.weir]
         name = "weir"
-        base_url = "{url}/v1"
+        base_url = "{server.url}/v1"
         wire_api = "responses"
         request_max_retries = 0
         stream_max_retries = 0
@@ -110,13 +119,13 @@ def codex(place, url, model, check):
     return Command(ask, files={".codex/config.toml": settings})
 
 
-def opencode(place, url, model, check):
-    limits = {"limit": {"context": 200_000, "output": 8_192}}
-    provider = {"npm": "@ai-sdk/openai-compatible", "options": {"baseURL": f"{url}/v1", "apiKey": ANY_KEY}, "models": {model: limits}}
+def opencode(place, server, check):
+    models = {server.model: {"limit": {"context": server.context, "output": 256}}}
+    provider = {"npm": "@ai-sdk/openai-compatible", "options": {"baseURL": f"{server.url}/v1", "apiKey": ANY_KEY}, "models": models}
     settings = {
         "provider": {"weir": provider},
-        "model": f"weir/{model}",
-        "small_model": f"weir/{model}",
+        "model": f"weir/{server.model}",
+        "small_model": f"weir/{server.model}",
         "permission": {"bash": "allow"},
         "autoupdate": False,
         "share": "disabled",
@@ -128,8 +137,8 @@ def opencode(place, url, model, check):
     return Command(ask, environment, files={".config/opencode/opencode.json": json.dumps(settings)})
 
 
-def qwen_code(place, url, model, check):
-    environment = {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": ANY_KEY, "OPENAI_MODEL": model}
+def qwen_code(place, server, check):
+    environment = {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": ANY_KEY, "OPENAI_MODEL": server.model}
     settings = {
         "security": {"auth": {"selectedType": "openai"}},
         "general": {"enableAutoUpdate": False},
@@ -142,10 +151,10 @@ def qwen_code(place, url, model, check):
     return Command([*ask, "--output-format", "stream-json", "--include-partial-messages"], environment, files, text_deltas)
 
 
-def aider(place, url, model, check):
+def aider(place, server, check):
     if check == "tools":
         return None
-    connection = ["--model", f"openai/{model}", "--openai-api-base", f"{url}/v1", "--openai-api-key", ANY_KEY]
+    connection = ["--model", f"openai/{server.model}", "--openai-api-base", f"{server.url}/v1", "--openai-api-key", ANY_KEY]
     quiet = ["--no-git", "--yes-always", "--no-check-update", "--no-show-model-warnings", "--analytics-disable", "--no-pretty"]
     stream = "--stream" if check == "stream" else "--no-stream"
     ask = [place.parent / "aider", *connection, *quiet, stream, "--message", question(check, "aider")]
@@ -170,7 +179,7 @@ CLIENTS = [
     Client("smolagents", "pins/smolagents.txt", python("ask_smolagents.py"), note='model made with its option tool_choice="auto"'),
     Client("Claude Code", "pins/claude_code.json", claude_code, fits=False, tool=COMMAND),
     Client("Codex CLI", "pins/codex.json", codex, fits=False, tool=COMMAND),
-    Client("opencode", "pins/opencode.json", opencode, fits=False, tool=COMMAND),
+    Client("opencode", "pins/opencode.json", opencode, tool=COMMAND),
     Client("qwen-code", "pins/qwen_code.json", qwen_code, fits=False, tool=COMMAND),
     Client("aider", "pins/aider.txt", aider, note="has no tools: it edits by what the answer says"),
 ]

@@ -26,7 +26,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
-from clients import CLIENTS  # noqa: E402
+from clients import CLIENTS, Server  # noqa: E402
 from installs import installed, version  # noqa: E402
 from server import server  # noqa: E402
 from wire import Tap  # noqa: E402
@@ -34,7 +34,7 @@ from wire import Tap  # noqa: E402
 CHECKS = {"plain": "plain turn", "stream": "streamed turn", "tools": "tool round trip"}
 GREETING = "Hello from weir, in one short sentence."
 PIECES = 3
-TIMEOUT_SECONDS = 180
+TIMEOUT_SECONDS = 300
 REPLAY = ("--max-model-len", "200000", "--tool-call-parser", "hermes")
 MODEL = ("--default-temperature", "0", "--default-max-tokens", "64")
 
@@ -46,7 +46,7 @@ class Wrong(Exception):
 def turn(client, place, check, url, known):
     """One turn of a client: the exchanges that it took, and None or what was wrong. None if it has no such turn."""
     with Tap(url) as tap, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        command = client.command(place, tap.url, model_of(url), check)
+        command = client.command(place, Server(tap.url, *model_of(url)), check)
         if command is None:
             return None
         try:
@@ -59,7 +59,8 @@ def turn(client, place, check, url, known):
 
 def model_of(url):
     with urllib.request.urlopen(f"{url}/v1/models") as answer:
-        return json.load(answer)["data"][0]["id"]
+        (model,) = json.load(answer)["data"]
+    return model["id"], model["max_model_len"]
 
 
 def started(command, home):
@@ -85,10 +86,11 @@ def started(command, home):
             code = process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             code = None
-        # Clients leave processes of their own behind.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        finally:
+            # Clients leave processes of their own behind.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     output, complaints = (home / "stdout").read_text(), (home / "stderr").read_text()
     print(output, complaints, sep="\n", file=sys.stderr, flush=True)
     if code is None:
@@ -201,6 +203,8 @@ def main():
             installed(client.pins)
         except subprocess.CalledProcessError as error:
             print(f"{client.name} cannot be installed: {error}", file=sys.stderr)
+    # Whoever ends this run means clients and servers, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     alone = cut_off()
     with server(weir, f"replay:{HERE / 'replay.jsonl'}", *REPLAY) as replay, server(weir, "smollm2", *MODEL) as model:
         rows = [row(client, replay, model) for client in chosen]
