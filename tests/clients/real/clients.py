@@ -10,6 +10,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ANY_KEY = "any"
+#: LiteLLM else fetches what hosted models cost.
+LOCAL_PRICES = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
 @dataclasses.dataclass
@@ -49,9 +51,9 @@ def list_of_texts(output):
     return json.loads(output.splitlines()[-1])
 
 
-def python(script):
+def python(script, environment=None):
     def command(place, server, check):
-        return Command([place, HERE / script, server.url, server.model, check], pieces=list_of_texts)
+        return Command([place, HERE / script, server.url, server.model, check], environment or {}, pieces=list_of_texts)
 
     return command
 
@@ -155,22 +157,23 @@ def aider(place, server, check):
     if check == "tools":
         return None
     connection = ["--model", f"openai/{server.model}", "--openai-api-base", f"{server.url}/v1", "--openai-api-key", ANY_KEY]
-    quiet = ["--no-git", "--yes-always", "--no-check-update", "--no-show-model-warnings", "--analytics-disable", "--no-pretty"]
+    quiet = ["--no-git", "--yes-always", "--no-check-update", "--no-show-release-notes", "--no-show-model-warnings"]
+    quiet += ["--analytics-disable", "--no-pretty"]
     stream = "--stream" if check == "stream" else "--no-stream"
     ask = [place.parent / "aider", *connection, *quiet, stream, "--message", question(check, "aider")]
-    return Command(ask, {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}, pieces=aider_answer)
+    return Command(ask, LOCAL_PRICES, pieces=aider_answer)
 
 
 def aider_answer(output):
-    """What stands between aider's banner, which ends with an empty line, and its count of tokens."""
-    return [output.partition("\n\n")[2].partition("\nTokens: ")[0]]
+    """What stands between the last line of aider's banner and its count of tokens."""
+    return [output.partition("\nRepo-map: disabled\n")[2].partition("\nTokens: ")[0]]
 
 
 COMMAND = ("It-is-done-42", "The command printed its number.")
 CLIENTS = [
     Client("async-openai (Rust)", "async_openai", rust),
     Client("LangChain", "pins/langchain.txt", python("ask_langchain.py"), note="langchain-openai"),
-    Client("LiteLLM", "pins/litellm.txt", python("ask_litellm.py")),
+    Client("LiteLLM", "pins/litellm.txt", python("ask_litellm.py", LOCAL_PRICES), note="installed with its extra `mcp`, which its tool calls import"),
     Client("Vercel AI SDK", "pins/vercel_ai.json", vercel_ai, note="with @ai-sdk/openai-compatible"),
     Client("LlamaIndex", "pins/llama_index.txt", python("ask_llama_index.py"), note="llama-index-llms-openai-like"),
     Client("pydantic-ai", "pins/pydantic_ai.txt", python("ask_pydantic_ai.py")),
