@@ -31,7 +31,10 @@ impl Weir {
         Ok(serde_json::from_value(request)?)
     }
 
-    async fn ask(&self, request: CreateChatCompletionRequest) -> Outcome<CreateChatCompletionResponse> {
+    async fn ask(
+        &self,
+        request: CreateChatCompletionRequest,
+    ) -> Outcome<CreateChatCompletionResponse> {
         Ok(self.client.chat().create(request).await?)
     }
 
@@ -51,7 +54,8 @@ impl Weir {
         let called = self.ask(self.request(&messages, true)?).await?;
         let message = &called.choices[0].message;
         let calls = message.tool_calls.as_ref().ok_or("no calls")?;
-        messages.push(json!({"role": "assistant", "content": message.content, "tool_calls": calls}));
+        messages
+            .push(json!({"role": "assistant", "content": message.content, "tool_calls": calls}));
         for call in calls {
             let ChatCompletionMessageToolCalls::Function(call) = call else {
                 return Err("a custom call".into());
