@@ -67,7 +67,7 @@ def pypi(name, version, sha256, file):
 
 
 def venv(requirements, under=None):
-    """The Python of a virtual environment that holds what this file lists; made once for each content of the file, in a folder `under` this."""
+    """The Python of a virtual environment `under` a folder that holds what this file lists; made once for each content of the file."""
     requirements = pathlib.Path(requirements)
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     folder = (under or cache() / "venv") / f"{requirements.stem}-{digest}"

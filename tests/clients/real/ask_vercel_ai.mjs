@@ -1,4 +1,4 @@
-// Vercel's AI SDK with its provider for servers like OpenAI's: ask_vercel_ai.mjs URL MODEL CHECK, as asked.py says. The tool turn is streamed.
+// Vercel's AI SDK with its provider for servers like OpenAI's: URL MODEL CHECK, as asked.py says. The tool turn is streamed.
 
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, stepCountIs, streamText, tool } from "ai";

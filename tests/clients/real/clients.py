@@ -174,7 +174,7 @@ FULL = "its prompt of 7,712 tokens just fits the default model, which takes minu
 CLIENTS = [
     Client("async-openai (Rust)", "async_openai", rust),
     Client("LangChain", "pins/langchain.txt", python("ask_langchain.py"), note="langchain-openai"),
-    Client("LiteLLM", "pins/litellm.txt", python("ask_litellm.py", LOCAL_PRICES), note="installed with its extra `mcp`, which its tool calls import"),
+    Client("LiteLLM", "pins/litellm.txt", python("ask_litellm.py", LOCAL_PRICES), note="with its extra `mcp`, which its tool calls import"),
     Client("Vercel AI SDK", "pins/vercel_ai.json", vercel_ai, note="with @ai-sdk/openai-compatible"),
     Client("LlamaIndex", "pins/llama_index.txt", python("ask_llama_index.py"), note="llama-index-llms-openai-like"),
     Client("pydantic-ai", "pins/pydantic_ai.txt", python("ask_pydantic_ai.py")),
