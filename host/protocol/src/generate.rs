@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::{
     chat::ChatRequest,
@@ -182,7 +183,7 @@ fn as_spelled(mut invalid: Invalid) -> Invalid {
 }
 
 /// The answer: whole, or as far as it has grown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Generation {
     /// Each answer's text.
     pub texts: Vec<String>,

@@ -22,6 +22,7 @@ mod offline;
 mod pull;
 mod refused;
 mod reload;
+mod seeds;
 mod starting;
 mod tls;
 mod weir;
