@@ -190,6 +190,7 @@ pub struct Generation {
     /// Each answer's token ids, without the end token.
     pub output_token_ids: Vec<Vec<u32>>,
     /// Not built: always empty.
+    #[schema(value_type = Vec<Object>, max_items = 0)]
     pub logprobs: Vec<()>,
     /// The prompt's token ids.
     pub input_token_ids: Vec<u32>,

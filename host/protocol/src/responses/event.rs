@@ -61,7 +61,7 @@ pub enum EventBody {
         delta: String,
         /// Empty, beside text for the user only.
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<Vec<()>>)]
+        #[schema(value_type = Option<Vec<Object>>, max_items = 0)]
         logprobs: Option<[(); 0]>,
     },
     /// `.done` of text, reasoning and summary.
@@ -73,7 +73,7 @@ pub enum EventBody {
         text: String,
         /// Empty, beside text for the user only.
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<Vec<()>>)]
+        #[schema(value_type = Option<Vec<Object>>, max_items = 0)]
         logprobs: Option<[(); 0]>,
     },
     /// `response.function_call_arguments.done`.
