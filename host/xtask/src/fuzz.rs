@@ -28,12 +28,19 @@ pub const PARSERS: Fuzzer = Fuzzer {
     profile: &["--release"],
 };
 
-/// Readers of request bodies, with overflow checks: a release build has none.
+/// Readers of request bodies: fast, but with overflow checks, which a release build has not.
 pub const REQUESTS: Fuzzer = Fuzzer {
     name: "fuzz_requests",
     title: "Fuzzing of request bodies",
     command: "cargo xtask fuzz-requests",
-    profile: &[],
+    profile: &[
+        "--config",
+        "profile.dev.package.weir-protocol.opt-level=2",
+        "--config",
+        "profile.dev.package.weir-corpus.opt-level=2",
+        "--config",
+        "profile.dev.package.weir-tests.opt-level=2",
+    ],
 };
 
 /// What a fuzzer takes; `--help` is its own.

@@ -9,7 +9,7 @@ use weir_protocol::schema::RequestType;
 
 use crate::corpora::corpora;
 
-/// Nodes that one body has changed.
+/// Nodes that one body has changed beside the first.
 const MOST_CHANGES: usize = 6;
 /// How deep a value is wrapped at most: deeper than serde_json follows.
 const DEEPEST: usize = 200;
@@ -80,7 +80,7 @@ impl Material {
     /// A body; most are JSON.
     pub fn body(&self, random: &mut Random) -> Vec<u8> {
         let mut body = random.pick(&self.good).clone();
-        for _ in 0..random.few(MOST_CHANGES) {
+        for _ in 0..=random.few(MOST_CHANGES) {
             let nodes = count(&body);
             let place = random.below(nodes);
             let part = node(&mut body, &mut random.below(nodes)).clone();
