@@ -102,7 +102,7 @@ impl Material {
             3 => *value = part,
             4 => *value = deep(value.take(), random),
             5 => *value = spelled_otherwise(value, random),
-            6 => *value = json!([value.take()]),
+            6 => *value = Value::Array(vec![value.take()]),
             _ => match value {
                 Value::Object(fields) => self.change_fields(fields, part, random),
                 Value::Array(items) => change_items(items, part, random),
@@ -234,7 +234,8 @@ fn deep(value: Value, random: &mut Random) -> Value {
     let listed = random.percent(50);
     (0..depth).fold(value, |inner, _| match listed {
         true => Value::Array(vec![inner]),
-        false => json!({"content": inner}),
+        // Not by `json!`, which would write the whole of it anew each time.
+        false => Value::Object(Map::from_iter([("content".to_owned(), inner)])),
     })
 }
 
