@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::{
     chat::ChatRequest,
@@ -182,13 +183,14 @@ fn as_spelled(mut invalid: Invalid) -> Invalid {
 }
 
 /// The answer: whole, or as far as it has grown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Generation {
     /// Each answer's text.
     pub texts: Vec<String>,
     /// Each answer's token ids, without the end token.
     pub output_token_ids: Vec<Vec<u32>>,
     /// Not built: always empty.
+    #[schema(value_type = Vec<Object>, max_items = 0)]
     pub logprobs: Vec<()>,
     /// The prompt's token ids.
     pub input_token_ids: Vec<u32>,

@@ -67,18 +67,22 @@ pub fn parse_json(body: &[u8]) -> Result<Value, Invalid> {
 
 /// The value as JSON, cut to what an error message can bear.
 fn shorten(value: &Value) -> String {
-    const LONGEST: usize = 80;
-    let text = match value {
+    match value {
         Value::Array(items) if items.len() > 8 => {
-            return format!("a list of {} items", items.len());
+            format!("a list of {} items", items.len())
         }
-        Value::Object(map) if map.len() > 8 => return format!("an object of {} keys", map.len()),
-        value => value.to_string(),
-    };
-    if text.chars().count() <= LONGEST {
-        return text;
+        Value::Object(map) if map.len() > 8 => format!("an object of {} keys", map.len()),
+        value => cut(&value.to_string()),
     }
-    text.chars().take(LONGEST).chain("...".chars()).collect()
+}
+
+/// A caller's text, cut to what an error message can bear.
+pub(crate) fn cut(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}...", &text[..end]),
+    }
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ pub use event::{EventBody, Place, StreamEvent};
 pub use item::Item;
 pub use request::ResponsesRequest;
 pub use response::{
-    ContentPart, FailedBecause, Incomplete, InputTokensDetails, ItemList, ItemStatus, OutputItem,
-    OutputTokensDetails, ReasoningSettings, ResponseObject, ResponseStatus, ResponseUsage,
-    Settings, SummaryPart, TextFormat, TextSettings,
+    ContentPart, DeletedResponse, FailedBecause, Incomplete, InputTokensDetails, ItemList,
+    ItemStatus, OutputItem, OutputTokensDetails, ReasoningSettings, ResponseObject, ResponseStatus,
+    ResponseUsage, Settings, SummaryPart, TextFormat, TextSettings,
 };
 pub use tools::{ToolName, ToolNames};

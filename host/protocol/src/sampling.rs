@@ -252,7 +252,7 @@ fn take_logit_bias(fields: &mut Fields) -> Result<Vec<(u32, f32)>, Invalid> {
             .map(|bias| bias as f32)
             .ok_or_else(|| {
                 Invalid::expected(
-                    format!("logit_bias.{token}"),
+                    format!("logit_bias.{id}"),
                     "a number between -100 and 100",
                     &bias,
                 )

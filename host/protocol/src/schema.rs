@@ -140,6 +140,14 @@ impl RequestType {
         serde_json::from_str(self.example).unwrap_or_default()
     }
 
+    /// Whether a body is right.
+    ///
+    /// # Errors
+    /// The first field that is wrong or not built.
+    pub fn check(&self, body: Value) -> Result<(), Invalid> {
+        (self.read)(body)
+    }
+
     /// The schema of its body.
     pub fn schema(&self) -> Value {
         let mut properties = Map::new();

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::{chat::ChatRequest, completions, fields::Fields, invalid::Invalid};
 
@@ -85,7 +86,7 @@ impl TokenizeRequest {
 }
 
 /// The answer to a [`TokenizeRequest`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Tokens {
     /// How many tokens.
     pub count: usize,
@@ -133,7 +134,8 @@ impl DetokenizeRequest {
 }
 
 /// The answer to a [`DetokenizeRequest`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DetokenizedText)]
 pub struct Text {
     /// The text, special tokens included.
     pub prompt: String,

@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{fields::Fields, invalid::Invalid, lenient};
+use crate::{
+    fields::Fields,
+    invalid::{Invalid, cut},
+    lenient,
+};
 
 /// A function the model may call.
 #[derive(Debug, Clone, PartialEq)]
@@ -339,6 +343,9 @@ fn check_offered(param: &str, name: &str, tools: &[ToolDefinition]) -> Result<()
     };
     Err(Invalid::bad_value(
         param,
-        format!("`{param}` names the function `{name}`, which is not in `{list}`"),
+        format!(
+            "`{param}` names the function `{}`, which is not in `{list}`",
+            cut(name)
+        ),
     ))
 }

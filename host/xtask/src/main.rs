@@ -54,6 +54,8 @@ enum Command {
     Tidy,
     /// Run seeded random inputs through the parsers, natively and as wasm
     Fuzz(fuzz::Arguments),
+    /// Run seeded random bodies through what reads requests
+    FuzzRequests(fuzz::Arguments),
     /// Start weir a few times: time to the first token from the start of the process, and memory
     CpuStart(cpu_start::Arguments),
     /// Measure what a push costs through wasm and natively
@@ -113,7 +115,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::ChatTemplates => chat_templates::run(&root),
         Command::CpuSpeed(arguments) => cpu_speed::run(&root, &arguments),
         Command::Tidy => tidy::run(&root),
-        Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
+        Command::Fuzz(arguments) => fuzz::run(&root, &fuzz::PARSERS, &arguments),
+        Command::FuzzRequests(arguments) => fuzz::run(&root, &fuzz::REQUESTS, &arguments),
         Command::CpuStart(arguments) => cpu_start::run(&root, &arguments),
         Command::PushCost => push_cost::run(&root),
         Command::ForcedCalls => example::run(&root, &example::FORCED_CALLS),

@@ -2,12 +2,14 @@
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 /// What [`ContentBlock::Thinking`] is signed with: nothing. Clients drop reasoning that has no signature at all.
 pub const SIGNATURE: &str = "unsigned";
 
 /// A whole answer; in a stream's first event one without content.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = AnthropicMessage)]
 pub struct Message {
     /// `msg_...`.
     pub id: String,
@@ -29,8 +31,9 @@ pub struct Message {
 }
 
 /// One block of content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = AnthropicContentBlock)]
 pub enum ContentBlock {
     /// Reasoning.
     Thinking {
@@ -52,6 +55,7 @@ pub enum ContentBlock {
         name: String,
         /// JSON text of the arguments as the model wrote it, written as JSON; what is no JSON object is written as `{}`.
         #[serde(serialize_with = "object")]
+        #[schema(value_type = Object)]
         input: String,
     },
 }
@@ -66,8 +70,9 @@ fn object<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 /// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = AnthropicStopReason)]
 pub enum StopReason {
     /// The model ended it.
     EndTurn,
@@ -84,7 +89,8 @@ pub enum StopReason {
 }
 
 /// Token counts as Anthropic counts them: the prompt's tokens are the sum of the three counts of input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(as = AnthropicUsage)]
 pub struct Usage {
     /// Prompt tokens that were computed.
     pub input_tokens: usize,
@@ -99,14 +105,16 @@ pub struct Usage {
 }
 
 /// What generated tokens were.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(as = AnthropicOutputTokensDetails)]
 pub struct OutputTokensDetails {
     /// Generated tokens that were reasoning; told at the end.
     pub thinking_tokens: usize,
 }
 
 /// How long a prompt is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = AnthropicTokenCount)]
 pub struct TokenCount {
     /// Tokens of the prompt, cached or not.
     pub input_tokens: usize,

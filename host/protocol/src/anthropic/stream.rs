@@ -4,12 +4,14 @@
 //! `content_block_stop`; one `message_delta`; one `message_stop`. A `ping` may come anywhere.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{ContentBlock, Message, StopReason, Usage};
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = AnthropicStreamEvent)]
 pub enum StreamEvent {
     /// The answer begins.
     MessageStart {
@@ -49,9 +51,10 @@ pub enum StreamEvent {
 }
 
 /// What is new in a block.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[allow(clippy::enum_variant_names, reason = "the wire's names")]
+#[schema(as = AnthropicDelta)]
 pub enum Delta {
     /// A piece of a text.
     TextDelta {
@@ -76,7 +79,8 @@ pub enum Delta {
 }
 
 /// How an answer ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = AnthropicStop)]
 pub struct Stop {
     /// Why.
     pub stop_reason: StopReason,

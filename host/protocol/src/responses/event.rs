@@ -1,11 +1,13 @@
 //! The events of a streamed response, as OpenAI's reference of streaming events names and shapes them.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::response::{ContentPart, OutputItem, ResponseObject, SummaryPart};
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ResponseStreamEvent)]
 pub struct StreamEvent {
     /// Its name, which also stands in the `event:` line.
     #[serde(rename = "type")]
@@ -18,8 +20,9 @@ pub struct StreamEvent {
 }
 
 /// What an event holds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = ResponseEventBody)]
 pub enum EventBody {
     /// `response.created`, `.in_progress`, `.completed`, `.incomplete`, `.failed`.
     Response {
@@ -58,6 +61,7 @@ pub enum EventBody {
         delta: String,
         /// Empty, beside text for the user only.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Vec<Object>>, max_items = 0)]
         logprobs: Option<[(); 0]>,
     },
     /// `.done` of text, reasoning and summary.
@@ -69,6 +73,7 @@ pub enum EventBody {
         text: String,
         /// Empty, beside text for the user only.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Vec<Object>>, max_items = 0)]
         logprobs: Option<[(); 0]>,
     },
     /// `response.function_call_arguments.done`.
@@ -92,7 +97,8 @@ pub enum EventBody {
 }
 
 /// Which item, and which part of it, an event is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ResponseEventPlace)]
 pub struct Place {
     /// The item's id.
     pub item_id: String,

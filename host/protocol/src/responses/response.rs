@@ -5,11 +5,12 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::usage::Usage;
 
 /// A response, finished or not.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ResponseObject {
     /// `resp_...`.
     pub id: String,
@@ -39,7 +40,7 @@ pub struct ResponseObject {
 }
 
 /// How far a response is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResponseStatus {
     /// Being generated.
@@ -53,7 +54,8 @@ pub enum ResponseStatus {
 }
 
 /// Why a response failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ResponseError)]
 pub struct FailedBecause {
     /// A word for programs.
     pub code: &'static str,
@@ -62,14 +64,16 @@ pub struct FailedBecause {
 }
 
 /// Why a response is incomplete.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ResponseIncomplete)]
 pub struct Incomplete {
     /// `max_output_tokens` or `content_filter`.
     pub reason: &'static str,
 }
 
 /// The settings of a request as its answer repeats them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ResponseSettings)]
 pub struct Settings {
     /// The instructions.
     pub instructions: Option<String>,
@@ -78,6 +82,7 @@ pub struct Settings {
     /// Repeated only: no hosted tool runs here.
     pub max_tool_calls: Option<usize>,
     /// The request's pairs.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Map<String, Value>,
     /// Whether one answer may hold several calls.
     pub parallel_tool_calls: bool,
@@ -142,7 +147,8 @@ impl Default for Settings {
 }
 
 /// How the model was to reason.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ResponseReasoningSettings)]
 pub struct ReasoningSettings {
     /// The chat template's `reasoning_effort`.
     pub effort: Option<String>,
@@ -151,7 +157,8 @@ pub struct ReasoningSettings {
 }
 
 /// How the text was to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ResponseTextSettings)]
 pub struct TextSettings {
     /// Always plain text.
     pub format: TextFormat,
@@ -169,7 +176,8 @@ impl Default for TextSettings {
 }
 
 /// Plain text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ResponseTextFormat)]
 pub struct TextFormat {
     /// Always `text`.
     #[serde(rename = "type")]
@@ -183,7 +191,7 @@ impl Default for TextFormat {
 }
 
 /// A piece of what the model said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum OutputItem {
     /// Text for the user.
@@ -245,8 +253,9 @@ pub enum OutputItem {
 }
 
 /// How far an item is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = OutputItemStatus)]
 pub enum ItemStatus {
     /// Being generated.
     InProgress,
@@ -291,7 +300,7 @@ impl OutputItem {
 }
 
 /// A part of a message or of reasoning.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ContentPart {
     /// Text for the user.
@@ -335,15 +344,18 @@ impl ContentPart {
 }
 
 /// A part of a summary.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "type", rename = "summary_text")]
-pub struct SummaryPart {
-    /// The text.
-    pub text: String,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum SummaryPart {
+    /// All there are.
+    SummaryText {
+        /// The text.
+        text: String,
+    },
 }
 
 /// Token counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ResponseUsage {
     /// Tokens of the prompt.
     pub input_tokens: usize,
@@ -358,7 +370,8 @@ pub struct ResponseUsage {
 }
 
 /// Where input tokens came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ResponseInputTokensDetails)]
 pub struct InputTokensDetails {
     /// Those that were not computed again.
     pub cached_tokens: usize,
@@ -367,7 +380,8 @@ pub struct InputTokensDetails {
 }
 
 /// What output tokens were.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ResponseOutputTokensDetails)]
 pub struct OutputTokensDetails {
     /// Those that were reasoning.
     pub reasoning_tokens: usize,
@@ -390,12 +404,25 @@ impl From<Usage> for ResponseUsage {
     }
 }
 
+/// The answer of `DELETE /v1/responses/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct DeletedResponse {
+    /// The response's id.
+    pub id: String,
+    /// Always `response`.
+    pub object: &'static str,
+    /// Always true; what is not there is not found.
+    pub deleted: bool,
+}
+
 /// A page of `GET /v1/responses/{id}/input_items`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = InputItemList)]
 pub struct ItemList<'a> {
     /// Always `list`.
     pub object: &'static str,
     /// The items.
+    #[schema(value_type = Vec<Object>)]
     pub data: Vec<&'a Map<String, Value>>,
     /// The first item's id; null in an empty list.
     pub first_id: Option<&'a str>,

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    invalid::Invalid,
+    invalid::{Invalid, cut},
     tools::{self, ToolChoice, ToolDefinition, read_function},
 };
 
@@ -159,7 +159,7 @@ impl OfferedTools {
         {
             let message = format!(
                 "`{path}.name`: the model would know two different tools as `{}`; rename one",
-                name.model
+                cut(&name.model)
             );
             return Err(Invalid::bad_value(format!("{path}.name"), message));
         }

@@ -16,16 +16,20 @@ use weir_protocol::{
     chat_response::{ChatChunk, ChatCompletion},
     completions::Completion,
     embeddings::EmbeddingList,
+    generate::Generation,
     health::{Health, Status, Version},
     models::{Model, ModelList},
+    responses::{DeletedResponse, ItemList, ResponseObject, StreamEvent},
     schema::{
         CHAT, COMPLETION, COUNT_TOKENS, DETOKENIZE, EMBEDDING, GENERATE, MESSAGES, RESPONSES,
         TOKENIZE,
     },
+    tokenize::{Text, Tokens},
 };
 
 mod operation;
 
+use super::admin::{PluginChanges, PluginList};
 use operation::{Operation, delete, get, post};
 
 /// What else the errors of generating can be: 403 a key without this model, 404 an unknown model, 408 a slow body, 413 and 415
@@ -71,7 +75,8 @@ fn generating() -> Vec<Operation> {
         .fails(GENERATING),
         post("/generate", "KsanaLLM's own: go on from a prompt")
             .reads(&GENERATE)
-            .gives_text("application/json")
+            .gives::<Generation>()
+            .streams_records::<Generation>()
             .fails(GENERATING),
     ]
 }
@@ -80,20 +85,20 @@ fn responses() -> Vec<Operation> {
     vec![
         post("/v1/responses", "Answer a conversation by its items")
             .reads(&RESPONSES)
-            .gives_text("application/json")
-            .gives_text("text/event-stream")
+            .gives::<ResponseObject>()
+            .streams::<StreamEvent>()
             .fails(GENERATING),
         get("/v1/responses/{id}", "A stored answer")
-            .gives_text("application/json")
+            .gives::<ResponseObject>()
             .fails(STORED),
         delete("/v1/responses/{id}", "Forget a stored answer")
-            .gives_text("application/json")
+            .gives::<DeletedResponse>()
             .fails(STORED),
         get(
             "/v1/responses/{id}/input_items",
             "What a stored answer answers",
         )
-        .gives_text("application/json")
+        .gives::<ItemList>()
         .fails(STORED),
         post(
             "/v1/responses/{id}/cancel",
@@ -107,8 +112,8 @@ fn messages() -> Vec<Operation> {
     vec![
         post("/v1/messages", "Answer a conversation in Anthropic's way")
             .reads(&MESSAGES)
-            .gives_text("application/json")
-            .gives_text("text/event-stream")
+            .gives::<anthropic::Message>()
+            .streams::<anthropic::StreamEvent>()
             .fails(GENERATING)
             .errs::<anthropic::ErrorEnvelope>(),
         post(
@@ -116,7 +121,7 @@ fn messages() -> Vec<Operation> {
             "Count the tokens of such a conversation",
         )
         .reads(&COUNT_TOKENS)
-        .gives_text("application/json")
+        .gives::<anthropic::TokenCount>()
         .fails(GENERATING)
         .errs::<anthropic::ErrorEnvelope>(),
     ]
@@ -126,13 +131,13 @@ fn tokens() -> Vec<Operation> {
     let tokenize = |path| {
         post(path, "Text or a conversation to token ids")
             .reads(&TOKENIZE)
-            .gives_text("application/json")
+            .gives::<Tokens>()
             .fails(GENERATING)
     };
     let detokenize = |path| {
         post(path, "Token ids to text")
             .reads(&DETOKENIZE)
-            .gives_text("application/json")
+            .gives::<Text>()
             .fails(GENERATING)
     };
     vec![
@@ -169,13 +174,13 @@ fn admin() -> Vec<Operation> {
             "/admin/plugins",
             "Every plugin, and what it did; absent without an admin key",
         )
-        .gives_text("application/json")
+        .gives::<PluginList>()
         .fails(ADMIN),
         post(
             "/admin/plugins/reload",
             "All plugins anew; answers which of them are others now",
         )
-        .gives_text("application/json")
+        .gives::<PluginChanges>()
         .fails(ADMIN),
     ]
 }

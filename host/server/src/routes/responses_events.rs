@@ -265,10 +265,9 @@ impl ResponseEvents {
             } => {
                 self.outbox.end_parts(&place, content);
                 if summarize {
-                    let text = content.iter().map(ContentPart::text).collect();
-                    let part = SummaryPart { text };
-                    self.outbox.put_summary(place, &part);
-                    summary.push(part);
+                    let text: String = content.iter().map(ContentPart::text).collect();
+                    self.outbox.put_summary(place, &text);
+                    summary.push(SummaryPart::SummaryText { text });
                 }
             }
             OutputItem::FunctionCall {

@@ -68,7 +68,7 @@ impl Outbox {
     }
 
     /// A summary in one piece.
-    pub(super) fn put_summary(&mut self, place: Place, summary: &SummaryPart) {
+    pub(super) fn put_summary(&mut self, place: Place, text: &str) {
         let place = Place {
             content_index: None,
             summary_index: Some(0),
@@ -76,11 +76,10 @@ impl Outbox {
         };
         let part = |text: &str| EventBody::Summary {
             place: place.clone(),
-            part: SummaryPart {
+            part: SummaryPart::SummaryText {
                 text: text.to_owned(),
             },
         };
-        let text = summary.text.as_str();
         self.put("response.reasoning_summary_part.added", part(""));
         let name = "response.reasoning_summary_text.delta";
         self.put_delta(name, place.clone(), text, false);

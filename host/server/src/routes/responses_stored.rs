@@ -8,10 +8,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use serde_json::{Value, json};
 use weir_protocol::{
     Invalid,
-    responses::{Item, ItemList},
+    responses::{DeletedResponse, Item, ItemList},
 };
 
 use super::gate;
@@ -60,13 +59,15 @@ pub(super) async fn delete(
     State(state): State<Arc<AppState>>,
     ResponseId(id): ResponseId,
     headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<DeletedResponse>, ApiError> {
     if !state.responses.remove(gate::tenant(&headers), &id) {
         return Err(not_found(&id));
     }
-    Ok(Json(
-        json!({"id": id, "object": "response", "deleted": true}),
-    ))
+    Ok(Json(DeletedResponse {
+        id,
+        object: "response",
+        deleted: true,
+    }))
 }
 
 /// POST /v1/responses/{id}/cancel: a stored response has always ended, as none runs in the background.

@@ -24,7 +24,8 @@ fn with_parsers(model: &mut ServedModel) {
     });
 }
 
-fn body(more: Value) -> Value {
+/// A request with these fields beside a short message and a tool.
+pub fn body(more: Value) -> Value {
     let mut body = json!({"model": "fake", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}],
         "tools": [{"name": "f", "input_schema": {"type": "object"}}]});
     if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
@@ -33,18 +34,20 @@ fn body(more: Value) -> Value {
     body
 }
 
-fn thinking(answer: &[&str]) -> Server {
+/// A model that thinks up to `</think>` and may call, with this one answer.
+pub fn thinking(answer: &[&str]) -> Server {
     Setup::saying(&[answer]).model(with_parsers).start()
 }
 
-async fn plain(server: &Server, more: Value) -> Value {
+/// An answer that must succeed.
+pub async fn plain(server: &Server, more: Value) -> Value {
     let (status, answer) = read(server.post(MESSAGES, &body(more)).await).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     answer
 }
 
 /// The stream's events: each named as its data's type says.
-async fn streamed(server: &Server, more: Value) -> Vec<Value> {
+pub async fn streamed(server: &Server, more: Value) -> Vec<Value> {
     let lines = server.stream_of(MESSAGES, &body(more)).await;
     let event = |pair: &[String]| {
         let [name, data] = pair else {

@@ -6,10 +6,14 @@ mod anthropic;
 mod bodies;
 mod chat;
 mod completions;
+mod documented;
+#[path = "../documented/mod.rs"]
+mod documented_schemas;
 mod embeddings;
 mod engine;
 mod errors;
 mod keys;
+mod library;
 mod logprobs;
 mod metrics;
 mod models;

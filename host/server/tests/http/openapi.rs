@@ -8,7 +8,10 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::server::{Server, Setup, chat_body, chunks, read, request, saying, send};
+use crate::{
+    documented_schemas::check,
+    server::{Server, Setup, chat_body, chunks, read, request, saying, send},
+};
 
 async fn document(server: &Server) -> Value {
     let (status, document) = server.get("/openapi.json").await;
@@ -108,21 +111,6 @@ async fn every_reference_has_its_schema() {
         let pointer = reference.strip_prefix('#').unwrap();
         assert!(document.pointer(pointer).is_some(), "{reference}");
     }
-}
-
-/// Whether a value is what the document says of the type.
-fn check(document: &Value, name: &str, value: &Value) {
-    let schema = json!({
-        "$ref": format!("#/components/schemas/{name}"),
-        "components": document["components"],
-    });
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<String> = validator
-        .iter_errors(value)
-        .map(|error| error.to_string())
-        .collect();
-    assert!(errors.is_empty(), "{name}: {errors:?} in {value}");
-    assert!(!validator.is_valid(&json!({})), "{name} says something");
 }
 
 #[tokio::test]

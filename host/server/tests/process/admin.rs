@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::tools,
+    documented::check,
     weir::{Files, Server},
 };
 
@@ -27,10 +28,15 @@ fn replace(path: &Path, content: &[u8]) {
     fs::rename(new, path).expect("its place");
 }
 
+fn document(server: &Server) -> Value {
+    server.get_bearing("/openapi.json", KEY).1
+}
+
 /// What the list says of a plugin.
 fn listed(server: &Server, name: &str) -> Value {
     let (status, mut list) = server.get_bearing("/admin/plugins", KEY);
     assert_eq!(status, 200, "{list}");
+    check(&document(server), "PluginList", &list);
     let plugins = list["plugins"].as_array_mut().unwrap();
     let found = plugins.iter_mut().find(|plugin| plugin["name"] == name);
     found.unwrap_or_else(|| panic!("no {name}")).take()
@@ -69,6 +75,7 @@ fn a_reload_says_what_changed_or_why_nothing_did() {
     let path = files.path().join("mine.wasm");
     replace(&path, DEEPSEEK_V3);
     let (status, answer) = reload();
+    check(&document(&server), "PluginChanges", &answer);
     let change = &answer["changed"][0];
     assert_eq!((status, &change["name"]), (200, &json!("mine")), "{answer}");
     assert_ne!(change["before"]["sha256"], change["after"]["sha256"]);

@@ -1,9 +1,15 @@
 //! A blocking client: whole answers, and streams line by line.
 
-use std::io::{BufRead, BufReader};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+};
 
 use serde_json::{Value, json};
-use ureq::{Agent, Body, BodyReader, http::Response};
+use ureq::{
+    Agent, Body, BodyReader,
+    http::{Request, Response},
+};
 
 use crate::weir::{DEADLINE, Server};
 
@@ -44,7 +50,47 @@ fn read(mut response: Response<Body>) -> Result<(u16, Value), ureq::Error> {
     Ok((status, serde_json::from_str(&text).expect("JSON")))
 }
 
+/// An answer as it came.
+pub struct Answer {
+    pub status: u16,
+    /// Without parameters.
+    pub media_type: String,
+    /// The fields that the server did not know.
+    pub ignored: Option<String>,
+    pub text: String,
+}
+
 impl Server {
+    /// The answer to any request.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &BTreeMap<String, String>,
+        body: Option<String>,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            // As bytes: a header may hold more than ASCII.
+            request = request.header(name, value.as_bytes());
+        }
+        let sent = match body {
+            Some(body) => agent().run(request.body(body).expect("a request")),
+            None => agent().run(request.body(()).expect("a request")),
+        };
+        let mut response = sent.expect("an answer");
+        let header = |name| Some(response.headers().get(name)?.to_str().unwrap().to_owned());
+        let media_type = header("content-type").unwrap_or_default();
+        Answer {
+            status: response.status().as_u16(),
+            media_type: media_type.split(';').next().unwrap_or_default().to_owned(),
+            ignored: header("x-weir-ignored-fields"),
+            text: response.body_mut().read_to_string().expect("text"),
+        }
+    }
+
     /// Status and JSON body of an answer, if the server takes the connection.
     pub fn try_post(&self, path: &str, body: &Value) -> Result<(u16, Value), ureq::Error> {
         read(send(self, path, body)?)

@@ -8,6 +8,8 @@ mod admin;
 mod bench;
 mod client;
 mod command_line;
+#[path = "../documented/mod.rs"]
+mod documented;
 mod engine_orders;
 mod example;
 mod hostile;
@@ -22,6 +24,7 @@ mod offline;
 mod pull;
 mod refused;
 mod reload;
+mod seeds;
 mod starting;
 mod tls;
 mod weir;

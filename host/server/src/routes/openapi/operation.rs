@@ -21,8 +21,8 @@ pub(super) fn reference<T: ToSchema>(schemas: &mut Map<String, Value>) -> Value 
 enum Answer {
     /// JSON of a type.
     Json(fn(&mut Map<String, Value>) -> Value),
-    /// Events, each with JSON of a type.
-    Events(fn(&mut Map<String, Value>) -> Value),
+    /// Pieces of this media type, each with JSON of a type.
+    Stream(&'static str, fn(&mut Map<String, Value>) -> Value),
     /// Text of this media type, whose inside is not described.
     Text(&'static str),
 }
@@ -80,7 +80,15 @@ impl Operation {
 
     /// It answers with events when the request asks for a stream.
     pub(super) fn streams<T: ToSchema>(mut self) -> Self {
-        self.answers.push(Answer::Events(reference::<T>));
+        let events = Answer::Stream("text/event-stream", reference::<T>);
+        self.answers.push(events);
+        self
+    }
+
+    /// It answers with records that each end with a zero byte.
+    pub(super) fn streams_records<T: ToSchema>(mut self) -> Self {
+        let records = Answer::Stream("application/octet-stream", reference::<T>);
+        self.answers.push(records);
         self
     }
 
@@ -140,9 +148,9 @@ impl Operation {
                 Answer::Json(reference) => {
                     ("application/json", json!({"schema": reference(schemas)}))
                 }
-                // OpenAPI 3.1 has no words for what stands in events; 3.2 calls it `itemSchema`.
-                Answer::Events(reference) => (
-                    "text/event-stream",
+                // OpenAPI 3.1 has no words for what a stream is made of; 3.2 calls it `itemSchema`.
+                Answer::Stream(media_type, reference) => (
+                    *media_type,
                     json!({"schema": {}, "x-itemSchema": reference(schemas)}),
                 ),
                 Answer::Text(media_type) => (*media_type, json!({"schema": {}})),
