@@ -31,7 +31,7 @@ use super::{
 use crate::{
     error::ApiError,
     generation::{self, AnswerToken, ChoiceEnd, Step, Steps, TokenCounts},
-    sse::Chunks,
+    sse::{ChunkFrame, Chunks, EventText},
     state::ServedModel,
 };
 
@@ -179,7 +179,7 @@ pub(super) async fn fold(
 
 /// Makes the chunks of a streamed answer.
 pub(super) struct ChatChunks {
-    head: Head,
+    frame: ChunkFrame,
     shape: ChatShape,
     beside: Beside,
     choices: Vec<Progress>,
@@ -196,8 +196,17 @@ struct Progress {
 impl ChatChunks {
     /// Of answers of this shape.
     pub(super) fn new(head: Head, shape: ChatShape, beside: Beside) -> Self {
+        let frame = ChunkFrame::of(&ChatChunk {
+            id: head.id("chatcmpl"),
+            object: "chat.completion.chunk",
+            created: head.created,
+            model: head.model,
+            system_fingerprint: head.fingerprint,
+            choices: Vec::new(),
+            usage: None,
+        });
         Self {
-            head,
+            frame,
             choices: vec![Progress::default(); shape.n],
             shape,
             beside,
@@ -207,18 +216,6 @@ impl ChatChunks {
     fn usage(&self) -> Usage {
         let counts = self.choices.iter().map(|choice| choice.counts);
         generation::usage_of(counts, self.choices.len())
-    }
-
-    fn chunk(&self, choices: Vec<ChatChunkChoice>) -> ChatChunk {
-        ChatChunk {
-            id: self.head.id("chatcmpl"),
-            object: "chat.completion.chunk",
-            created: self.head.created,
-            model: self.head.model.clone(),
-            system_fingerprint: self.head.fingerprint.clone(),
-            choices,
-            usage: self.shape.continuous_usage.then(|| self.usage()),
-        }
     }
 
     /// The log-probabilities that go with an event: those of a piece of content, be there none.
@@ -305,9 +302,7 @@ impl ChatChunks {
 }
 
 impl Chunks for ChatChunks {
-    type Chunk = ChatChunk;
-
-    fn step(&mut self, step: Step) -> Vec<ChatChunk> {
+    fn step(&mut self, step: Step, text: &mut EventText) {
         let Step {
             choice: index,
             events,
@@ -324,34 +319,34 @@ impl Chunks for ChatChunks {
             .any(|event| matches!(event, Event::CallEnd { .. }));
         progress.counts = counts;
         let finish_reason = end.map(|end| self.shape.finish_reason(&end, progress.call_completed));
-        let beginning = begins.then(|| self.beginning()).into_iter().flatten();
-        let pieces = events
-            .into_iter()
-            .enumerate()
-            .filter_map(|(number, event)| {
-                let logprobs = self.logprobs(&tokens, number, &event);
-                Some((self.delta(event)?, logprobs, None))
-            });
-        let last = finish_reason.map(|reason| (ChatDelta::default(), None, Some(reason)));
-        let choice = |(delta, logprobs, finish_reason)| ChatChunkChoice {
-            index,
-            delta,
-            logprobs,
-            finish_reason,
+        let usage = self.shape.continuous_usage.then(|| self.usage());
+        let mut put = |delta, logprobs, finish_reason| {
+            let choice = ChatChunkChoice {
+                index,
+                delta,
+                logprobs,
+                finish_reason,
+            };
+            text.chunk(&self.frame, Some(&choice), usage);
         };
-        beginning
-            .map(|delta| (delta, None, None))
-            .chain(pieces)
-            .chain(last)
-            .map(|piece| self.chunk(vec![choice(piece)]))
-            .collect()
+        for delta in begins.then(|| self.beginning()).into_iter().flatten() {
+            put(delta, None, None);
+        }
+        for (number, event) in events.into_iter().enumerate() {
+            let logprobs = self.logprobs(&tokens, number, &event);
+            if let Some(delta) = self.delta(event) {
+                put(delta, logprobs, None);
+            }
+        }
+        if finish_reason.is_some() {
+            put(ChatDelta::default(), None, finish_reason);
+        }
     }
 
-    fn end(&mut self) -> Option<ChatChunk> {
-        self.shape.include_usage.then(|| ChatChunk {
-            usage: Some(self.usage()),
-            ..self.chunk(Vec::new())
-        })
+    fn end(&mut self, text: &mut EventText) {
+        if self.shape.include_usage {
+            text.chunk(&self.frame, None::<&ChatChunkChoice>, Some(self.usage()));
+        }
     }
 
     fn before(&self) -> Vec<Annotation> {
