@@ -161,3 +161,72 @@ impl Drop for Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends() -> (Arc<Lane>, Reader) {
+        let lane = Arc::new(Lane::default());
+        (Arc::clone(&lane), Reader::new(lane))
+    }
+
+    fn token(id: u32) -> Item {
+        Ok(Generated::Token {
+            id,
+            logprobs: None,
+            cached_tokens: 0,
+        })
+    }
+
+    fn take(lane: &Lane) -> Poll<(Option<Item>, bool)> {
+        let mut context = Context::from_waker(Waker::noop());
+        let taken = lane.poll_take(&mut context);
+        taken.map(|taken| (taken.item, taken.caught_up))
+    }
+
+    #[test]
+    fn a_slow_reader_fills_the_lane_once_and_empties_half_of_it_to_go_on() {
+        let (lane, reader) = ends();
+        let numbers = 0..;
+        let put = numbers.take_while(|id| !reader.put(token(*id)).full);
+        let put = put.count() as u32 + 1;
+        assert_eq!(put as usize, CAPACITY - ITEMS_PER_STEP + 1);
+        for id in 0..put {
+            assert!(!reader.goes_on(), "after {id}");
+            let left = (put - id - 1) as usize;
+            let item = Some(token(id));
+            assert_eq!(take(&lane), Poll::Ready((item, left <= CAUGHT_UP)));
+            if left <= CAUGHT_UP {
+                break;
+            }
+        }
+        assert!(reader.goes_on());
+        assert!(!reader.goes_on(), "it is paused no more");
+    }
+
+    #[test]
+    fn who_waits_is_woken_once_and_by_the_end_too() {
+        let (lane, reader) = ends();
+        assert!(reader.put(token(1)).waker.is_none());
+        assert_eq!(take(&lane), Poll::Ready((Some(token(1)), false)));
+        assert!(take(&lane).is_pending());
+        assert!(reader.put(token(2)).waker.is_some());
+        assert!(reader.put(token(3)).waker.is_none());
+        drop(reader);
+        for id in [2, 3] {
+            assert_eq!(take(&lane), Poll::Ready((Some(token(id)), false)));
+        }
+        assert_eq!(take(&lane), Poll::Ready((None, false)));
+    }
+
+    #[test]
+    fn nothing_is_kept_for_a_reader_that_has_left() {
+        let (lane, reader) = ends();
+        reader.put(token(1));
+        lane.leave();
+        assert!(reader.has_left());
+        assert!(!reader.put(token(2)).full);
+        assert!(lane.state().items.is_empty());
+    }
+}
