@@ -120,6 +120,9 @@ impl fmt::Display for Round {
     }
 }
 
+/// A figure, and its digits behind the point.
+type Column = (fn(&Round) -> f64, usize);
+
 /// The report's text.
 pub fn body(measured: &[Measured], streams: usize, seconds: f64) -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
@@ -132,7 +135,7 @@ pub fn body(measured: &[Measured], streams: usize, seconds: f64) -> String {
          |---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
     );
     for Measured { rate, rounds } in measured {
-        let columns: [(fn(&Round) -> f64, usize); 11] = [
+        let columns: [Column; 11] = [
             (|round| round.tokens_per_second, 0),
             (Round::server_micros, 2),
             (|round| round.user_micros, 2),
