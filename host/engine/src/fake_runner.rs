@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
@@ -22,6 +22,9 @@ const SCRIPTED_LOGIT: f32 = 1e6;
 
 /// Elements of a hidden state.
 const HIDDEN: usize = 16;
+
+/// How late a paced step may be and still be followed by those behind it at their own ticks.
+const LATEST_STEP: Duration = Duration::from_millis(20);
 
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,22 +56,23 @@ struct Replay {
     prompt_len: usize,
 }
 
-/// Spaces steps evenly.
+/// Ends steps at the multiples of a period since 1970: whoever has this machine's clock can tell how late a token is.
 struct Pace {
     period: Duration,
-    last_step: Option<Instant>,
+    /// The tick of the next step, since 1970.
+    next: Duration,
 }
 
 impl FakeRunner {
     /// A runner that replays `scripts`: the first whose `matches` occurs in the prompt, else those without one in turn, else
-    /// nothing but an end token. With `tokens_per_second` a step takes as long as one token then does; a rate that is no
-    /// positive number counts as none.
+    /// nothing but an end token. With `tokens_per_second` steps end as often, at the multiples of one token's time since 1970; a
+    /// rate that is no positive number counts as none.
     pub fn new(info: RunnerInfo, scripts: Vec<FakeScript>, tokens_per_second: Option<f64>) -> Self {
         let period =
             tokens_per_second.and_then(|rate| Duration::try_from_secs_f64(rate.recip()).ok());
         let pace = period.map(|period| Pace {
             period,
-            last_step: None,
+            next: Duration::ZERO,
         });
         Self {
             info,
@@ -232,12 +236,18 @@ impl ModelRunner for FakeRunner {
 }
 
 impl Pace {
-    /// Sleeps what is left of the period since the last step.
+    /// Sleeps until the step's tick. A step that is late moves none behind it, unless it is so late that there was no work or
+    /// the machine cannot keep up, or somebody has set the clock: then the next tick from now on is its own.
     fn wait(&mut self) {
-        if let Some(last_step) = self.last_step {
-            thread::sleep(self.period.saturating_sub(last_step.elapsed()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default();
+        let coming = now.saturating_add(self.period);
+        if now > self.next.saturating_add(LATEST_STEP) || self.next > coming {
+            let since_tick = now.as_nanos() % self.period.as_nanos().max(1);
+            self.next = coming.saturating_sub(Duration::from_nanos_u128(since_tick));
         }
-        self.last_step = Some(Instant::now());
+        thread::sleep(self.next.saturating_sub(now));
+        self.next = self.next.saturating_add(self.period);
     }
 }
 

@@ -1,36 +1,32 @@
 //! The engine's own thread, and the handle through which request tasks reach it.
 //!
-//! Invariants: the thread never waits for a client. A sequence is stepped only while its channel has room for all that a
+//! Invariants: the thread never waits for a client. A sequence is stepped only while its lane has room for all that a
 //! step may say of it; a slow reader's sequence is paused, never dropped and never buffered without bound. A sequence
-//! whose reader is gone is aborted before the next step. Without work the thread sleeps.
-//! It knows no text: detokenizing and plugins run in the request's task.
+//! whose reader is gone is aborted before the next step. Readers are woken when all that a step says is said.
+//! Without work the thread sleeps. It knows no text: detokenizing and plugins run in the request's task.
 
 use std::{
     collections::HashMap,
     mem,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker, ready},
     thread::{self, JoinHandle},
 };
 
 use futures_core::Stream;
-use tokio::sync::mpsc;
+use tokio::task::coop;
 use weir_engine::{
-    Engine, EngineCounters, EngineError, EngineFigures, Generated, GeneratedStream, Generator,
-    Measurements, SequenceId, SequenceRequest, StepOutput,
+    Engine, EngineCounters, EngineError, EngineFigures, GeneratedStream, Generator, Measurements,
+    SequenceId, SequenceRequest, StepOutput,
 };
 
-/// Items a reader may lag behind before its sequence is paused.
-const CHANNEL_CAPACITY: usize = 64;
-/// What one step may say of one sequence: what its prompt scored, a token and the end.
-const ITEMS_PER_STEP: usize = 3;
-/// Free places at which a paused sequence goes on.
-const RESUME_CAPACITY: usize = CHANNEL_CAPACITY / 2;
+mod lane;
+
+use lane::{Lane, Reader};
+
 /// Sequences submitted between two steps; what waits longer waits in the engine's own queue.
 const INBOX_CAPACITY: usize = 1024;
-
-type Item = Result<Generated, EngineError>;
 
 /// Starts the engine's thread.
 pub struct EngineThread;
@@ -50,6 +46,7 @@ impl EngineThread {
             shared: Arc::clone(&shared),
             readers: HashMap::new(),
             outputs: Vec::new(),
+            wakers: Vec::new(),
         };
         let thread = thread::Builder::new()
             .name("engine".to_owned())
@@ -88,13 +85,6 @@ struct Inbox {
 struct Submission {
     requests: Vec<SequenceRequest>,
     readers: Vec<Reader>,
-}
-
-/// Whether a sequence waits for its reader. Both sides look at the channel's room only while they hold the gate, so a
-/// reader that made room before the pause is seen by the thread, and one that makes it after sees the pause.
-#[derive(Default)]
-struct Gate {
-    paused: bool,
 }
 
 impl Shared {
@@ -155,15 +145,13 @@ impl Drop for HandleInner {
 impl EngineHandle {
     /// The two ends of one sequence. The stream holds the handle, so that the thread outlives every stream.
     fn channel(&self) -> (Reader, GeneratedStream) {
-        let (sender, receiver) = mpsc::channel(CHANNEL_CAPACITY);
-        let gate = Arc::new(Mutex::new(Gate::default()));
+        let lane = Arc::new(Lane::default());
         let stream = TokenStream {
-            receiver,
-            gate: Arc::clone(&gate),
+            lane: Arc::clone(&lane),
             handle: Arc::clone(&self.inner),
             ended: false,
         };
-        (Reader { sender, gate }, Box::pin(stream))
+        (Reader::new(lane), Box::pin(stream))
     }
 
     fn send(&self, submission: Submission) -> Result<(), EngineError> {
@@ -241,32 +229,29 @@ impl Generator for EngineHandle {
 
 /// The reader's end of one sequence.
 struct TokenStream {
-    receiver: mpsc::Receiver<Item>,
-    gate: Arc<Mutex<Gate>>,
+    lane: Arc<Lane>,
     handle: Arc<HandleInner>,
     ended: bool,
 }
 
 impl Stream for TokenStream {
-    type Item = Item;
+    type Item = lane::Item;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<lane::Item>> {
         if self.ended {
             return Poll::Ready(None);
         }
-        let Poll::Ready(item) = self.receiver.poll_recv(context) else {
-            return Poll::Pending;
-        };
-        // A channel that closes without an end: the thread is gone.
-        let item = item.unwrap_or_else(|| Err(self.handle.shared.lock().end()));
-        self.ended = matches!(item, Err(_) | Ok(Generated::Finished { .. }));
-        let caught_up = {
-            let gate = lock(&self.gate);
-            gate.paused && self.receiver.capacity() >= RESUME_CAPACITY
-        };
-        if caught_up {
+        // A reader that always finds something lets other tasks have their turns.
+        let turn = ready!(coop::poll_proceed(context));
+        let taken = ready!(self.lane.poll_take(context));
+        turn.made_progress();
+        if taken.caught_up {
             self.handle.shared.reader_changed();
         }
+        // A lane that closes without an end: the thread is gone.
+        let item = taken.item;
+        let item = item.unwrap_or_else(|| Err(self.handle.shared.lock().end()));
+        self.ended = lane::is_end(&item);
         Poll::Ready(Some(item))
     }
 }
@@ -274,7 +259,7 @@ impl Stream for TokenStream {
 impl Drop for TokenStream {
     fn drop(&mut self) {
         if !self.ended {
-            self.receiver.close();
+            self.lane.leave();
             self.handle.shared.reader_changed();
         }
     }
@@ -287,26 +272,29 @@ struct Worker {
     readers: HashMap<SequenceId, Reader>,
     /// Of the step at hand.
     outputs: Vec<StepOutput>,
+    /// Of those who wait for them.
+    wakers: Vec<Waker>,
 }
 
-struct Reader {
-    sender: mpsc::Sender<Item>,
-    gate: Arc<Mutex<Gate>>,
+/// What came since the last step.
+struct News {
+    submissions: Vec<Submission>,
+    readers_changed: bool,
 }
 
 impl Worker {
     fn run(mut self) {
-        while let Some(submissions) = self.wait() {
-            for submission in submissions {
+        while let Some(news) = self.wait() {
+            for submission in news.submissions {
                 self.admit(submission);
             }
-            self.look_at_readers();
+            if news.readers_changed {
+                self.look_at_readers();
+            }
             self.engine.step_into(&mut self.outputs);
             // Before the outputs: whoever reads one finds it counted.
             self.publish_counters();
             self.deliver();
-            self.pause_slow_readers();
-            self.publish_counters();
         }
     }
 
@@ -314,8 +302,8 @@ impl Worker {
         self.shared.lock().counters = self.engine.counters();
     }
 
-    /// What was submitted since the last step, once there is something to do; None to end.
-    fn wait(&self) -> Option<Vec<Submission>> {
+    /// What is new, once there is something to do; None to end.
+    fn wait(&self) -> Option<News> {
         let idle = !self.engine.has_work();
         let inbox = self.shared.lock();
         let mut inbox = self
@@ -325,21 +313,22 @@ impl Worker {
                 idle && inbox.submissions.is_empty() && !inbox.readers_changed && !inbox.stopped
             })
             .unwrap_or_else(PoisonError::into_inner);
-        inbox.readers_changed = false;
-        (!inbox.stopped).then(|| mem::take(&mut inbox.submissions))
+        (!inbox.stopped).then(|| News {
+            submissions: mem::take(&mut inbox.submissions),
+            readers_changed: mem::take(&mut inbox.readers_changed),
+        })
     }
 
     fn admit(&mut self, submission: Submission) {
         let Submission { requests, readers } = submission;
-        if readers.iter().all(|reader| reader.sender.is_closed()) {
+        if readers.iter().all(|reader| reader.has_left()) {
             return;
         }
         match self.engine.add_all(requests) {
             Ok(ids) => self.readers.extend(ids.into_iter().zip(readers)),
             Err(error) => {
                 for reader in readers {
-                    // The channel is new and has room; a reader that has gone meanwhile needs no answer.
-                    drop(reader.sender.try_send(Err(error.clone())));
+                    reader.refuse(error.clone());
                 }
             }
         }
@@ -349,49 +338,44 @@ impl Worker {
     fn look_at_readers(&mut self) {
         let engine = &mut self.engine;
         self.readers.retain(|&id, reader| {
-            if reader.sender.is_closed() {
+            if reader.has_left() {
                 engine.abort(id);
                 return false;
             }
-            let mut gate = lock(&reader.gate);
-            if gate.paused && reader.sender.capacity() >= RESUME_CAPACITY {
-                gate.paused = false;
+            if reader.goes_on() {
                 engine.resume(id);
             }
             true
         });
     }
 
-    /// Hands each output to its sequence's reader.
+    /// Hands each output to its sequence's reader, pauses the sequences whose readers are slow, and wakes those who wait.
     fn deliver(&mut self) {
+        let mut paused = false;
         for StepOutput { sequence, result } in self.outputs.drain(..) {
-            let ended = matches!(result, Err(_) | Ok(Generated::Finished { .. }));
+            let ended = lane::is_end(&result);
             let Some(reader) = self.readers.get(&sequence) else {
                 continue;
             };
-            // There is room: a sequence without it is paused. A reader that went away is looked after before the next step.
-            if let Err(mpsc::error::TrySendError::Full(_)) = reader.sender.try_send(result) {
-                unreachable!("a sequence was stepped without room in its channel");
-            }
+            // A reader that went away is looked after before the next step.
+            let put = reader.put(result);
+            self.wakers.extend(put.waker);
             if ended {
                 self.readers.remove(&sequence);
+            } else if put.full {
+                self.engine.pause(sequence);
+                paused = true;
             }
         }
-    }
-
-    fn pause_slow_readers(&mut self) {
-        for (&id, reader) in &self.readers {
-            let mut gate = lock(&reader.gate);
-            if !gate.paused && reader.sender.capacity() < ITEMS_PER_STEP {
-                gate.paused = true;
-                self.engine.pause(id);
-            }
+        if paused {
+            self.publish_counters();
         }
+        self.wakers.drain(..).for_each(Waker::wake);
     }
 }
 
 impl Drop for Worker {
-    /// Also when the engine panicked: nobody new is taken, and whoever reads sees the channel close.
+    /// Also when the engine panicked: nobody new is taken, and whoever reads sees the lane close.
     fn drop(&mut self) {
         let mut inbox = self.shared.lock();
         inbox.stopped = true;

@@ -3,11 +3,15 @@
 //! Invariants: plugins run here, in the request's task; each choice gives steps and ends with exactly one that has an
 //! `end`, or the whole request ends with an error; dropping the stream aborts all its sequences.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use futures_core::Stream;
-use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, timeout_at};
+use futures_util::stream;
+use tokio::time::{Instant, Sleep, sleep_until};
 use weir_engine::{EngineError, Generated, GeneratedStream, TokenLogprobs};
 use weir_output::{
     Detokenizer, Event, FinishReason, Fragment, FragmentKind, OutputPipeline, PipelineSpec,
@@ -154,17 +158,14 @@ pub fn generate(
         }
     }
     let streams = model.generator()?.submit_all(requests)?;
-    let steps = choices
-        .into_iter()
-        .zip(streams)
-        .map(|(mut choice, tokens)| {
-            choice.tokens = Some(tokens);
-            Box::pin(stream::unfold(choice, |mut choice| async move {
-                let step = choice.next().await?;
-                Some((step, choice))
-            }))
-        });
-    Ok(Box::pin(stream::select_all(steps)))
+    for (choice, tokens) in choices.iter_mut().zip(streams) {
+        choice.tokens = Some(tokens);
+    }
+    // An answer by itself needs nobody to choose whose turn it is.
+    Ok(match choices.pop() {
+        Some(only) if choices.is_empty() => Box::pin(only),
+        last => Box::pin(stream::select_all(choices.into_iter().chain(last))),
+    })
 }
 
 /// The request's deadline, if the server has a limit.
@@ -181,7 +182,8 @@ struct Choice {
     counts: TokenCounts,
     reasoning: ReasoningCount,
     told: ToldTokens,
-    deadline: Option<Instant>,
+    /// Until the request's deadline.
+    deadline: Option<Pin<Box<Sleep>>>,
     meter: ChoiceMeter,
     /// Pays for every token.
     caller: Caller,
@@ -208,7 +210,7 @@ impl Choice {
             counts,
             reasoning: ReasoningCount::default(),
             told: ToldTokens::new(plan),
-            deadline,
+            deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
             meter: ChoiceMeter::new(
                 Arc::clone(&model.metrics),
                 first_of_prompt,
@@ -216,26 +218,6 @@ impl Choice {
             ),
             caller: caller.clone(),
         })
-    }
-
-    /// The next step; None after the end or an error.
-    async fn next(&mut self) -> Option<Result<Step, ApiError>> {
-        let tokens = self.tokens.as_mut()?;
-        let item = match self.deadline {
-            None => Ok(tokens.next().await),
-            Some(deadline) => timeout_at(deadline, tokens.next()).await,
-        };
-        let step = match item {
-            Err(_) => Err(ApiError::deadline()),
-            Ok(None) => Err(EngineError::Stopped.into()),
-            Ok(Some(Err(error))) => Err(error.into()),
-            Ok(Some(Ok(generated))) => self.take(generated),
-        };
-        self.meter.see(&step, &self.counts);
-        if !matches!(step, Ok(Step { end: None, .. })) {
-            self.tokens = None;
-        }
-        Some(step)
     }
 
     fn take(&mut self, generated: Generated) -> Result<Step, ApiError> {
@@ -321,6 +303,36 @@ impl Choice {
             mean_logprob: self.told.mean(),
         };
         Ok(self.step(events, token, Some(end)))
+    }
+}
+
+/// Ends with a step that has an end, or with an error.
+impl Stream for Choice {
+    type Item = Result<Step, ApiError>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Step, ApiError>>> {
+        let choice = &mut *self;
+        let Some(tokens) = &mut choice.tokens else {
+            return Poll::Ready(None);
+        };
+        let step = match (tokens.as_mut().poll_next(context), &mut choice.deadline) {
+            (Poll::Ready(Some(Ok(generated))), _) => choice.take(generated),
+            (Poll::Ready(Some(Err(error))), _) => Err(error.into()),
+            (Poll::Ready(None), _) => Err(EngineError::Stopped.into()),
+            (Poll::Pending, None) => return Poll::Pending,
+            (Poll::Pending, Some(deadline)) => {
+                ready!(deadline.as_mut().poll(context));
+                Err(ApiError::deadline())
+            }
+        };
+        choice.meter.see(&step, &choice.counts);
+        if !matches!(step, Ok(Step { end: None, .. })) {
+            choice.tokens = None;
+        }
+        Poll::Ready(Some(step))
     }
 }
 

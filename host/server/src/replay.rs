@@ -2,7 +2,8 @@
 //!
 //! Each line is one answer: `{"text": "..."}` or `{"chunks": ["...", {"text": "<tool_call>", "control": true}]}`. With
 //! `"match": "..."` it answers the prompts that hold that text; the others answer in turn. `"tokens_per_second"` in any
-//! line sets the rate of the whole file. A chunk is one token; a text is cut into tokens of four characters.
+//! line sets the rate of the whole file: each answer in the making gets a token at every multiple of that rate's period since
+//! 1970, by the machine's clock. A chunk is one token; a text is cut into tokens of four characters.
 
 use std::{collections::HashMap, path::Path};
 

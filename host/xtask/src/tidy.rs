@@ -92,7 +92,8 @@ fn check_rust_file(file: &str, text: &str, broken: &mut Vec<String>) {
         || file.ends_with("build.rs")
         || file.contains("xtask/")
         || file.contains("tests/")
-        || file.contains("examples/");
+        || file.contains("examples/")
+        || file.contains("benches/");
     for (number, line) in text.lines().enumerate() {
         let todo = ["TO", "DO"].concat();
         if line.contains(&todo) && !line.contains(&format!("{todo}(#")) && !file.contains("xtask/")
@@ -104,7 +105,7 @@ fn check_rust_file(file: &str, text: &str, broken: &mut Vec<String>) {
         }
         if line.contains("anyhow::") && !anyhow_is_fine {
             broken.push(format!(
-                "{file}:{}: anyhow is for main, xtask and tests",
+                "{file}:{}: anyhow is for main, xtask, tests and benches",
                 number + 1
             ));
         }

@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 
-use axum::response::sse;
 use futures_util::StreamExt;
 use uuid::Uuid;
 use weir_engine::EngineError;
@@ -24,7 +23,7 @@ use super::anthropic_errors;
 use crate::{
     error::ApiError,
     generation::{ChoiceEnd, Step, Steps, TokenCounts},
-    sse::{Events, named},
+    sse::{EventText, Events},
 };
 
 /// Makes the events of one answer.
@@ -232,26 +231,23 @@ impl MessageEvents {
 }
 
 impl Events for MessageEvents {
-    fn step(&mut self, step: Step) -> Vec<sse::Event> {
-        self.take(step).iter().map(on_wire).collect()
+    fn step(&mut self, step: Step, text: &mut EventText) {
+        for event in self.take(step) {
+            text.named(event.name(), &event);
+        }
     }
 
-    fn end(&mut self) -> Vec<sse::Event> {
-        Vec::new()
-    }
+    /// The last step's end brought the last event.
+    fn end(&mut self, _text: &mut EventText) {}
 
-    fn fail(&mut self, error: ApiError) -> Vec<sse::Event> {
+    fn fail(&mut self, error: ApiError, text: &mut EventText) {
         let envelope = anthropic_errors::envelope(error, self.request_id.clone());
-        vec![named("error", &envelope)]
+        text.named("error", &envelope);
     }
 
-    fn silence() -> sse::Event {
-        on_wire(&StreamEvent::Ping)
+    fn silence(text: &mut EventText) {
+        text.named(StreamEvent::Ping.name(), &StreamEvent::Ping);
     }
-}
-
-fn on_wire(event: &StreamEvent) -> sse::Event {
-    named(event.name(), event)
 }
 
 fn usage(counts: &TokenCounts) -> Usage {

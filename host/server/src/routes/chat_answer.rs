@@ -31,7 +31,7 @@ use super::{
 use crate::{
     error::ApiError,
     generation::{self, AnswerToken, ChoiceEnd, Step, Steps, TokenCounts},
-    sse::Chunks,
+    sse::{ChunkFrame, Chunks, EventText},
     state::ServedModel,
 };
 
@@ -187,7 +187,7 @@ pub(super) async fn fold(
 
 /// Makes the chunks of a streamed answer.
 pub(super) struct ChatChunks {
-    head: Head,
+    frame: ChunkFrame,
     shape: ChatShape,
     beside: Beside,
     choices: Vec<Progress>,
@@ -206,8 +206,18 @@ struct Progress {
 impl ChatChunks {
     /// Of answers of this shape.
     pub(super) fn new(head: Head, shape: ChatShape, beside: Beside) -> Self {
+        let frame = ChunkFrame::of(&ChatChunk {
+            id: head.id("chatcmpl"),
+            object: "chat.completion.chunk",
+            created: head.created,
+            model: head.model,
+            system_fingerprint: head.fingerprint,
+            choices: Vec::new(),
+            usage: None,
+            prompt_token_ids: None,
+        });
         Self {
-            head,
+            frame,
             choices: vec![Progress::default(); shape.n],
             shape,
             beside,
@@ -217,19 +227,6 @@ impl ChatChunks {
     fn usage(&self) -> Usage {
         let counts = self.choices.iter().map(|choice| choice.counts);
         generation::usage_of(counts, self.choices.len())
-    }
-
-    fn chunk(&self, choices: Vec<ChatChunkChoice>) -> ChatChunk {
-        ChatChunk {
-            id: self.head.id("chatcmpl"),
-            object: "chat.completion.chunk",
-            created: self.head.created,
-            model: self.head.model.clone(),
-            system_fingerprint: self.head.fingerprint.clone(),
-            choices,
-            usage: self.shape.continuous_usage.then(|| self.usage()),
-            prompt_token_ids: None,
-        }
     }
 
     /// The log-probabilities that go with an event: those of a piece of content, be there none.
@@ -284,20 +281,6 @@ impl ChatChunks {
         }
     }
 
-    /// Puts the tokens so far to a step's last chunk, and the prompt's to its first if the choice begins there.
-    fn tell_token_ids(&mut self, index: usize, begins: bool, chunks: &mut [ChatChunk]) {
-        let Some(prompt) = self.shape.token_ids.as_ref() else {
-            return;
-        };
-        if let Some(first) = chunks.first_mut() {
-            first.prompt_token_ids = begins.then(|| prompt.clone());
-        }
-        let last = chunks.last_mut().map(|chunk| chunk.choices.as_mut_slice());
-        if let Some([choice]) = last {
-            choice.token_ids = Some(std::mem::take(&mut self.choices[index].token_ids));
-        }
-    }
-
     /// A piece of a call in the shape that was asked for.
     fn call(&self, call: ToolCallDelta) -> Option<ChatDelta> {
         let plain = ChatDelta::default();
@@ -330,9 +313,7 @@ impl ChatChunks {
 }
 
 impl Chunks for ChatChunks {
-    type Chunk = ChatChunk;
-
-    fn step(&mut self, step: Step) -> Vec<ChatChunk> {
+    fn step(&mut self, step: Step, text: &mut EventText) {
         if self.shape.token_ids.is_some() {
             self.choices[step.choice].token_ids.extend(step.token_ids());
         }
@@ -352,37 +333,46 @@ impl Chunks for ChatChunks {
             .any(|event| matches!(event, Event::CallEnd { .. }));
         progress.counts = counts;
         let finish_reason = end.map(|end| self.shape.finish_reason(&end, progress.call_completed));
-        let beginning = begins.then(|| self.beginning()).into_iter().flatten();
-        let pieces = events
-            .into_iter()
-            .enumerate()
-            .filter_map(|(number, event)| {
-                let logprobs = self.logprobs(&tokens, number, &event);
-                Some((self.delta(event)?, logprobs, None))
-            });
-        let last = finish_reason.map(|reason| (ChatDelta::default(), None, Some(reason)));
-        let choice = |(delta, logprobs, finish_reason)| ChatChunkChoice {
-            index,
-            delta,
-            logprobs,
-            finish_reason,
-            token_ids: None,
+        let usage = self.shape.continuous_usage.then(|| self.usage());
+        let mut prompt = self.shape.token_ids.as_deref().filter(|_| begins);
+        // One chunk waits: the last of them has the tokens' ids.
+        let mut last: Option<ChatChunkChoice> = None;
+        let mut put = |delta, logprobs, finish_reason| {
+            let next = ChatChunkChoice {
+                index,
+                delta,
+                logprobs,
+                finish_reason,
+                token_ids: None,
+            };
+            if let Some(choice) = last.replace(next) {
+                text.chunk(&self.frame, Some(&choice), usage, prompt.take());
+            }
         };
-        let mut chunks: Vec<ChatChunk> = beginning
-            .map(|delta| (delta, None, None))
-            .chain(pieces)
-            .chain(last)
-            .map(|piece| self.chunk(vec![choice(piece)]))
-            .collect();
-        self.tell_token_ids(index, begins, &mut chunks);
-        chunks
+        for delta in begins.then(|| self.beginning()).into_iter().flatten() {
+            put(delta, None, None);
+        }
+        for (number, event) in events.into_iter().enumerate() {
+            let logprobs = self.logprobs(&tokens, number, &event);
+            if let Some(delta) = self.delta(event) {
+                put(delta, logprobs, None);
+            }
+        }
+        if finish_reason.is_some() {
+            put(ChatDelta::default(), None, finish_reason);
+        }
+        if let Some(mut choice) = last {
+            let ids = &mut self.choices[index].token_ids;
+            choice.token_ids = self.shape.token_ids.is_some().then(|| std::mem::take(ids));
+            text.chunk(&self.frame, Some(&choice), usage, prompt);
+        }
     }
 
-    fn end(&mut self) -> Option<ChatChunk> {
-        self.shape.include_usage.then(|| ChatChunk {
-            usage: Some(self.usage()),
-            ..self.chunk(Vec::new())
-        })
+    fn end(&mut self, text: &mut EventText) {
+        if self.shape.include_usage {
+            let usage = Some(self.usage());
+            text.chunk(&self.frame, None::<&ChatChunkChoice>, usage, None);
+        }
     }
 
     fn before(&self) -> Vec<Annotation> {

@@ -29,7 +29,7 @@ use crate::{
     error::ApiError,
     generation::{self, ChoiceEnd, Plan, Step, Steps, TokenCounts},
     keys::Caller,
-    sse::{self, Chunks},
+    sse::{self, ChunkFrame, Chunks, EventText},
     state::{AppState, ServedModel},
 };
 
@@ -142,9 +142,26 @@ struct Shape {
     continuous_usage: bool,
 }
 
+impl Shape {
+    fn completion(&self, choices: Vec<CompletionChoice>, usage: Option<Usage>) -> Completion {
+        let head = &self.head;
+        Completion {
+            id: head.id("cmpl"),
+            object: "text_completion",
+            created: head.created,
+            model: head.model.clone(),
+            system_fingerprint: head.fingerprint.clone(),
+            choices,
+            usage,
+            nvext: None,
+        }
+    }
+}
+
 /// The answers to a request in the making: folded into one, or chunk by chunk.
 struct Answers {
     shape: Shape,
+    frame: ChunkFrame,
     beside: Beside,
     choices: Vec<Progress>,
 }
@@ -201,8 +218,10 @@ impl Answers {
             .flat_map(|echo| (0..shape.made).map(move |_| echo))
             .map(progress)
             .collect();
+        let frame = ChunkFrame::of(&shape.completion(Vec::new(), None));
         Self {
             shape,
+            frame,
             beside,
             choices,
         }
@@ -256,20 +275,6 @@ impl Answers {
         }
     }
 
-    fn completion(&self, choices: Vec<CompletionChoice>, usage: Option<Usage>) -> Completion {
-        let head = &self.shape.head;
-        Completion {
-            id: head.id("cmpl"),
-            object: "text_completion",
-            created: head.created,
-            model: head.model.clone(),
-            system_fingerprint: head.fingerprint.clone(),
-            choices,
-            usage,
-            nvext: None,
-        }
-    }
-
     fn usage(&self) -> Usage {
         let counts = self.choices.iter().map(|choice| choice.counts);
         generation::usage_of(counts, self.shape.made)
@@ -298,29 +303,29 @@ impl Answers {
         let usage = self.usage();
         Ok(Json(Completion {
             nvext: self.beside.object(&usage),
-            ..self.completion(choices, Some(usage))
+            ..self.shape.completion(choices, Some(usage))
         }))
     }
 }
 
 impl Chunks for Answers {
-    type Chunk = Completion;
-
-    fn step(&mut self, step: Step) -> Vec<Completion> {
+    fn step(&mut self, step: Step, text: &mut EventText) {
         let (index, end) = (step.choice, step.end);
         let piece = self.piece(step);
         if piece.is_empty() && end.is_none() {
-            return Vec::new();
+            return;
         }
         let finish_reason = end.map(|end| finish_reason(end.reason));
         let choice = self.choice(index, piece, finish_reason);
         let usage = self.shape.continuous_usage.then(|| self.usage());
-        vec![self.completion(vec![choice], usage)]
+        text.chunk(&self.frame, Some(&choice), usage, None);
     }
 
-    fn end(&mut self) -> Option<Completion> {
-        let usage = self.shape.include_usage.then(|| self.usage())?;
-        Some(self.completion(Vec::new(), Some(usage)))
+    fn end(&mut self, text: &mut EventText) {
+        if self.shape.include_usage {
+            let usage = Some(self.usage());
+            text.chunk(&self.frame, None::<&CompletionChoice>, usage, None);
+        }
     }
 
     fn before(&self) -> Vec<Annotation> {

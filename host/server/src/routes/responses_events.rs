@@ -9,7 +9,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use axum::response::sse;
 use futures_util::StreamExt;
 use serde_json::Value;
 use weir_engine::EngineError;
@@ -24,7 +23,7 @@ use crate::{
     error::ApiError,
     generation::{self, ChoiceEnd, Step, Steps},
     response_store::{NewResponse, StoredResponse, Tenant},
-    sse::{Events, named},
+    sse::{EventText, Events},
     state::AppState,
 };
 
@@ -348,27 +347,23 @@ impl ResponseEvents {
         self.outbox.put(name, EventBody::Response { response });
     }
 
-    fn sent(&mut self) -> Vec<sse::Event> {
-        let events = self.outbox.take();
-        events
-            .iter()
-            .map(|event| named(event.name, event))
-            .collect()
+    fn send(&mut self, text: &mut EventText) {
+        for event in self.outbox.take() {
+            text.named(event.name, &event);
+        }
     }
 }
 
 impl Events for ResponseEvents {
-    fn step(&mut self, step: Step) -> Vec<sse::Event> {
+    fn step(&mut self, step: Step, text: &mut EventText) {
         self.take(step);
-        self.sent()
+        self.send(text);
     }
 
     /// The last step's end brought the last event.
-    fn end(&mut self) -> Vec<sse::Event> {
-        Vec::new()
-    }
+    fn end(&mut self, _text: &mut EventText) {}
 
-    fn fail(&mut self, error: ApiError) -> Vec<sse::Event> {
+    fn fail(&mut self, error: ApiError, text: &mut EventText) {
         let open = self.message.into_iter().chain(self.reasoning);
         for index in open.chain(self.calls.iter().map(|(_, index)| *index)) {
             *self.response.output[index].status_mut() = ItemStatus::Incomplete;
@@ -383,7 +378,7 @@ impl Events for ResponseEvents {
             message: error.message,
         });
         self.put_response("response.failed");
-        self.sent()
+        self.send(text);
     }
 }
 
