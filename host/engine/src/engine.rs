@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     admission,
-    batch::{Batch, Logits},
+    batch::{Batch, Logits, LogitsRow},
     block_manager::BlockManager,
     error::EngineError,
     generator::Generated,
@@ -105,6 +105,8 @@ pub struct Engine {
     scheduler: Scheduler,
     sampler: Sampler,
     batch: Batch,
+    /// Of each row that wants logits, how many of them are enough.
+    enough: Vec<Option<usize>>,
     logits: Logits,
     next_id: u64,
     /// Seeds of requests that name none.
@@ -129,6 +131,7 @@ impl Engine {
             scheduler: Scheduler::new(&config, blocks),
             sampler: Sampler::default(),
             batch: Batch::default(),
+            enough: Vec::new(),
             logits: Logits::default(),
             next_id: 0,
             // The standard library's hasher keys come from the operating system's random numbers.
@@ -266,7 +269,14 @@ impl Engine {
     fn run(&mut self) -> Result<(), EngineError> {
         // What an earlier step left must not pass for this one's.
         self.logits.resize(0, self.info.vocab_size);
-        self.runner.execute_into(&self.batch, &mut self.logits)?;
+        self.enough.clear();
+        for row in self.batch.rows.iter().filter(|row| row.wants_logits) {
+            let sequence = self.scheduler.running_mut(row.sequence);
+            let enough = sequence.and_then(|sequence| sequence.enough_logits());
+            self.enough.push(enough);
+        }
+        self.runner
+            .execute_choosing(&self.batch, &self.enough, &mut self.logits)?;
         let wanted = self.batch.logit_rows();
         let (shape, expected) = (self.logits.shape(), (wanted, self.info.vocab_size));
         if wanted > 0 && shape != expected {
@@ -279,7 +289,7 @@ impl Engine {
     /// Counts what was computed and gives every row that wanted logits what they bring.
     fn postprocess(&mut self, outputs: &mut Vec<StepOutput>) {
         let now = Instant::now();
-        let mut logits = self.logits.rows_mut();
+        let mut logits = self.logits.parts_mut();
         for row in &self.batch.rows {
             let id = row.sequence;
             let logits = row.wants_logits.then(|| match logits.next() {
@@ -364,11 +374,11 @@ impl Engine {
 fn take_logits(
     sequence: &mut Sequence,
     sampler: &mut Sampler,
-    logits: &mut [f32],
+    row: LogitsRow<'_>,
     outputs: &mut Vec<StepOutput>,
 ) -> Result<bool, EngineError> {
     if !sequence.uncomputed().is_empty() {
-        sequence.score(sampler, logits)?;
+        sequence.score(sampler, row.logits)?;
         return Ok(false);
     }
     let id = sequence.id;
@@ -384,7 +394,7 @@ fn take_logits(
     let ended = if sequence.is_prompt_only() {
         Some(FinishReason::Length)
     } else {
-        let sampled = sequence.sample(sampler, logits)?;
+        let sampled = sequence.sample(sampler, row)?;
         let ended = sequence.accept(sampled.id);
         say_token(sampled, ended, sequence.cached_tokens(), &mut say);
         ended

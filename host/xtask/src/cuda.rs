@@ -9,6 +9,7 @@ mod build;
 mod cutlass;
 mod kernels;
 pub mod nvcc;
+mod objects;
 mod pack;
 mod stubs;
 mod toolkit;

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{FEATURES, cutlass, nvcc, stubs::Stubs, toolkit::Toolkit, variants::Variants};
+use super::{FEATURES, cutlass, nvcc, objects, stubs::Stubs, toolkit::Toolkit, variants::Variants};
 
 /// What a compiler of a flash attention kernel takes at most.
 const BYTES_A_JOB: u64 = 3_300_000_000;
@@ -64,23 +64,11 @@ pub fn weir(root: &Path, toolkit: &Toolkit, stubs: &Stubs, plan: &Plan) -> Resul
     );
     let environment = environment(root, toolkit, stubs, plan)?;
     let status = Command::new("cargo")
-        .args([
-            "build",
-            "-p",
-            "weir-server",
-            "--bin",
-            "weir",
-            "--release",
-            "--locked",
-        ])
-        .args([
-            "--config",
-            "profile.release.strip=\"symbols\"",
-            "--features",
-            FEATURES,
-        ])
-        .arg("--target-dir")
+        .args(["rustc", "-p", "weir-server", "--bin", "weir", "--release"])
+        .args(["--locked", "--features", FEATURES, "--target-dir"])
         .arg(&target)
+        // Of the program alone: the libraries are what they are in any release build.
+        .args(["--", "-C", "strip=symbols"])
         .envs(environment)
         .current_dir(root)
         .status()?;
@@ -106,6 +94,12 @@ fn environment(
         (nvcc::REAL, toolkit.nvcc().into()),
         (nvcc::VARIANTS, plan.variants.to_string().into()),
         (nvcc::ALSO, also.join(",").into()),
+        (
+            objects::FOLDER,
+            root.join("target/cuda/objects")
+                .join(&toolkit.version)
+                .into(),
+        ),
         // This process's own standard error: cargo shows nothing of a build script that succeeds.
         (
             nvcc::PROGRESS,

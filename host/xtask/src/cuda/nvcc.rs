@@ -17,7 +17,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::variants::{FLAGS, Role, Variants};
+use super::{
+    objects::Kept,
+    variants::{FLAGS, Role, Variants},
+};
 
 /// The real compiler; nothing is compiled without it.
 pub const REAL: &str = "XTASK_NVCC_REAL";
@@ -75,27 +78,37 @@ fn act(arguments: &[OsString]) -> Result<Option<ExitStatus>> {
     let Some(source) = call.source_name() else {
         return Ok(Some(Command::new(&real).args(arguments).status()?));
     };
-    let begun = Instant::now();
     let variants: Variants = env::var(VARIANTS).context(VARIANTS)?.parse()?;
-    let status = match variants.role(&source) {
-        Role::LeftOut(text) => stand_in(&call, &text)?,
-        role => {
-            let mut compiler = Command::new(&real);
-            compiler.args(arguments);
-            if role == Role::Flash {
-                compiler.args(FLAGS);
-            }
-            // PTX is for one capability and runs on later ones too.
-            if !call.ptx {
-                let also = env::var(ALSO).unwrap_or_default();
-                compiler.args(also.split(',').filter(|c| !c.is_empty()).map(generate_for));
-            }
-            let status = compiler.status()?;
-            let seconds = begun.elapsed().as_secs();
-            tell(&format!("nvcc: {source}, {seconds} s"));
-            status
-        }
+    let flags = match variants.role(&source) {
+        Role::LeftOut(text) => return stand_in(&call, &text).map(Some),
+        Role::Flash => &FLAGS[..],
+        Role::Plain => &[],
     };
+    let mut arguments = arguments.to_vec();
+    arguments.extend(flags.iter().map(OsString::from));
+    // PTX is for one capability and runs on later ones too.
+    if !call.ptx {
+        let also = env::var(ALSO).unwrap_or_default();
+        let also = also.split(',').filter(|c| !c.is_empty());
+        arguments.extend(also.map(|capability| generate_for(capability).into()));
+    }
+    let written = call.written()?.context("nothing is written")?;
+    let kept = Kept::of(&source, &arguments);
+    if let Some(kept) = &kept
+        && kept.bring(&written)?
+    {
+        tell(&format!("nvcc: {source}, compiled before"));
+        return Ok(None);
+    }
+    let begun = Instant::now();
+    let status = Command::new(&real).args(&arguments).status()?;
+    let seconds = begun.elapsed().as_secs();
+    tell(&format!("nvcc: {source}, {seconds} s"));
+    if status.success()
+        && let Some(kept) = kept
+    {
+        kept.keep(&written)?;
+    }
     Ok(Some(status))
 }
 
@@ -150,14 +163,8 @@ fn pretend(arguments: &[OsString]) -> Result<()> {
         return Ok(());
     }
     let call = Call::read(arguments);
-    let output = match (&call.output, &call.folder, call.ptx) {
-        (Some(output), _, _) => output.clone(),
-        (None, Some(folder), true) => {
-            let source = call.source.as_ref().context("no source")?;
-            let name = source.file_stem().context("no source")?;
-            folder.join(name).with_extension("ptx")
-        }
-        _ => return Ok(()),
+    let Some(output) = call.written()? else {
+        return Ok(());
     };
     ensure!(
         fs::metadata(&output).map_or(0, |file| file.len()) == 0,
@@ -195,6 +202,19 @@ impl Call {
             }
         }
         call
+    }
+
+    /// The file that is written, if any.
+    fn written(&self) -> Result<Option<PathBuf>> {
+        Ok(match (&self.output, &self.folder, self.ptx) {
+            (Some(output), _, _) => Some(output.clone()),
+            (None, Some(folder), true) => {
+                let source = self.source.as_ref().context("no source")?;
+                let name = source.file_stem().context("no source")?;
+                Some(folder.join(name).with_extension("ptx"))
+            }
+            _ => None,
+        })
     }
 
     fn source_name(&self) -> Option<String> {

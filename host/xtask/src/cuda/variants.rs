@@ -1,8 +1,8 @@
 //! Which of the libraries' kernel files are compiled, by their names, and what stands in for the others.
 //!
 //! candle-flash-attn has a file for each head size, element type, causal or not, paged or not: 52 of them take hours, the
-//! dozen that our models need a quarter of one. candle-kernels has one for each quantized type, none of which weir calls: its
-//! weights are widened as they are read. What is left out must still link, so a function that says so and ends the process
+//! paged half dozen that weir calls a quarter of one. candle-kernels has one for each quantized type, none of which weir
+//! calls: its weights are widened as they are read. What is left out must still link, so a function that says so and ends the process
 //! takes its place; the runner refuses models that would call one, as it knows what was built (`WEIR_CUDA_HEAD_SIZES`,
 //! `WEIR_CUDA_F16`).
 
@@ -67,7 +67,7 @@ impl Variants {
     /// The role of a file, by its name without folders.
     pub fn role(&self, file: &str) -> Role {
         if let Some(kernel) = FlashKernel::parse(file) {
-            let wanted = self.head_sizes.contains(&kernel.head_size);
+            let wanted = kernel.paged && self.head_sizes.contains(&kernel.head_size);
             return match wanted && (self.f16 || !kernel.f16) {
                 true => Role::Flash,
                 false => Role::LeftOut(kernel.stand_in(file)),

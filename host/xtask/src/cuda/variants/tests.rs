@@ -22,8 +22,9 @@ fn kernels_are_kept_by_head_size_and_type() {
     let some = variants(&[64, 256], false);
     let with_f16 = variants(&[64, 256], true);
     for (file, kept, kept_with_f16) in [
-        ("flash_fwd_hdim64_bf16_sm80.cu", true, true),
-        ("flash_fwd_hdim64_bf16_causal_sm80.cu", true, true),
+        ("flash_fwd_hdim64_bf16_sm80.cu", false, false),
+        ("flash_fwd_hdim64_bf16_causal_sm80.cu", false, false),
+        ("flash_fwd_splitkv_hdim64_bf16_sm80.cu", true, true),
         ("flash_fwd_splitkv_hdim256_bf16_causal_sm80.cu", true, true),
         ("flash_fwd_splitkv_hdim64_fp16_sm80.cu", false, true),
         ("flash_fwd_hdim128_bf16_sm80.cu", false, false),
