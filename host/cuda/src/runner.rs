@@ -8,13 +8,8 @@ use weir_model::{
 };
 
 use crate::{
-    built,
-    decoder::Decoder,
-    device::{self, Gpu},
-    dtype::Dtype,
-    kernels, layer, self_test,
-    step::Step,
-    weight_source::CheckpointSource,
+    built, choose::Chooser, decoder::Decoder, device::Gpu, dtype::Dtype, kernels, layer, self_test,
+    step::Step, weight_source::CheckpointSource,
 };
 
 /// The longest context there is a table of angles for, in tokens: half a GiB of them for a usual head.
@@ -48,6 +43,7 @@ pub struct CudaRunner {
     slabs: KvSlabs,
     info: RunnerInfo,
     device: Device,
+    chooser: Chooser,
 }
 
 impl CudaRunner {
@@ -132,6 +128,7 @@ impl CudaRunner {
             slabs,
             info,
             device: device.clone(),
+            chooser: Chooser::default(),
         })
     }
 
@@ -140,13 +137,20 @@ impl CudaRunner {
         self.decoder.description()
     }
 
-    fn compute(&self, batch: &Batch, logits: &mut Logits) -> candle_core::Result<()> {
+    fn compute(
+        &mut self,
+        batch: &Batch,
+        enough: &[Option<usize>],
+        logits: &mut Logits,
+    ) -> candle_core::Result<()> {
         let step = Step::new(batch, self.info.block_size, &self.device)?;
-        let (wanted, vocab) = (batch.logit_rows(), self.info.vocab_size);
         match self.decoder.forward(&step, &self.slabs)? {
-            Some(computed) => device::fetch(&computed, logits.resize(wanted, vocab)),
+            Some(computed) => {
+                let kernels = self.decoder.kernels();
+                self.chooser.hand_over(&computed, enough, kernels, logits)
+            }
             None => {
-                logits.resize(0, vocab);
+                logits.resize(0, self.info.vocab_size);
                 Ok(())
             }
         }
@@ -159,6 +163,15 @@ impl ModelRunner for CudaRunner {
     }
 
     fn execute_into(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), EngineError> {
+        self.execute_choosing(batch, &[], logits)
+    }
+
+    fn execute_choosing(
+        &mut self,
+        batch: &Batch,
+        enough: &[Option<usize>],
+        logits: &mut Logits,
+    ) -> Result<(), EngineError> {
         check_batch(batch, &self.info).map_err(EngineError::Runner)?;
         if batch.rows.is_empty() {
             logits.resize(0, self.info.vocab_size);
@@ -169,7 +182,7 @@ impl ModelRunner for CudaRunner {
             true => EngineError::Lost,
             false => EngineError::Runner,
         };
-        self.compute(batch, logits)
+        self.compute(batch, enough, logits)
             .map_err(|error| failed(error.to_string()))
     }
 }

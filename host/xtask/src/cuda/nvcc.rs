@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     objects::Kept,
-    variants::{FLAGS, Role, Variants},
+    variants::{FLAGS, NO_PTX, Role, Variants, stand_ins},
 };
 
 /// The real compiler; nothing is compiled without it.
@@ -78,9 +78,19 @@ fn act(arguments: &[OsString]) -> Result<Option<ExitStatus>> {
     let Some(source) = call.source_name() else {
         return Ok(Some(Command::new(&real).args(arguments).status()?));
     };
+    let written = call.written()?.context("nothing is written")?;
     let variants: Variants = env::var(VARIANTS).context(VARIANTS)?.parse()?;
     let flags = match variants.role(&source) {
-        Role::LeftOut(text) => return stand_in(&call, &text).map(Some),
+        Role::LeftOut(text) => return stand_in(&written, &text).map(Some),
+        Role::Declared => {
+            // Build scripts run in their crate's folder.
+            let ffi = fs::read_to_string("src/ffi.rs").context("src/ffi.rs")?;
+            return stand_in(&written, &stand_ins(&ffi)).map(Some);
+        }
+        Role::Unused => {
+            fs::write(&written, NO_PTX).with_context(|| written.display().to_string())?;
+            return Ok(None);
+        }
         Role::Flash => &FLAGS[..],
         Role::Plain => &[],
     };
@@ -92,7 +102,6 @@ fn act(arguments: &[OsString]) -> Result<Option<ExitStatus>> {
         let also = also.split(',').filter(|c| !c.is_empty());
         arguments.extend(also.map(|capability| generate_for(capability).into()));
     }
-    let written = call.written()?.context("nothing is written")?;
     let kept = Kept::of(&source, &arguments);
     if let Some(kept) = &kept
         && kept.bring(&written)?
@@ -124,12 +133,8 @@ fn generate_for(capability: &str) -> String {
 }
 
 /// Compiles C++ into the object that was to be the kernel.
-fn stand_in(call: &Call, text: &str) -> Result<ExitStatus> {
-    let object = call
-        .output
-        .as_ref()
-        .context("no -o with a kernel that is left out")?;
-    let mut source = object.clone().into_os_string();
+fn stand_in(object: &Path, text: &str) -> Result<ExitStatus> {
+    let mut source = object.to_owned().into_os_string();
     source.push(".cpp");
     fs::write(&source, text)?;
     let compiler = env::var_os("NVCC_CCBIN").unwrap_or_else(|| "c++".into());
