@@ -1,7 +1,8 @@
-//! Builds weir with its CUDA features, in a target folder for just this choice of kernels.
+//! Builds weir with its CUDA features, in a target folder for just this toolkit and these devices.
 //!
 //! cudaforge remembers which objects it has made by their paths and arguments, and knows nothing of what was left out of
-//! them; two choices in one folder would mix.
+//! them. So another choice of kernels has its library put together anew; what of it was compiled before is kept
+//! ([`super::objects`]).
 
 use std::{
     env,
@@ -24,6 +25,8 @@ pub struct Plan {
     /// Ascending; PTX is for the first.
     pub capabilities: Vec<u32>,
     pub variants: Variants,
+    /// The dev profile instead of release.
+    pub dev: bool,
     pub jobs: u32,
 }
 
@@ -49,12 +52,11 @@ pub fn possible_jobs() -> u32 {
 
 /// Builds it; where the program is.
 pub fn weir(root: &Path, toolkit: &Toolkit, stubs: &Stubs, plan: &Plan) -> Result<PathBuf> {
-    let target = root.join("target/cuda").join(format!(
-        "build-{}-{}-{}",
-        toolkit.version,
-        plan.capabilities(),
-        plan.variants.name()
-    ));
+    let target =
+        root.join("target/cuda")
+            .join(format!("build-{}-{}", toolkit.version, plan.capabilities()));
+    let profile = if plan.dev { "dev" } else { "release" };
+    forget_other_choice(root, &target, profile, &plan.variants)?;
     println!(
         "building for compute capability {} with nvcc {}, {} at once; flash attention for heads of {} takes minutes a file",
         plan.capabilities(),
@@ -64,8 +66,8 @@ pub fn weir(root: &Path, toolkit: &Toolkit, stubs: &Stubs, plan: &Plan) -> Resul
     );
     let environment = environment(root, toolkit, stubs, plan)?;
     let status = Command::new("cargo")
-        .args(["rustc", "-p", "weir-server", "--bin", "weir", "--release"])
-        .args(["--locked", "--features", FEATURES, "--target-dir"])
+        .args(["rustc", "-p", "weir-server", "--bin", "weir", "--locked"])
+        .args(["--profile", profile, "--features", FEATURES, "--target-dir"])
         .arg(&target)
         // Of the program alone: the libraries are what they are in any release build.
         .args(["--", "-C", "strip=symbols"])
@@ -73,7 +75,31 @@ pub fn weir(root: &Path, toolkit: &Toolkit, stubs: &Stubs, plan: &Plan) -> Resul
         .current_dir(root)
         .status()?;
     ensure!(status.success(), "weir does not build with {FEATURES}");
-    Ok(target.join("release/weir"))
+    let folder = if plan.dev { "debug" } else { "release" };
+    Ok(target.join(folder).join("weir"))
+}
+
+/// Clears the library that was made of another choice of kernels.
+fn forget_other_choice(
+    root: &Path,
+    target: &Path,
+    profile: &str,
+    variants: &Variants,
+) -> Result<()> {
+    let note = target.join(format!("variants-{profile}.txt"));
+    let choice = variants.to_string();
+    if fs::read_to_string(&note).is_ok_and(|before| before == choice) {
+        return Ok(());
+    }
+    fs::create_dir_all(target).with_context(|| target.display().to_string())?;
+    let status = Command::new("cargo")
+        .args(["clean", "--quiet", "-p", "candle-flash-attn"])
+        .args(["--profile", profile, "--target-dir"])
+        .arg(target)
+        .current_dir(root)
+        .status()?;
+    ensure!(status.success(), "cargo clean of candle-flash-attn failed");
+    fs::write(&note, choice).with_context(|| note.display().to_string())
 }
 
 fn environment(

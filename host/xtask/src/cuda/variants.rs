@@ -66,12 +66,6 @@ impl Variants {
         sizes.join(between)
     }
 
-    /// A name for a folder.
-    pub fn name(&self) -> String {
-        let types = if self.f16 { "bf16-f16" } else { "bf16" };
-        format!("{}-{types}", self.head_sizes("-"))
-    }
-
     /// The role of a file, by its name without folders.
     pub fn role(&self, file: &str) -> Role {
         if let Some(kernel) = FlashKernel::parse(file) {
