@@ -49,9 +49,9 @@ def refusal(arguments):
     if not torch.cuda.is_available():
         return "PyTorch finds no GPU: is NVIDIA's driver installed? (--device cpu --dry-run tries the check itself)"
     version = subprocess.run([str(arguments.weir), "version"], capture_output=True, text=True)
-    lacking = [line for line in version.stderr.splitlines() if "is not on this machine" in line]
+    lacking = [line for line in version.stderr.splitlines() if "not on this machine" in line]
     if lacking or version.returncode != 0:
-        return "; ".join(lacking or version.stderr.splitlines()[-1:]) + ": install CUDA's libraries, or name their folder in LD_LIBRARY_PATH"
+        return "; ".join(lacking or version.stderr.splitlines()[-1:]) + " (install CUDA's libraries, or name their folder in LD_LIBRARY_PATH)"
     build = build_of(arguments.weir)
     major, minor = torch.cuda.get_device_capability(0)
     if build and not any(runs_on(built, 10 * major + minor) for built in build["compute_capabilities"]):

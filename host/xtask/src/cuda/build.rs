@@ -16,9 +16,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::{FEATURES, cutlass, nvcc, objects, stubs::Stubs, toolkit::Toolkit, variants::Variants};
+use crate::plugins::sha256;
 
 /// What a compiler of a flash attention kernel takes at most.
 const BYTES_A_JOB: u64 = 3_300_000_000;
+
+/// The run-time questions of flash attention that weir always answers alike.
+const SWITCHES: &str = include_str!("switches.h");
 
 /// What to build.
 pub struct Plan {
@@ -119,6 +123,7 @@ fn environment(
         ("PATH", before(nvcc.parent(), "PATH")?),
         (nvcc::REAL, toolkit.nvcc().into()),
         (nvcc::VARIANTS, plan.variants.to_string().into()),
+        (nvcc::SWITCHES, switches(root)?.into()),
         (nvcc::ALSO, also.join(",").into()),
         (
             objects::FOLDER,
@@ -140,6 +145,14 @@ fn environment(
         environment.push(("LIBRARY_PATH", before(Some(&stubs.folder), "LIBRARY_PATH")?));
     }
     Ok(environment)
+}
+
+/// The file of [`SWITCHES`], whose name changes with what is in it: what was compiled with another is not taken for this.
+fn switches(root: &Path) -> Result<PathBuf> {
+    let name = format!("switches-{}.h", &sha256(SWITCHES.as_bytes())[..16]);
+    let path = root.join("target/cuda/nvcc").join(name);
+    fs::write(&path, SWITCHES).with_context(|| path.display().to_string())?;
+    Ok(path)
 }
 
 /// A list of folders with one more in front.

@@ -28,6 +28,8 @@ pub const REAL: &str = "XTASK_NVCC_REAL";
 pub const VARIANTS: &str = "XTASK_NVCC_VARIANTS";
 /// Capabilities beside the build script's own, separated by commas.
 pub const ALSO: &str = "XTASK_NVCC_ALSO";
+/// What stands in front of flash attention's kernels, in the folder of which `kernels` is one.
+pub const SWITCHES: &str = "XTASK_NVCC_SWITCHES";
 /// A file that is told of everything that is compiled.
 pub const PROGRESS: &str = "XTASK_NVCC_PROGRESS";
 
@@ -80,7 +82,8 @@ fn act(arguments: &[OsString]) -> Result<Option<ExitStatus>> {
     };
     let written = call.written()?.context("nothing is written")?;
     let variants: Variants = env::var(VARIANTS).context(VARIANTS)?.parse()?;
-    let flags = match variants.role(&source) {
+    let mut arguments = arguments.to_vec();
+    match variants.role(&source) {
         Role::LeftOut(text) => return stand_in(&written, &text).map(Some),
         Role::Declared => {
             // Build scripts run in their crate's folder.
@@ -91,11 +94,12 @@ fn act(arguments: &[OsString]) -> Result<Option<ExitStatus>> {
             fs::write(&written, NO_PTX).with_context(|| written.display().to_string())?;
             return Ok(None);
         }
-        Role::Flash => &FLAGS[..],
-        Role::Plain => &[],
-    };
-    let mut arguments = arguments.to_vec();
-    arguments.extend(flags.iter().map(OsString::from));
+        Role::Flash => {
+            arguments.extend(FLAGS.map(OsString::from));
+            arguments.extend(env::var_os(SWITCHES));
+        }
+        Role::Plain => {}
+    }
     // PTX is for one capability and runs on later ones too.
     if !call.ptx {
         let also = env::var(ALSO).unwrap_or_default();

@@ -13,11 +13,14 @@ use anyhow::{Context, Result, ensure};
 /// The head sizes that candle-flash-attn has paged kernels for.
 const PAGED_HEAD_SIZES: [u32; 4] = [64, 128, 256, 512];
 /// Template switches of flash attention that no runner of ours takes: ALiBi, dropout, and heads whose size is not the
-/// kernel's own. Windows and soft caps stay: without their switch a kernel would ignore them and say nothing.
-pub const FLAGS: [&str; 3] = [
+/// kernel's own. Windows and soft caps stay: without their switch a kernel would ignore them and say nothing. A file to put in
+/// front follows ([`super::nvcc::SWITCHES`]).
+pub const FLAGS: [&str; 5] = [
     "-DFLASHATTENTION_DISABLE_ALIBI",
     "-DFLASHATTENTION_DISABLE_DROPOUT",
     "-DFLASHATTENTION_DISABLE_UNEVEN_K",
+    "-Ikernels",
+    "-include",
 ];
 /// The files of candle-kernels that become PTX and that no runner of ours calls.
 const UNUSED_PTX: [&str; 3] = ["conv.cu", "quantized.cu", "sort.cu"];
