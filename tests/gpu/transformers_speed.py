@@ -52,7 +52,8 @@ class Peer:
 
         def rate():
             seconds = generate(self.plan, self.model, prompts, many) - generate(self.plan, self.model, prompts, few)
-            return batch * (many - few) / seconds
+            # What the prompt took may vary by more than a few tokens take, on a busy processor.
+            return batch * (many - few) / seconds if seconds > 0 else None
 
         load = f"decode of {batch} behind {context} tokens"
         ratio = self.row(outcome, (0, batch), load, rate, self.ours.get(f"decode_{batch}"))
@@ -90,7 +91,7 @@ class Peer:
         """Measures and reports one; weir's rate to it, if both are known."""
         try:
             theirs = rate()
-            ratio = ours / theirs if ours else None
+            ratio = ours / theirs if ours and theirs else None
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             theirs, ratio = "out of memory", None
