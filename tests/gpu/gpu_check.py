@@ -32,8 +32,8 @@ PARTS = [
     ("logits-gemma3", "logits", "gemma3", 60),
     ("serving", "serving", "llama-8b", 110),
     ("speed", "speed", "llama-8b", 140),
-    ("transformers", "transformers_speed", "llama-8b", 70),
     ("logits-llama-8b", "logits", "llama-8b", 90),
+    ("transformers", "transformers_speed", "llama-8b", 100),
     ("memcheck", "memcheck", None, 90),
 ]
 
@@ -48,6 +48,12 @@ def main():
         sys.exit(f"gpu-check: {sys.executable} lacks {', '.join(missing)}: call it with a Python that has them")
     if arguments.part:
         return run_part(arguments)
+    refusal = report.refusal(arguments)
+    if refusal:
+        sys.exit(f"gpu-check: {refusal}")
+    # Who ends this ends the part that is running, and its gigabytes go too.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     work = pathlib.Path(tempfile.mkdtemp(prefix="weir-gpu-check-", dir=roomy_folder(arguments.dry_run)))
     try:
         return check(arguments, work)
@@ -108,13 +114,9 @@ def watch(arguments, work, name, seconds):
             process.wait(seconds)
             state = "done" if process.returncode == 0 else f"failed with {process.returncode}"
         except subprocess.TimeoutExpired:
-            state = f"not done after {seconds:.0f} s"
-        # What it started may have outlived it.
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
+            state = f"cut off after {seconds:.0f} s"
+        finally:
+            end(process)
     outcome = {"name": name, "state": state, "seconds": time.monotonic() - begun}
     results = plan.results(work, name)
     if results:
@@ -122,6 +124,15 @@ def watch(arguments, work, name, seconds):
     if state != "done":
         outcome["log"] = log.read_text(errors="replace").splitlines()[-15:]
     return outcome
+
+
+def end(process):
+    """Ends a part and what it started, which may have outlived it."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
 
 
 def run_part(arguments):

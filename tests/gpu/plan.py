@@ -23,9 +23,9 @@ class Sizes:
     prefill: int
     # Mixed load: requests, how many at once, longest prompt and longest answer.
     mixed: tuple
-    # transformers generates so many tokens for so many sequences behind that context, in two runs.
-    peer_batches: tuple
+    # transformers generates so many tokens behind that context, in two runs, and of the mixed load so many requests.
     peer_tokens: tuple
+    peer_mixed: int
     # HTTP: clients, words of a prompt, tokens of an answer.
     clients: tuple
     words: int
@@ -48,8 +48,8 @@ REAL = Sizes(
     decode_steps=24,
     prefill=8192,
     mixed=(128, 64, 2048, 256),
-    peer_batches=(1, 64),
     peer_tokens=(4, 16),
+    peer_mixed=32,
     clients=(64, 256),
     words=40,
     answer=128,
@@ -68,8 +68,8 @@ TINY = Sizes(
     decode_steps=6,
     prefill=128,
     mixed=(8, 4, 48, 12),
-    peer_batches=(1, 4),
     peer_tokens=(2, 6),
+    peer_mixed=4,
     clients=(2, 4),
     words=8,
     answer=12,
@@ -102,7 +102,8 @@ class Outcome:
         self.tables, self.goals, self.notes, self.figures = [], [], [], {}
 
     def table(self, title, head, rows):
-        """A table of the report; cells are text or numbers."""
+        """A table of the report, which replaces one of the same title; cells are text or numbers."""
+        self.tables = [table for table in self.tables if table["title"] != title]
         self.tables.append({"title": title, "head": head, "rows": rows})
         self.write()
 

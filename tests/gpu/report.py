@@ -36,8 +36,35 @@ def environment(arguments):
     build = build_of(arguments.weir)
     if build:
         kept = f"heads of {build['head_sizes']}, {'bf16 and f16' if build['f16'] else 'bf16'}"
-        rows.append(("build", f"nvcc {build['nvcc']}, capability {build['compute_capabilities']}, {kept}, {build['date']}"))
+        rows.append(("build", f"nvcc {build['nvcc']}, capability {build['compute_capabilities']}, {kept}, {build['profile']} profile, {build['date']}"))
     return {"dry_run": arguments.dry_run, "rows": rows}
+
+
+def refusal(arguments):
+    """Why nothing can be measured on this machine's GPU, before gigabytes are made; none if all is there."""
+    if arguments.device != "cuda":
+        return None
+    import torch
+
+    if not torch.cuda.is_available():
+        return "PyTorch finds no GPU: is NVIDIA's driver installed? (--device cpu --dry-run tries the check itself)"
+    version = subprocess.run([str(arguments.weir), "version"], capture_output=True, text=True)
+    lacking = [line for line in version.stderr.splitlines() if "not on this machine" in line]
+    if lacking or version.returncode != 0:
+        return "; ".join(lacking or version.stderr.splitlines()[-1:]) + " (install CUDA's libraries, or name their folder in LD_LIBRARY_PATH)"
+    build = build_of(arguments.weir)
+    major, minor = torch.cuda.get_device_capability(0)
+    if build and not any(runs_on(built, 10 * major + minor) for built in build["compute_capabilities"]):
+        return (
+            f"this build is for compute capability {build['compute_capabilities']}, the GPU has {10 * major + minor}: "
+            f"build it with cargo xtask cuda --compute-cap {10 * major + minor}"
+        )
+    return None
+
+
+def runs_on(built, device):
+    """Whether a device runs what was built for a capability: a later one of the same generation does, from 90 on only itself."""
+    return built == device or (built < 90 and built // 10 == device // 10 and built < device)
 
 
 def build_of(weir):

@@ -48,30 +48,39 @@ class Tokens:
 
 
 def decode(plan, engine, facts, limits, tokens, outcome):
+    """The first to begin decode while the prompts of the last are computed, so each goes on for that long, and then all of
+    them for `decode_steps`."""
     sizes = plan.sizes
     room = engine.info["num_blocks"] * engine.info["block_size"]
+    head = ["sequences", "tokens before", "step, ms", "tok/s", "floor, ms", "of the floor"]
     rows = []
     for batch in sizes.batches:
-        context = min(sizes.context, room // batch - sizes.decode_steps - engine.info["block_size"])
+        # Each step that computes prompts leaves room for a token of everybody else.
+        begin = -(-sizes.context * batch // (sizes.step_tokens - batch)) + 1
+        generated = begin + sizes.decode_steps
+        context = min(sizes.context, room // batch - generated - engine.info["block_size"])
         if context < 1:
             rows.append([batch, "no room", None, None, None, None])
             continue
-        requests = tokens.requests([context] * batch, sizes.decode_steps)
+        requests = tokens.requests([context] * batch, generated)
         answer = engine.ask("generate", requests=requests, max_num_batched_tokens=sizes.step_tokens)
         step = answer["decode"]["median_ms"]
         floor = share = None
         if limits and step:
-            read = floors.decode_bytes(facts, batch, context + sizes.decode_steps / 2)
+            # The first to begin are `begin` tokens ahead of the last.
+            read = floors.decode_bytes(facts, batch, context + (begin + sizes.decode_steps) / 2)
             floor = read / limits["bandwidth"] * 1e3
             share = floor / step
         rate = batch / step * 1e3 if step else None
         rows.append([batch, context, step, rate, floor, percent(share)])
+        outcome.table("Decode, medians of steps in which every sequence gets a token", head, rows)
         outcome.figures[f"decode_{batch}"] = rate
+        outcome.figures[f"context_{batch}"] = context
+        if not step:
+            outcome.goal(f"decode of {batch}: steps that were measured", 0, at_least=1)
         goal = {1: 0.75, 64: 0.60}.get(batch)
         if share and goal and not sizes.tiny:
             outcome.goal(f"decode of {batch}: share of the memory floor", share, at_least=goal)
-    head = ["sequences", "tokens before", "step, ms", "tok/s", "floor, ms", "of the floor"]
-    outcome.table("Decode, medians of steps in which every sequence gets a token", head, rows)
     short = [row[0] for row in rows if row[1] != sizes.context]
     if short:
         outcome.note(f"With {short} sequences the KV has no room for {sizes.context} tokens each: fewer were taken.")
@@ -84,6 +93,7 @@ def prefill(plan, engine, facts, limits, tokens, outcome):
         requests = tokens.requests([sizes.prefill], 1)
         seconds.append(engine.ask("generate", requests=requests, max_num_batched_tokens=sizes.step_tokens)["seconds"])
     best = min(seconds)
+    outcome.figures["prefill"] = sizes.prefill / best
     operations = floors.prefill_operations(facts, sizes.prefill)
     floor = share = None
     if limits:
@@ -137,6 +147,7 @@ def mixed(plan, engine, facts, limits, tokens, outcome):
         floor = max(computed / limits["rate"], read / limits["bandwidth"])
         share = floor / seconds
     rate = found["generated_tokens"] / seconds
+    outcome.figures["mixed"] = {"rate": rate, "lengths": lengths, "answers": answers}
     row = [count, at_once, sum(lengths), sum(answers), seconds, rate, found["steps"], floor, percent(share)]
     head = ["requests", "at once", "tokens in", "tokens out", "s", "output tok/s", "steps", "floor, s", "of the floor"]
     outcome.table("Mixed load", head, [row])

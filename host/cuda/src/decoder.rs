@@ -79,6 +79,10 @@ impl Decoder {
         &self.description
     }
 
+    pub(crate) fn kernels(&self) -> &dyn Kernels {
+        self.kernels.as_ref()
+    }
+
     /// Writes K and V of the step's tokens into the slabs and returns the logits of the wanted tokens, `(wanted, vocab)` in
     /// f32; None when nothing is wanted.
     pub(crate) fn forward(&self, step: &Step<'_>, slabs: &KvSlabs) -> Result<Option<Tensor>> {

@@ -2,18 +2,21 @@
 
 use candle_core::{CudaDevice, DType, Result, Tensor};
 use candle_flash_attn::flash_attn_varlen_paged_windowed;
+use weir_engine::LOGITS_BLOCK;
 use weir_model::{Activation, KvSlabs};
 
 use crate::{
     heads::Heads,
     kernels::Kernels,
-    launch::{Argument, GATE, KV_WRITE, TURN, Threads, launch, unwritten},
+    launch::{Argument, CHOOSE, GATE, KV_WRITE, TURN, Threads, launch, unwritten},
     step::Step,
 };
 
 /// Warps of a block that turns heads: a warp a head.
 const TURNING_WARPS: u32 = 4;
 const GATING_THREADS: u32 = 256;
+/// Threads that look through a block of logits each.
+const CHOOSING_THREADS: u32 = 64;
 /// Threads that copy a token's keys and values, at most.
 const WRITING_THREADS: usize = 256;
 /// Bytes that one thread copies at a time.
@@ -156,5 +159,40 @@ impl Kernels for Flash {
         };
         let kernel = format!("gate_{activation}_{}", suffix(both.dtype())?);
         launch(&self.device, &GATE, &kernel, threads, &arguments).map(|()| gated)
+    }
+
+    fn block_maxima(&self, logits: &Tensor) -> Result<Tensor> {
+        let (rows, vocab) = logits.dims2()?;
+        let blocks = vocab.div_ceil(LOGITS_BLOCK);
+        let maxima = unwritten(rows, blocks, logits)?;
+        let arguments = [
+            Argument::pointer(&maxima)?,
+            Argument::pointer(logits)?,
+            Argument::size(vocab),
+            Argument::size(blocks),
+        ];
+        let threads = Threads {
+            grid: (rows as u32, (blocks as u32).div_ceil(CHOOSING_THREADS)),
+            block: (CHOOSING_THREADS, 1),
+        };
+        launch(&self.device, &CHOOSE, "block_maxima", threads, &arguments).map(|()| maxima)
+    }
+
+    fn take_blocks(&self, logits: &Tensor, which: &Tensor) -> Result<Tensor> {
+        let vocab = logits.dim(1)?;
+        let taken = which.dim(0)?;
+        let part = unwritten(taken, LOGITS_BLOCK, logits)?;
+        let arguments = [
+            Argument::pointer(&part)?,
+            Argument::pointer(logits)?,
+            Argument::pointer(which)?,
+            Argument::size(vocab),
+            Argument::size(vocab.div_ceil(LOGITS_BLOCK)),
+        ];
+        let threads = Threads {
+            grid: (taken as u32, 1),
+            block: (LOGITS_BLOCK as u32, 1),
+        };
+        launch(&self.device, &CHOOSE, "take_blocks", threads, &arguments).map(|()| part)
     }
 }

@@ -8,7 +8,11 @@ use std::fmt;
 use candle_core::{Device, Result, Tensor};
 use weir_model::{Activation, KvSlabs};
 
-use crate::{heads::Heads, reference::Reference, step::Step};
+use crate::{
+    heads::Heads,
+    reference::{self, Reference},
+    step::Step,
+};
 
 /// What differs between devices.
 pub(crate) trait Kernels: fmt::Debug + Send {
@@ -39,6 +43,17 @@ pub(crate) trait Kernels: fmt::Debug + Send {
 
     /// `activation(gate) * up` of rows that hold a gate beside an up: `(tokens, 2 * inner)` to `(tokens, inner)`.
     fn gate(&self, both: &Tensor, activation: Activation) -> Result<Tensor>;
+
+    /// The largest of each block of rows of logits, `(rows, vocab)` to `(rows, blocks)` in f32; what is no number does not count.
+    fn block_maxima(&self, logits: &Tensor) -> Result<Tensor> {
+        reference::block_maxima(logits)
+    }
+
+    /// Blocks of rows of logits, `(which, a block's logits)`: `which` numbers them through all rows. Behind a row's end stands
+    /// negative infinity.
+    fn take_blocks(&self, logits: &Tensor, which: &Tensor) -> Result<Tensor> {
+        reference::take_blocks(logits, which)
+    }
 
     /// The sum over all devices that hold a part of each layer, of a half layer's result; one device holds all of it.
     fn sum(&self, part: Tensor) -> Result<Tensor> {

@@ -36,6 +36,11 @@ pub(crate) const GATE: Module = Module {
     ptx: include_str!("../kernels/gate.ptx"),
 };
 
+pub(crate) const CHOOSE: Module = Module {
+    name: "weir_choose",
+    ptx: include_str!("../kernels/choose.ptx"),
+};
+
 /// How many threads, and in which shape.
 pub(crate) struct Threads {
     pub(crate) grid: (u32, u32),

@@ -11,6 +11,7 @@
 //! crate computes on the CPU alone, which is what its tests do.
 
 mod built;
+mod choose;
 mod decoder;
 mod device;
 mod dtype;

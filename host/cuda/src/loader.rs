@@ -90,44 +90,47 @@ impl Loader<'_> {
         columns: usize,
         bias: bool,
     ) -> Loaded<Linear> {
-        let matrix = self.stacked(place, parts, "weight", &[columns])?;
+        let matrix = self.stacked(place, parts, "weight", &[columns], self.dtype)?;
         let bias = match bias {
-            true => Some(self.stacked(place, parts, "bias", &[])?),
+            true => Some(self.stacked(place, parts, "bias", &[], self.dtype)?),
             false => None,
         };
-        Ok(Linear {
-            matrix: self.put(&matrix)?,
-            bias: bias.map(|bias| self.put(&bias)).transpose()?,
-        })
+        Ok(Linear { matrix, bias })
     }
 
-    /// Tensors of so many rows each, one behind the other, as the source gives them.
+    /// Tensors of so many rows each, one behind the other, in a type on the device.
     fn stacked(
         &mut self,
         place: Place,
         parts: &[(Part, usize)],
         suffix: &str,
         columns: &[usize],
+        dtype: DType,
     ) -> Loaded<Tensor> {
         let mut taken = Vec::with_capacity(parts.len());
         for (part, rows) in parts {
             let shape = [&[*rows][..], columns].concat();
-            taken.push(self.source.take(place, *part, suffix, &shape)?);
+            let tensor = self.source.take(place, *part, suffix, &shape)?;
+            taken.push(tensor.to_device(self.device)?.to_dtype(dtype)?);
         }
-        Ok(Tensor::cat(&taken, 0)?)
+        match &*taken {
+            [one] => Ok(one.clone()),
+            _ => Ok(Tensor::cat(&taken, 0)?),
+        }
     }
 
     /// An RMSNorm over the residual stream.
     pub(crate) fn norm(&mut self, place: Place, part: Part) -> Loaded<Norm> {
         let weight = self.norm_weight(place, part, self.description.hidden)?;
         Ok(Norm {
-            weight: self.put(&weight)?,
+            weight: weight.to_dtype(self.dtype)?,
             eps: self.description.norm_eps,
         })
     }
 
     fn norm_weight(&mut self, place: Place, part: Part, len: usize) -> Loaded<Tensor> {
         let weight = self.source.take(place, part, "weight", &[len])?;
+        let weight = weight.to_device(self.device)?.to_dtype(DType::F32)?;
         Ok((weight + f64::from(self.description.norm_offset))?)
     }
 
@@ -156,21 +159,23 @@ impl Loader<'_> {
             Some(order) => reordered(&rows, order, turning),
             None => Ok(rows),
         };
-        let matrix = ordered(self.stacked(place, parts, "weight", &[hidden])?)?;
+        let matrix = ordered(self.stacked(place, parts, "weight", &[hidden], self.dtype)?)?;
         let bias = match attention.qkv_bias {
-            true => {
-                let bias = ordered(self.stacked(place, parts, "bias", &[])?)?;
-                Some(bias.to_device(self.device)?)
-            }
+            true => Some(ordered(self.stacked(
+                place,
+                parts,
+                "bias",
+                &[],
+                DType::F32,
+            )?)?),
             false => None,
         };
         let mut norm = |part| {
             let weight = self.norm_weight(place, part, dim)?;
-            let weight = match &order {
+            Loaded::Ok(match &order {
                 Some(order) => weight.index_select(order, 0)?,
                 None => weight,
-            };
-            Loaded::Ok(weight.to_device(self.device)?)
+            })
         };
         let norms = match attention.qk_norm {
             true => Some((norm(names::QUERY_NORM)?, norm(names::KEY_NORM)?)),
@@ -183,7 +188,7 @@ impl Loader<'_> {
             norm_eps: self.description.norm_eps,
             rope: attention.rope.map(|rope| self.ropes[rope].clone()),
         };
-        Ok((Linear::of(self.put(&matrix)?), heads))
+        Ok((Linear::of(matrix), heads))
     }
 
     /// The order in which a head's elements are to stand, if it is another than the source's.
@@ -193,7 +198,7 @@ impl Loader<'_> {
             halves(rope.style, rope.frequencies.len(), attention.head_dim)
         });
         order
-            .map(|order| Tensor::new(order, &Device::Cpu))
+            .map(|order| Tensor::new(order, self.device))
             .transpose()
     }
 

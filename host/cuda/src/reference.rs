@@ -3,6 +3,7 @@
 //! Everything is computed in f32 and rounded to the runner's type once, where a kernel hands its result on.
 
 use candle_core::{D, DType, IndexOp, Result, Tensor};
+use weir_engine::LOGITS_BLOCK;
 use weir_model::{Activation, KvSlabs, attend};
 
 use crate::{heads::Heads, kernels::Kernels, rope::RopeTable, step::Step};
@@ -124,4 +125,30 @@ fn turn(heads: &Tensor, table: &RopeTable, positions: &Tensor) -> Result<Tensor>
     }
     let rest = heads.narrow(D::Minus1, turning, dim - turning)?;
     Tensor::cat(&[turned, rest], D::Minus1)
+}
+
+/// [`Kernels::block_maxima`].
+pub(crate) fn block_maxima(logits: &Tensor) -> Result<Tensor> {
+    let blocks = in_blocks(logits)?;
+    // What is no number is not even itself.
+    let is_number = blocks.eq(&blocks)?;
+    let nothing = blocks.ones_like()?.affine(f64::NEG_INFINITY, 0.0)?;
+    let maxima = is_number.where_cond(&blocks, &nothing)?.max(D::Minus1)?;
+    maxima.reshape((logits.dim(0)?, ()))
+}
+
+/// [`Kernels::take_blocks`].
+pub(crate) fn take_blocks(logits: &Tensor, which: &Tensor) -> Result<Tensor> {
+    in_blocks(logits)?.index_select(which, 0)
+}
+
+/// A row a block, through all rows of logits.
+fn in_blocks(logits: &Tensor) -> Result<Tensor> {
+    let (rows, vocab) = logits.dims2()?;
+    let missing = vocab.next_multiple_of(LOGITS_BLOCK) - vocab;
+    if missing == 0 {
+        return logits.reshape(((), LOGITS_BLOCK));
+    }
+    let behind = Tensor::full(f32::NEG_INFINITY, (rows, missing), logits.device())?;
+    Tensor::cat(&[logits, &behind], 1)?.reshape(((), LOGITS_BLOCK))
 }

@@ -9,6 +9,7 @@ use weir_model::{
 
 use crate::{
     built,
+    choose::Chooser,
     decoder::Decoder,
     device::{self, Gpu},
     dtype::Dtype,
@@ -48,6 +49,7 @@ pub struct CudaRunner {
     slabs: KvSlabs,
     info: RunnerInfo,
     device: Device,
+    chooser: Chooser,
 }
 
 impl CudaRunner {
@@ -132,6 +134,7 @@ impl CudaRunner {
             slabs,
             info,
             device: device.clone(),
+            chooser: Chooser::default(),
         })
     }
 
@@ -140,31 +143,41 @@ impl CudaRunner {
         self.decoder.description()
     }
 
-    /// Logits of the rows that want them, or their hidden states, into as much memory.
-    fn compute(&self, batch: &Batch, hidden: bool, numbers: &mut [f32]) -> candle_core::Result<()> {
-        let step = Step::wanting(batch, self.info.block_size, hidden, &self.device)?;
-        let computed = match hidden {
-            true => self.decoder.forward_hidden(&step, &self.slabs)?,
-            false => self.decoder.forward(&step, &self.slabs)?,
-        };
-        match computed {
-            Some(computed) => device::fetch(&computed, numbers),
+    /// The logits of the rows that want them, each whole or in part.
+    fn choose(
+        &mut self,
+        batch: &Batch,
+        enough: &[Option<usize>],
+        logits: &mut Logits,
+    ) -> candle_core::Result<()> {
+        let step = Step::wanting(batch, self.info.block_size, false, &self.device)?;
+        match self.decoder.forward(&step, &self.slabs)? {
+            Some(computed) => {
+                let kernels = self.decoder.kernels();
+                self.chooser.hand_over(&computed, enough, kernels, logits)
+            }
+            None => {
+                logits.resize(0, self.info.vocab_size);
+                Ok(())
+            }
+        }
+    }
+
+    /// The hidden states of the tokens of rows that want them.
+    fn hidden(&self, batch: &Batch, hidden: &mut [f32]) -> candle_core::Result<()> {
+        let step = Step::wanting(batch, self.info.block_size, true, &self.device)?;
+        match self.decoder.forward_hidden(&step, &self.slabs)? {
+            Some(computed) => device::fetch(&computed, hidden),
             None => Ok(()),
         }
     }
 
-    /// The same for a checked batch, which may be empty.
-    fn run(&self, batch: &Batch, hidden: bool, numbers: &mut [f32]) -> Result<(), EngineError> {
-        if batch.rows.is_empty() {
-            return Ok(());
+    /// A device that failed once answers every later call with that failure.
+    fn failure(&self, error: &candle_core::Error) -> EngineError {
+        match self.device.is_cuda() {
+            true => EngineError::Lost(error.to_string()),
+            false => EngineError::Runner(error.to_string()),
         }
-        // A device that failed once answers every later call with that failure.
-        let failed = match self.device.is_cuda() {
-            true => EngineError::Lost,
-            false => EngineError::Runner,
-        };
-        self.compute(batch, hidden, numbers)
-            .map_err(|error| failed(error.to_string()))
     }
 }
 
@@ -174,9 +187,22 @@ impl ModelRunner for CudaRunner {
     }
 
     fn execute_into(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), EngineError> {
+        self.execute_choosing(batch, &[], logits)
+    }
+
+    fn execute_choosing(
+        &mut self,
+        batch: &Batch,
+        enough: &[Option<usize>],
+        logits: &mut Logits,
+    ) -> Result<(), EngineError> {
         check_batch(batch, &self.info).map_err(EngineError::Runner)?;
-        let numbers = logits.resize(batch.logit_rows(), self.info.vocab_size);
-        self.run(batch, false, numbers)
+        if batch.rows.is_empty() {
+            logits.resize(0, self.info.vocab_size);
+            return Ok(());
+        }
+        self.choose(batch, enough, logits)
+            .map_err(|error| self.failure(&error))
     }
 
     fn hidden_size(&self) -> Option<usize> {
@@ -186,7 +212,11 @@ impl ModelRunner for CudaRunner {
     fn hidden_into(&mut self, batch: &Batch, hidden: &mut Vec<f32>) -> Result<(), EngineError> {
         check_batch(batch, &self.info).map_err(EngineError::Runner)?;
         hidden.resize(batch.wanted_tokens() * self.description().hidden, 0.0);
-        self.run(batch, true, hidden)
+        if batch.rows.is_empty() {
+            return Ok(());
+        }
+        self.hidden(batch, hidden)
+            .map_err(|error| self.failure(&error))
     }
 }
 

@@ -5,7 +5,7 @@
 //! Batches are ragged: decode beside prefill, contexts that end at, before and behind a page's border, scattered blocks.
 
 use candle_core::{DType, Device, Result, Tensor};
-use weir_engine::{Batch, BatchRow, SequenceId};
+use weir_engine::{Batch, BatchRow, LOGITS_BLOCK, SequenceId};
 use weir_model::{
     Activation, Attention, FeedForward, GroupedAttention, KvSlabs, LayerDescription,
     ModelDescription,
@@ -49,6 +49,11 @@ pub(crate) fn run(
         if let Some(what) = found.map_err(failed)? {
             return Err(wrong(what));
         }
+    }
+    if choice_is_off(device, kernels.as_ref()).map_err(failed)? {
+        return Err(wrong(
+            "the largest logits are not what the plain operations find".to_owned(),
+        ));
     }
     let off =
         model_is_off(device, dtype, &small, make).map_err(|error| wrong(error.to_string()))?;
@@ -191,6 +196,28 @@ fn gate_is_off(
     let found = kernels.gate(&rounded.to_device(device)?, activation)?;
     let right = Reference.gate(&rounded.to_dtype(DType::F32)?, activation)?;
     off(&found, &right)
+}
+
+/// Whether other logits are found than the plain operations find; these are moved and compared, so not one bit may differ.
+fn choice_is_off(device: &Device, kernels: &dyn Kernels) -> Result<bool> {
+    const VOCAB: usize = 5 * LOGITS_BLOCK + 7;
+    let mut logits = RandomSource::new(5, 0.0)
+        .tensor(&[3, VOCAB], 9.0)?
+        .flatten_all()?
+        .to_vec1::<f32>()?;
+    logits[..LOGITS_BLOCK].fill(f32::NAN);
+    (logits[100], logits[VOCAB + 1], logits[2 * VOCAB - 1]) = (f32::NAN, f32::INFINITY, 11.0);
+    let logits = Tensor::from_vec(logits, (3, VOCAB), &Device::Cpu)?;
+    let which = Tensor::new(&[17u32, 0, 5, 8], &Device::Cpu)?;
+    let (there, which_there) = (logits.to_device(device)?, which.to_device(device)?);
+    let bits = |tensor: Tensor| -> Result<Vec<u32>> {
+        let numbers = tensor.flatten_all()?.to_vec1::<f32>()?;
+        Ok(numbers.into_iter().map(f32::to_bits).collect())
+    };
+    let same = bits(kernels.block_maxima(&there)?)? == bits(Reference.block_maxima(&logits)?)?
+        && bits(kernels.take_blocks(&there, &which_there)?)?
+            == bits(Reference.take_blocks(&logits, &which)?)?;
+    Ok(!same)
 }
 
 /// Where a layer's kernels run.

@@ -1,6 +1,6 @@
 //! Where weights come from: a checkpoint, or a generator of random ones for the self-test.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use weir_model::{
     Checkpoint, LoadProgress, ModelDescription, ModelError, TensorAccount,
     names::{Part, Place},
@@ -8,7 +8,7 @@ use weir_model::{
 
 /// Hands out tensors by part and place.
 pub(crate) trait WeightSource {
-    /// A tensor of a shape, in f32 on the CPU; `suffix` is `weight` or `bias`.
+    /// A tensor of a shape, in floats of any type on the CPU; `suffix` is `weight` or `bias`.
     fn take(
         &mut self,
         place: Place,
@@ -23,7 +23,8 @@ pub(crate) trait WeightSource {
     }
 }
 
-/// The files of a model. Quantized tensors are widened: the runner multiplies floats only.
+/// The files of a model. Quantized tensors are widened: the runner multiplies floats only. Floats stay what they are stored as,
+/// because widening gigabytes takes longer than all the rest of a start.
 pub(crate) struct CheckpointSource<'a> {
     checkpoint: &'a Checkpoint,
     account: TensorAccount<'a>,
@@ -54,10 +55,10 @@ impl<'a> CheckpointSource<'a> {
 
     fn read(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
         let bytes = self.account.take(name, shape)?;
-        let tensor = self.checkpoint.read(name, &Device::Cpu)?;
+        let tensor = self.checkpoint.read_floats(name)?;
         self.loaded.loaded_bytes += bytes;
         (self.progress)(self.loaded);
-        Ok(tensor.dequantize(&Device::Cpu)?)
+        Ok(tensor)
     }
 }
 
@@ -77,8 +78,9 @@ impl WeightSource for CheckpointSource<'_> {
         let Some(name) = self.checkpoint.second_head() else {
             return Ok(());
         };
-        let head = self.read(name, embedding.dims())?;
-        let differences = head.ne(embedding)?.flatten_all()?.max(0)?;
+        let head = self.read(name, embedding.dims())?.to_dtype(DType::F32)?;
+        let embedding = embedding.to_dtype(DType::F32)?;
+        let differences = head.ne(&embedding)?.flatten_all()?.max(0)?;
         if differences.to_scalar::<u8>()? == 0 {
             return Ok(());
         }

@@ -1,8 +1,14 @@
 //! One step's work: a ragged batch of decode rows and prefill chunks over paged KV blocks, and the logits back.
 //!
-//! Invariant: rows stand in the order of their tokens; logits come back for exactly the rows that want them, in row order.
+//! Invariant: rows stand in the order of their tokens; logits come back for exactly the rows that want them, in row order,
+//! each whole or in blocks of [`LOGITS_BLOCK`].
+
+use std::ops::Range;
 
 use crate::request::SequenceId;
+
+/// Logits of a block, in which a row is handed over that is not handed over whole.
+pub const LOGITS_BLOCK: usize = 64;
 
 /// A ragged batch. `tokens` holds all rows' new tokens, one row after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,17 +58,22 @@ impl Batch {
     }
 }
 
-/// Logits of the rows that wanted them: row-major `(rows, vocab)`, f32. Their memory only grows, and is used again.
+/// Logits of the rows that wanted them, f32, `vocab` of each; of a row that was handed over in part only some blocks. Their
+/// memory only grows, and is used again.
 #[derive(Debug, Clone, Default)]
 pub struct Logits {
-    /// At least `rows * vocab`.
+    /// One row behind the other; at least `used` long.
     data: Vec<f32>,
+    used: usize,
     rows: usize,
     vocab: usize,
+    /// Of each row where its blocks' numbers stand in `blocks`; nowhere for a whole one. Empty if all are whole.
+    parts: Vec<Range<usize>>,
+    blocks: Vec<u32>,
 }
 
 impl Logits {
-    /// `data` is row-major `(rows, vocab)`.
+    /// Whole rows: `data` is row-major `(rows, vocab)`.
     ///
     /// # Panics
     /// If `data` is not a whole number of rows.
@@ -74,8 +85,10 @@ impl Logits {
         );
         Self {
             rows: data.len() / vocab,
+            used: data.len(),
             data,
             vocab,
+            ..Self::default()
         }
     }
 
@@ -84,27 +97,133 @@ impl Logits {
         (self.rows, self.vocab)
     }
 
-    /// Makes them `(rows, vocab)` and returns them all, to be overwritten: they are what an earlier step left, or zeros.
+    /// Makes them whole rows, `(rows, vocab)`, and returns them all, to be overwritten: they are what an earlier step left, or
+    /// zeros.
     pub fn resize(&mut self, rows: usize, vocab: usize) -> &mut [f32] {
-        let len = rows * vocab;
-        if self.data.len() < len {
-            self.data.resize(len, 0.0);
-        }
         (self.rows, self.vocab) = (rows, vocab);
-        &mut self.data[..len]
+        self.parts.clear();
+        self.blocks.clear();
+        self.used = 0;
+        self.grow(rows * vocab)
     }
 
-    /// The logits rows, in row order; mutable because penalties and masks are applied in place.
+    /// Adds a row behind the others, of which only the blocks with these numbers are told: ascending, and without repetition.
+    /// Without any it is a whole row. Returns its memory to be overwritten, [`LOGITS_BLOCK`] logits a block; what a last
+    /// block has behind the vocabulary's end is to be negative infinity.
+    pub fn push(&mut self, blocks: &[u32]) -> &mut [f32] {
+        self.parts.resize(self.rows, 0..0);
+        let start = self.blocks.len();
+        self.blocks.extend_from_slice(blocks);
+        self.parts.push(start..self.blocks.len());
+        self.rows += 1;
+        self.grow(match blocks.len() {
+            0 => self.vocab,
+            count => count * LOGITS_BLOCK,
+        })
+    }
+
+    /// So much more memory.
+    fn grow(&mut self, len: usize) -> &mut [f32] {
+        let start = self.used;
+        self.used += len;
+        if self.data.len() < self.used {
+            self.data.resize(self.used, 0.0);
+        }
+        &mut self.data[start..self.used]
+    }
+
+    /// The rows, in row order, of which none is in part.
+    ///
+    /// # Panics
+    /// If one is.
     pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [f32]> {
+        assert!(self.blocks.is_empty(), "a row was handed over in part");
         // The default value has no vocabulary, and no rows either.
-        self.data[..self.rows * self.vocab].chunks_exact_mut(self.vocab.max(1))
+        self.data[..self.used].chunks_exact_mut(self.vocab.max(1))
+    }
+
+    /// The rows, in row order; mutable because penalties and masks are applied in place.
+    pub fn parts_mut(&mut self) -> impl Iterator<Item = LogitsRow<'_>> {
+        let Self {
+            vocab,
+            ref parts,
+            ref blocks,
+            ..
+        } = *self;
+        let mut rest = &mut self.data[..self.used];
+        (0..self.rows).map(move |row| {
+            let blocks = parts.get(row).map_or(&[][..], |part| &blocks[part.clone()]);
+            let len = match blocks.len() {
+                0 => vocab,
+                count => count * LOGITS_BLOCK,
+            };
+            let (logits, behind) = std::mem::take(&mut rest).split_at_mut(len);
+            rest = behind;
+            LogitsRow { logits, blocks }
+        })
     }
 }
 
 impl PartialEq for Logits {
     /// What lies behind the last row is no part of them.
     fn eq(&self, other: &Self) -> bool {
-        let len = self.rows * self.vocab;
-        self.shape() == other.shape() && self.data[..len] == other.data[..len]
+        self.shape() == other.shape()
+            && self.blocks == other.blocks
+            && self.data[..self.used] == other.data[..other.used]
     }
 }
+
+/// A row's logits as they were handed over, in the order of token ids.
+#[derive(Debug)]
+pub struct LogitsRow<'a> {
+    /// All of them, or those of some blocks.
+    pub logits: &'a mut [f32],
+    blocks: &'a [u32],
+}
+
+impl LogitsRow<'_> {
+    /// The token whose logit stands at a place.
+    pub fn token(&self, place: u32) -> u32 {
+        let size = LOGITS_BLOCK as u32;
+        match self.blocks.get((place / size) as usize) {
+            Some(block) => block * size + place % size,
+            None => place,
+        }
+    }
+}
+
+/// A sampler's scaling can make logits equal that are this near, as a share of their distance from the largest: equals are
+/// chosen between by their ids.
+const NEAR: f32 = 1.0 / (1 << 22) as f32;
+
+/// The blocks that hold the `count` likeliest of a row, ascending, by the largest logit of each block; what is no number must
+/// not be among those. `scratch` is for sorting.
+pub fn likeliest_blocks(
+    maxima: &[f32],
+    count: usize,
+    scratch: &mut Vec<f32>,
+    blocks: &mut Vec<u32>,
+) {
+    blocks.clear();
+    let numbers = 0..maxima.len() as u32;
+    if count >= maxima.len() {
+        blocks.extend(numbers);
+        return;
+    }
+    scratch.clear();
+    scratch.extend_from_slice(maxima);
+    let place = count.saturating_sub(1);
+    // As many tokens as blocks are at least as likely as the last of so many maxima.
+    let (above, last, _) = scratch.select_nth_unstable_by(place, |a, b| b.total_cmp(a));
+    let largest = above.iter().fold(*last, |most, &next| most.max(next));
+    let low = *last - (largest - *last) * NEAR;
+    // Infinities can make it no number: then all are taken.
+    let is_lower = |maximum: f32| maximum.partial_cmp(&low) == Some(std::cmp::Ordering::Less);
+    let taken = numbers
+        .zip(maxima)
+        .filter(|&(_, &maximum)| !is_lower(maximum));
+    blocks.extend(taken.map(|(block, _)| block));
+}
+
+#[cfg(test)]
+pub mod tests;

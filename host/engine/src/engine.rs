@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     admission,
-    batch::{Batch, Logits},
+    batch::{Batch, Logits, LogitsRow},
     block_manager::BlockManager,
     error::EngineError,
     generator::Generated,
@@ -108,6 +108,8 @@ pub struct Engine {
     scheduler: Scheduler,
     sampler: Sampler,
     batch: Batch,
+    /// Of each row that wants logits, how many of them are enough.
+    enough: Vec<Option<usize>>,
     logits: Logits,
     /// The step's rows of sequences that become vectors, and their hidden states.
     pooled: Batch,
@@ -135,6 +137,7 @@ impl Engine {
             scheduler: Scheduler::new(&config, blocks),
             sampler: Sampler::default(),
             batch: Batch::default(),
+            enough: Vec::new(),
             logits: Logits::default(),
             pooled: Batch::default(),
             hidden: Vec::new(),
@@ -303,7 +306,16 @@ impl Engine {
     fn run(&mut self) -> Result<(), EngineError> {
         // What an earlier step left must not pass for this one's.
         self.logits.resize(0, self.info.vocab_size);
-        let outcome = self.runner.execute_into(&self.batch, &mut self.logits);
+        self.enough.clear();
+        for row in self.batch.rows.iter().filter(|row| row.wants_logits) {
+            let sequence = self.scheduler.running_mut(row.sequence);
+            let enough = sequence.and_then(|sequence| sequence.enough_logits());
+            self.enough.push(enough);
+        }
+        let logits = &mut self.logits;
+        let outcome = self
+            .runner
+            .execute_choosing(&self.batch, &self.enough, logits);
         self.totals.lost = matches!(outcome, Err(EngineError::Lost(_)));
         outcome?;
         let wanted = self.batch.logit_rows();
@@ -318,7 +330,7 @@ impl Engine {
     /// Counts what was computed and gives every row that wanted logits what they bring.
     fn postprocess(&mut self, outputs: &mut Vec<StepOutput>) {
         let now = Instant::now();
-        let mut logits = self.logits.rows_mut();
+        let mut logits = self.logits.parts_mut();
         for row in &self.batch.rows {
             let id = row.sequence;
             let logits = row.wants_logits.then(|| match logits.next() {
@@ -403,11 +415,11 @@ impl Engine {
 fn take_logits(
     sequence: &mut Sequence,
     sampler: &mut Sampler,
-    logits: &mut [f32],
+    row: LogitsRow<'_>,
     outputs: &mut Vec<StepOutput>,
 ) -> Result<bool, EngineError> {
     if !sequence.uncomputed().is_empty() {
-        sequence.score(sampler, logits)?;
+        sequence.score(sampler, row.logits)?;
         return Ok(false);
     }
     let id = sequence.id;
@@ -423,7 +435,7 @@ fn take_logits(
     let ended = if sequence.is_prompt_only() {
         Some(FinishReason::Length)
     } else {
-        let sampled = sequence.sample(sampler, logits)?;
+        let sampled = sequence.sample(sampler, row)?;
         let ended = sequence.accept(sampled.id);
         say_token(sampled, ended, sequence.cached_tokens(), &mut say);
         ended

@@ -25,7 +25,7 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, BatchRow, Logits};
+pub use batch::{Batch, BatchRow, LOGITS_BLOCK, Logits, LogitsRow, likeliest_blocks};
 pub use embedding_runner::{EmbeddingInfo, EmbeddingRunner};
 pub use engine::{Engine, EngineConfig, EngineCounters, StepOutput};
 pub use error::EngineError;

@@ -77,6 +77,13 @@ pub struct SamplingParams {
     pub prompt_logprobs: bool,
 }
 
+impl SamplingParams {
+    /// Whether the likeliest token is taken, and nothing is drawn.
+    pub fn is_greedy(&self) -> bool {
+        self.temperature == 0.0 || self.top_k == 1
+    }
+}
+
 impl Default for SamplingParams {
     fn default() -> Self {
         Self {

@@ -36,6 +36,21 @@ pub trait ModelRunner: Send {
     /// its new tokens' positions is then undefined.
     fn execute_into(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), EngineError>;
 
+    /// [`ModelRunner::execute_into`] for a caller that looks at the likeliest tokens of some rows only: `enough` says of each
+    /// row that wants logits, in row order, how many of its largest do; None is all of them. A runner whose logits are far
+    /// away may hand over blocks of a row that hold as many ([`Logits::push`]); for the others all is as good as enough.
+    ///
+    /// # Errors
+    /// As there.
+    fn execute_choosing(
+        &mut self,
+        batch: &Batch,
+        _enough: &[Option<usize>],
+        logits: &mut Logits,
+    ) -> Result<(), EngineError> {
+        self.execute_into(batch, logits)
+    }
+
     /// [`ModelRunner::execute_into`] with logits of their own, for callers that do not step on and on.
     ///
     /// # Errors

@@ -76,8 +76,7 @@ impl Sampler {
             processor.apply(logits);
         }
         let row = Row::new(logits, &mut self.maxima).ok_or_else(unusable)?;
-        let greedy = params.temperature == 0.0 || params.top_k == 1;
-        let id = if greedy {
+        let id = if params.is_greedy() {
             row.likeliest()
         } else {
             let row = row.tempered(params.temperature);

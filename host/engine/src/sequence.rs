@@ -11,6 +11,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
+    batch::LogitsRow,
     block_manager::BlockManager,
     error::EngineError,
     generator::{SequenceUsage, TokenLogprobs},
@@ -276,16 +277,37 @@ impl Sequence {
         asked.then(|| std::mem::take(&mut self.prompt_logprobs))
     }
 
-    /// Chooses the next token from the logits behind the last one.
+    /// How many of the largest logits are enough to choose from, whichever they are; None if only all are.
+    pub fn enough_logits(&self) -> Option<usize> {
+        let SamplingParams {
+            top_k, logprobs, ..
+        } = self.sampling;
+        if !self.processors.is_empty() || logprobs.is_some() || self.sees_whole_prompt() {
+            return None;
+        }
+        match self.sampling.is_greedy() {
+            true => Some(1),
+            false => (top_k > 0).then_some(top_k),
+        }
+    }
+
+    /// Chooses the next token from the logits behind the last one: all of them, or [`Sequence::enough_logits`].
     ///
     /// # Errors
     /// [`EngineError::Runner`] if the logits are unusable.
     pub fn sample(
         &mut self,
         sampler: &mut Sampler,
-        logits: &mut [f32],
+        row: LogitsRow<'_>,
     ) -> Result<SampledToken, EngineError> {
-        sampler.sample(logits, &self.sampling, &mut self.processors, &mut self.rng)
+        let mut sampled = sampler.sample(
+            row.logits,
+            &self.sampling,
+            &mut self.processors,
+            &mut self.rng,
+        )?;
+        sampled.id = row.token(sampled.id);
+        Ok(sampled)
     }
 
     /// Appends a chosen token and says whether the sequence ends with it. An end token ends it as [`FinishReason::Stop`].

@@ -121,6 +121,19 @@ impl Checkpoint {
         }
     }
 
+    /// A tensor of floats on the CPU: in the type a folder stores it in, where that is one of floats, else in f32.
+    ///
+    /// # Errors
+    /// See [`Checkpoint::read`].
+    pub fn read_floats(&self, name: &str) -> Result<Tensor, ModelError> {
+        if let Self::Folder(folder) = self
+            && let Some(floats) = folder.read_floats(name)?
+        {
+            return Ok(floats);
+        }
+        Ok(self.read(name, &Device::Cpu)?.dequantize(&Device::Cpu)?)
+    }
+
     /// Whether a tensor that no part of the decoder took may be left: it computes nothing, or nothing that text needs.
     pub(crate) fn may_leave(&self, name: &str, description: &ModelDescription) -> bool {
         let Self::Folder(folder) = self else {

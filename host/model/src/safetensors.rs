@@ -144,6 +144,24 @@ impl SafetensorsFolder {
         Ok(values)
     }
 
+    /// Reads a tensor in the float type it is stored in, on the CPU; None for one whose numbers need more than its own bytes.
+    ///
+    /// # Errors
+    /// Names the tensor that is missing or unreadable.
+    pub fn read_floats(&self, name: &str) -> Result<Option<Tensor>, ModelError> {
+        let (shard, tensor) = self.stored(name)?;
+        let Some(dtype @ (DType::BF16 | DType::F16 | DType::F32)) = tensor.dtype.candle else {
+            return Ok(None);
+        };
+        let bytes = self.shards[*shard].read(tensor.offset, tensor.bytes);
+        let bytes = bytes.map_err(|error| ModelError::UnreadableTensor {
+            name: name.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let floats = Tensor::from_raw_buffer(&bytes, dtype, &tensor.shape, &Device::Cpu)?;
+        Ok(Some(floats))
+    }
+
     fn stored(&self, name: &str) -> Result<&(usize, StoredTensor), ModelError> {
         self.tensors
             .get(name)

@@ -128,6 +128,15 @@ impl ModelRunner for SharedRunner {
         self.with(|runner| runner.execute_into(batch, logits))
     }
 
+    fn execute_choosing(
+        &mut self,
+        batch: &Batch,
+        enough: &[Option<usize>],
+        logits: &mut Logits,
+    ) -> Result<(), EngineError> {
+        self.with(|runner| runner.execute_choosing(batch, enough, logits))
+    }
+
     fn release(&mut self, sequence: SequenceId) {
         self.with(|runner| runner.release(sequence));
     }

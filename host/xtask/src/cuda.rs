@@ -9,6 +9,7 @@ mod build;
 mod cutlass;
 mod kernels;
 pub mod nvcc;
+mod objects;
 mod pack;
 mod stubs;
 mod toolkit;
@@ -27,7 +28,7 @@ const FEATURES: &str = "cuda,flash-attn";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Type-check the CUDA code with a compiler that compiles nothing, and end: needs no CUDA, takes some 80 CPU-seconds
+    /// Type-check the CUDA code with a compiler that compiles nothing, and end: needs no CUDA, takes some 150 CPU-seconds
     #[arg(long, conflicts_with_all = ["kernels_only", "check"])]
     type_check: bool,
     /// Compile host/cuda/kernels/*.cu to the PTX files beside them, and end
@@ -51,6 +52,9 @@ pub struct Arguments {
     /// Build flash attention for f16 beside bf16: takes twice as long
     #[arg(long)]
     f16: bool,
+    /// Build weir itself in the dev profile: to see whether a build works, not how fast it is
+    #[arg(long)]
+    dev: bool,
     /// Compilers at once; each takes up to 3.3 GB [default: what cores and free memory allow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     jobs: Option<u32>,
@@ -76,6 +80,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let plan = build::Plan {
         capabilities,
         variants,
+        dev: arguments.dev,
         jobs: arguments.jobs.unwrap_or_else(build::possible_jobs),
     };
     let toolkit = Toolkit::installed_or_pinned()?;

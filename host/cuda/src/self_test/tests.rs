@@ -17,6 +17,7 @@ enum Wrong {
     Cap,
     Gate,
     Noise,
+    Choice,
 }
 
 impl Kernels for Wrong {
@@ -72,6 +73,13 @@ impl Kernels for Wrong {
             _ => Reference.gate(both, activation),
         }
     }
+
+    fn block_maxima(&self, logits: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Choice => Reference.block_maxima(&logits.abs()?),
+            _ => Reference.block_maxima(logits),
+        }
+    }
 }
 
 fn judge(model: &str, wrong: Wrong) -> std::result::Result<(), String> {
@@ -99,6 +107,7 @@ fn what_is_wrong_is_named() {
         (Wrong::Cap, "the attention"),
         (Wrong::Gate, "the gate GeluTanh"),
         (Wrong::Noise, "off by inf"),
+        (Wrong::Choice, "the largest logits"),
     ] {
         let error = judge("gemma2", wrong).unwrap_err();
         assert!(error.starts_with("the GPU must not serve: "), "{error}");

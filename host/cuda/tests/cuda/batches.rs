@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use weir_cuda::Dtype;
-use weir_engine::{Batch, BatchRow, EngineError, ModelRunner, SequenceId};
+use weir_engine::{Batch, BatchRow, EngineError, Logits, ModelRunner, SequenceId};
 use weir_model::{KvCapacity, RunnerOptions};
 
 use crate::{
@@ -88,6 +88,37 @@ fn sequences_that_share_a_prefix_share_its_blocks() {
         for (found, right) in found.iter().zip(&right) {
             assert!(distance(found, right) < TOLERANCE, "{name}");
         }
+    }
+}
+
+/// What the engine asks for and what comes of it: the same tokens, from parts as from whole rows.
+#[test]
+fn the_likeliest_are_handed_over_in_part() {
+    let mut runner = load(&model("llama"), BLOCK_SIZE, Dtype::F32).unwrap();
+    let row = |sequence: u64| BatchRow {
+        sequence: SequenceId(sequence),
+        context_len: 0,
+        len: 9,
+        block_table: (0..3).map(|block| sequence as u32 * 3 + block).collect(),
+        wants_logits: true,
+    };
+    let batch = Batch {
+        tokens: tokens(7, 27),
+        rows: (0..3).map(row).collect(),
+    };
+    let mut whole = runner.execute(&batch).unwrap();
+    let mut logits = Logits::default();
+    let enough = [Some(1), None, Some(1)];
+    let executed = runner.execute_choosing(&batch, &enough, &mut logits);
+    executed.unwrap();
+    assert_eq!(logits.shape(), whole.shape());
+    for (part, whole) in logits.parts_mut().zip(whole.rows_mut()) {
+        let likeliest = |row: &[f32]| {
+            let places = (0..row.len() as u32).rev();
+            places.max_by(|&a, &b| row[a as usize].total_cmp(&row[b as usize]))
+        };
+        let found = likeliest(part.logits).map(|place| part.token(place));
+        assert_eq!(found, likeliest(whole));
     }
 }
 

@@ -4,6 +4,7 @@ mod arithmetic_runner;
 mod batching;
 mod fake_runner;
 mod measurements;
+mod parts;
 mod pooling;
 mod prefix_cache;
 mod priority;

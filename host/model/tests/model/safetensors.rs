@@ -1,5 +1,7 @@
 //! Folders of safetensors, well-formed: what is read from them, to the bit.
 
+use candle_core::DType;
+
 use crate::safetensors_fixture::{Folder, f32_bytes};
 
 fn bf16_bytes(values: &[f32]) -> Vec<u8> {
@@ -47,6 +49,10 @@ fn configs_and_tensors_are_listed() {
     ] {
         assert_eq!(opened.read_f32(name).unwrap_err().to_string(), message);
     }
+    let empty = opened.read_floats("empty").unwrap().unwrap();
+    assert_eq!(empty.dims(), [0, 7]);
+    assert!(opened.read_floats("a").unwrap().is_none());
+    assert!(opened.read_floats("c").is_err());
 }
 
 #[test]
@@ -71,8 +77,17 @@ fn every_float_type_is_widened_exactly() {
     );
     let opened = folder.open().unwrap();
     let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|v| v.to_bits()).collect() };
-    for name in ["f32", "bf16", "f16"] {
+    for (name, dtype) in [
+        ("f32", DType::F32),
+        ("bf16", DType::BF16),
+        ("f16", DType::F16),
+    ] {
         assert_eq!(bits(&opened.read_f32(name).unwrap()), bits(&values));
+        let stored = opened.read_floats(name).unwrap().unwrap();
+        assert_eq!((stored.dtype(), stored.dims()), (dtype, &[3, 2][..]));
+        let widened = stored.to_dtype(DType::F32).unwrap();
+        let widened = widened.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(bits(&widened), bits(&values));
         assert_eq!(opened.read_rows_f32(name, 1..2).unwrap(), values[2..4]);
         assert_eq!(opened.read_rows_f32(name, 3..3).unwrap(), [0f32; 0]);
         assert_eq!(

@@ -33,8 +33,8 @@ impl Device {
     pub(super) fn check(self) -> Result<(), String> {
         if self == Self::Cuda && !cfg!(feature = "cuda") {
             return Err(
-                "device is cuda, but this build has no CUDA: build weir with `cargo build --release --features \
-                 flash-attn` on a machine with the CUDA toolkit, or use --device cpu or auto"
+                "device is cuda, but this build has no CUDA: `cargo xtask cuda` builds one that has, on any machine; where the \
+                 CUDA toolkit is installed, so does `cargo build --release --features flash-attn`; or use --device cpu or auto"
                     .to_owned(),
             );
         }
@@ -65,7 +65,13 @@ mod tests {
     #[test]
     fn a_build_without_cuda_says_how_to_make_one_that_has_it() {
         let error = Device::Cuda.check().expect_err("no CUDA here");
-        assert!(error.contains("--features flash-attn"), "{error}");
+        for way in [
+            "`cargo xtask cuda`",
+            "--features flash-attn",
+            "--device cpu",
+        ] {
+            assert!(error.contains(way), "{error}");
+        }
         assert_eq!(
             (Device::Auto.check(), Device::Cpu.check()),
             (Ok(()), Ok(()))

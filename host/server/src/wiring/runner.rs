@@ -1,6 +1,7 @@
 //! Which runner computes a model: the GPU's where there is one and it can, else the CPU's, else the reference.
 
 use weir_cpu::CpuRunner;
+use weir_cuda::{CudaOptions, CudaRunner, Gpu, LargestStep};
 use weir_engine::ModelRunner;
 use weir_model::{CandleRunner, Checkpoint, LoadProgress, ModelError, RunnerOptions};
 
@@ -31,16 +32,16 @@ pub(super) fn runner_for(
     Ok(Box::new(runner))
 }
 
-/// The GPU's runner; None where `auto` goes on to the CPU, which the log tells.
-#[cfg(feature = "cuda")]
+/// The GPU's runner; None where `auto` goes on to the CPU, which the log tells, and in a build without CUDA.
 fn on_a_gpu(
     config: &Config,
     checkpoint: &Checkpoint,
     options: &RunnerOptions,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<Option<Box<dyn ModelRunner>>, ModelError> {
-    use weir_cuda::{CudaOptions, CudaRunner, Gpu, LargestStep};
-
+    if !cfg!(feature = "cuda") {
+        return Ok(None);
+    }
     let can = Gpu::open().and_then(|gpu| CudaRunner::supports(checkpoint).map(|()| gpu));
     let gpu = match can {
         Ok(gpu) => gpu,
@@ -75,15 +76,4 @@ fn on_a_gpu(
         info.num_blocks * info.block_size
     );
     Ok(Some(Box::new(runner)))
-}
-
-/// A build without CUDA computes on the CPU.
-#[cfg(not(feature = "cuda"))]
-fn on_a_gpu(
-    _config: &Config,
-    _checkpoint: &Checkpoint,
-    _options: &RunnerOptions,
-    _progress: &mut dyn FnMut(LoadProgress),
-) -> Result<Option<Box<dyn ModelRunner>>, ModelError> {
-    Ok(None)
 }

@@ -1,7 +1,8 @@
-//! Builds weir with its CUDA features, in a target folder for just this choice of kernels.
+//! Builds weir with its CUDA features, in a target folder for just this toolkit and these devices.
 //!
 //! cudaforge remembers which objects it has made by their paths and arguments, and knows nothing of what was left out of
-//! them; two choices in one folder would mix.
+//! them. So another choice of kernels has its library put together anew; what of it was compiled before is kept
+//! ([`super::objects`]).
 
 use std::{
     env,
@@ -14,16 +15,22 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{FEATURES, cutlass, nvcc, stubs::Stubs, toolkit::Toolkit, variants::Variants};
+use super::{FEATURES, cutlass, nvcc, objects, stubs::Stubs, toolkit::Toolkit, variants::Variants};
+use crate::plugins::sha256;
 
 /// What a compiler of a flash attention kernel takes at most.
 const BYTES_A_JOB: u64 = 3_300_000_000;
+
+/// The run-time questions of flash attention that weir always answers alike.
+const SWITCHES: &str = include_str!("switches.h");
 
 /// What to build.
 pub struct Plan {
     /// Ascending; PTX is for the first.
     pub capabilities: Vec<u32>,
     pub variants: Variants,
+    /// The dev profile instead of release.
+    pub dev: bool,
     pub jobs: u32,
 }
 
@@ -49,12 +56,11 @@ pub fn possible_jobs() -> u32 {
 
 /// Builds it; where the program is.
 pub fn weir(root: &Path, toolkit: &Toolkit, stubs: &Stubs, plan: &Plan) -> Result<PathBuf> {
-    let target = root.join("target/cuda").join(format!(
-        "build-{}-{}-{}",
-        toolkit.version,
-        plan.capabilities(),
-        plan.variants.name()
-    ));
+    let target =
+        root.join("target/cuda")
+            .join(format!("build-{}-{}", toolkit.version, plan.capabilities()));
+    let profile = if plan.dev { "dev" } else { "release" };
+    forget_other_choice(root, &target, profile, &plan.variants)?;
     println!(
         "building for compute capability {} with nvcc {}, {} at once; flash attention for heads of {} takes minutes a file",
         plan.capabilities(),
@@ -64,28 +70,40 @@ pub fn weir(root: &Path, toolkit: &Toolkit, stubs: &Stubs, plan: &Plan) -> Resul
     );
     let environment = environment(root, toolkit, stubs, plan)?;
     let status = Command::new("cargo")
-        .args([
-            "build",
-            "-p",
-            "weir-server",
-            "--bin",
-            "weir",
-            "--release",
-            "--locked",
-        ])
-        .args([
-            "--config",
-            "profile.release.strip=\"symbols\"",
-            "--features",
-            FEATURES,
-        ])
-        .arg("--target-dir")
+        .args(["rustc", "-p", "weir-server", "--bin", "weir", "--locked"])
+        .args(["--profile", profile, "--features", FEATURES, "--target-dir"])
         .arg(&target)
+        // Of the program alone: the libraries are what they are in any release build.
+        .args(["--", "-C", "strip=symbols"])
         .envs(environment)
         .current_dir(root)
         .status()?;
     ensure!(status.success(), "weir does not build with {FEATURES}");
-    Ok(target.join("release/weir"))
+    let folder = if plan.dev { "debug" } else { "release" };
+    Ok(target.join(folder).join("weir"))
+}
+
+/// Clears the library that was made of another choice of kernels.
+fn forget_other_choice(
+    root: &Path,
+    target: &Path,
+    profile: &str,
+    variants: &Variants,
+) -> Result<()> {
+    let note = target.join(format!("variants-{profile}.txt"));
+    let choice = variants.to_string();
+    if fs::read_to_string(&note).is_ok_and(|before| before == choice) {
+        return Ok(());
+    }
+    fs::create_dir_all(target).with_context(|| target.display().to_string())?;
+    let status = Command::new("cargo")
+        .args(["clean", "--quiet", "-p", "candle-flash-attn"])
+        .args(["--profile", profile, "--target-dir"])
+        .arg(target)
+        .current_dir(root)
+        .status()?;
+    ensure!(status.success(), "cargo clean of candle-flash-attn failed");
+    fs::write(&note, choice).with_context(|| note.display().to_string())
 }
 
 fn environment(
@@ -105,7 +123,14 @@ fn environment(
         ("PATH", before(nvcc.parent(), "PATH")?),
         (nvcc::REAL, toolkit.nvcc().into()),
         (nvcc::VARIANTS, plan.variants.to_string().into()),
+        (nvcc::SWITCHES, switches(root)?.into()),
         (nvcc::ALSO, also.join(",").into()),
+        (
+            objects::FOLDER,
+            root.join("target/cuda/objects")
+                .join(&toolkit.version)
+                .into(),
+        ),
         // This process's own standard error: cargo shows nothing of a build script that succeeds.
         (
             nvcc::PROGRESS,
@@ -120,6 +145,14 @@ fn environment(
         environment.push(("LIBRARY_PATH", before(Some(&stubs.folder), "LIBRARY_PATH")?));
     }
     Ok(environment)
+}
+
+/// The file of [`SWITCHES`], whose name changes with what is in it: what was compiled with another is not taken for this.
+fn switches(root: &Path) -> Result<PathBuf> {
+    let name = format!("switches-{}.h", &sha256(SWITCHES.as_bytes())[..16]);
+    let path = root.join("target/cuda/nvcc").join(name);
+    fs::write(&path, SWITCHES).with_context(|| path.display().to_string())?;
+    Ok(path)
 }
 
 /// A list of folders with one more in front.

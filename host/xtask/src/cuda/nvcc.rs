@@ -17,7 +17,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::variants::{FLAGS, Role, Variants};
+use super::{
+    objects::Kept,
+    variants::{FLAGS, NO_PTX, Role, Variants, stand_ins},
+};
 
 /// The real compiler; nothing is compiled without it.
 pub const REAL: &str = "XTASK_NVCC_REAL";
@@ -25,6 +28,8 @@ pub const REAL: &str = "XTASK_NVCC_REAL";
 pub const VARIANTS: &str = "XTASK_NVCC_VARIANTS";
 /// Capabilities beside the build script's own, separated by commas.
 pub const ALSO: &str = "XTASK_NVCC_ALSO";
+/// What stands in front of flash attention's kernels, in the folder of which `kernels` is one.
+pub const SWITCHES: &str = "XTASK_NVCC_SWITCHES";
 /// A file that is told of everything that is compiled.
 pub const PROGRESS: &str = "XTASK_NVCC_PROGRESS";
 
@@ -75,27 +80,48 @@ fn act(arguments: &[OsString]) -> Result<Option<ExitStatus>> {
     let Some(source) = call.source_name() else {
         return Ok(Some(Command::new(&real).args(arguments).status()?));
     };
-    let begun = Instant::now();
+    let written = call.written()?.context("nothing is written")?;
     let variants: Variants = env::var(VARIANTS).context(VARIANTS)?.parse()?;
-    let status = match variants.role(&source) {
-        Role::LeftOut(text) => stand_in(&call, &text)?,
-        role => {
-            let mut compiler = Command::new(&real);
-            compiler.args(arguments);
-            if role == Role::Flash {
-                compiler.args(FLAGS);
-            }
-            // PTX is for one capability and runs on later ones too.
-            if !call.ptx {
-                let also = env::var(ALSO).unwrap_or_default();
-                compiler.args(also.split(',').filter(|c| !c.is_empty()).map(generate_for));
-            }
-            let status = compiler.status()?;
-            let seconds = begun.elapsed().as_secs();
-            tell(&format!("nvcc: {source}, {seconds} s"));
-            status
+    let mut arguments = arguments.to_vec();
+    match variants.role(&source) {
+        Role::LeftOut(text) => return stand_in(&written, &text).map(Some),
+        Role::Declared => {
+            // Build scripts run in their crate's folder.
+            let ffi = fs::read_to_string("src/ffi.rs").context("src/ffi.rs")?;
+            return stand_in(&written, &stand_ins(&ffi)).map(Some);
         }
-    };
+        Role::Unused => {
+            fs::write(&written, NO_PTX).with_context(|| written.display().to_string())?;
+            return Ok(None);
+        }
+        Role::Flash => {
+            arguments.extend(FLAGS.map(OsString::from));
+            arguments.extend(env::var_os(SWITCHES));
+        }
+        Role::Plain => {}
+    }
+    // PTX is for one capability and runs on later ones too.
+    if !call.ptx {
+        let also = env::var(ALSO).unwrap_or_default();
+        let also = also.split(',').filter(|c| !c.is_empty());
+        arguments.extend(also.map(|capability| generate_for(capability).into()));
+    }
+    let kept = Kept::of(&source, &arguments);
+    if let Some(kept) = &kept
+        && kept.bring(&written)?
+    {
+        tell(&format!("nvcc: {source}, compiled before"));
+        return Ok(None);
+    }
+    let begun = Instant::now();
+    let status = Command::new(&real).args(&arguments).status()?;
+    let seconds = begun.elapsed().as_secs();
+    tell(&format!("nvcc: {source}, {seconds} s"));
+    if status.success()
+        && let Some(kept) = kept
+    {
+        kept.keep(&written)?;
+    }
     Ok(Some(status))
 }
 
@@ -111,12 +137,8 @@ fn generate_for(capability: &str) -> String {
 }
 
 /// Compiles C++ into the object that was to be the kernel.
-fn stand_in(call: &Call, text: &str) -> Result<ExitStatus> {
-    let object = call
-        .output
-        .as_ref()
-        .context("no -o with a kernel that is left out")?;
-    let mut source = object.clone().into_os_string();
+fn stand_in(object: &Path, text: &str) -> Result<ExitStatus> {
+    let mut source = object.to_owned().into_os_string();
     source.push(".cpp");
     fs::write(&source, text)?;
     let compiler = env::var_os("NVCC_CCBIN").unwrap_or_else(|| "c++".into());
@@ -150,14 +172,8 @@ fn pretend(arguments: &[OsString]) -> Result<()> {
         return Ok(());
     }
     let call = Call::read(arguments);
-    let output = match (&call.output, &call.folder, call.ptx) {
-        (Some(output), _, _) => output.clone(),
-        (None, Some(folder), true) => {
-            let source = call.source.as_ref().context("no source")?;
-            let name = source.file_stem().context("no source")?;
-            folder.join(name).with_extension("ptx")
-        }
-        _ => return Ok(()),
+    let Some(output) = call.written()? else {
+        return Ok(());
     };
     ensure!(
         fs::metadata(&output).map_or(0, |file| file.len()) == 0,
@@ -195,6 +211,19 @@ impl Call {
             }
         }
         call
+    }
+
+    /// The file that is written, if any.
+    fn written(&self) -> Result<Option<PathBuf>> {
+        Ok(match (&self.output, &self.folder, self.ptx) {
+            (Some(output), _, _) => Some(output.clone()),
+            (None, Some(folder), true) => {
+                let source = self.source.as_ref().context("no source")?;
+                let name = source.file_stem().context("no source")?;
+                Some(folder.join(name).with_extension("ptx"))
+            }
+            _ => None,
+        })
     }
 
     fn source_name(&self) -> Option<String> {

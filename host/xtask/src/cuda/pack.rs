@@ -112,6 +112,7 @@ fn describe(root: &Path, toolkit: &Toolkit, plan: &Plan) -> Result<serde_json::V
         "compute_capabilities": plan.capabilities,
         "head_sizes": plan.variants.head_sizes,
         "f16": plan.variants.f16,
+        "profile": if plan.dev { "dev" } else { "release" },
     }))
 }
 

@@ -1,4 +1,4 @@
-//! Libraries that stand in for the driver, rest.find(|c: char| !is_name(c))uBLAS, cuRAND and NVRTC: something to link with where they are not installed, and
+//! Libraries that stand in for the driver, cuBLAS, cuRAND and NVRTC: something to link with where they are not installed, and
 //! something to start with where there is no GPU.
 //!
 //! Each has the library's soname and every function that cudarc declares of it; all of them answer with the error for "no

@@ -1,10 +1,10 @@
 //! Which of the libraries' kernel files are compiled, by their names, and what stands in for the others.
 //!
 //! candle-flash-attn has a file for each head size, element type, causal or not, paged or not: 52 of them take hours, the
-//! dozen that our models need a quarter of one. candle-kernels has one for each quantized type, none of which weir calls: its
-//! weights are widened as they are read. What is left out must still link, so a function that says so and ends the process
-//! takes its place; the runner refuses models that would call one, as it knows what was built (`WEIR_CUDA_HEAD_SIZES`,
-//! `WEIR_CUDA_F16`).
+//! paged half dozen that weir calls a quarter of one. Those of candle-kernels for quantized weights, convolutions and sorting
+//! nobody calls: weights are widened as they are read. What is left out must still link, so a function that says so and ends
+//! the process takes its place; the runner refuses models that would call one, as it knows what was built
+//! (`WEIR_CUDA_HEAD_SIZES`, `WEIR_CUDA_F16`).
 
 use std::str::FromStr;
 
@@ -13,12 +13,19 @@ use anyhow::{Context, Result, ensure};
 /// The head sizes that candle-flash-attn has paged kernels for.
 const PAGED_HEAD_SIZES: [u32; 4] = [64, 128, 256, 512];
 /// Template switches of flash attention that no runner of ours takes: ALiBi, dropout, and heads whose size is not the
-/// kernel's own. Windows and soft caps stay: without their switch a kernel would ignore them and say nothing.
-pub const FLAGS: [&str; 3] = [
+/// kernel's own. Windows and soft caps stay: without their switch a kernel would ignore them and say nothing. A file to put in
+/// front follows ([`super::nvcc::SWITCHES`]).
+pub const FLAGS: [&str; 5] = [
     "-DFLASHATTENTION_DISABLE_ALIBI",
     "-DFLASHATTENTION_DISABLE_DROPOUT",
     "-DFLASHATTENTION_DISABLE_UNEVEN_K",
+    "-Ikernels",
+    "-include",
 ];
+/// The files of candle-kernels that become PTX and that no runner of ours calls.
+const UNUSED_PTX: [&str; 3] = ["conv.cu", "quantized.cu", "sort.cu"];
+/// PTX without a kernel: who looks for one is told that there is none.
+pub const NO_PTX: &str = ".version 8.0\n.target sm_80\n.address_size 64\n";
 const HEADERS: &str = "#include <cstdio>\n#include <cstdlib>\n";
 
 /// What is compiled.
@@ -36,6 +43,10 @@ pub enum Role {
     Flash,
     /// C++ that stands in for a file that is left out.
     LeftOut(String),
+    /// Left out, and with it all that its crate declares in `src/ffi.rs` ([`stand_ins`]).
+    Declared,
+    /// PTX that is left out ([`NO_PTX`]).
+    Unused,
     /// Compiled as it is.
     Plain,
 }
@@ -58,25 +69,24 @@ impl Variants {
         sizes.join(between)
     }
 
-    /// A name for a folder.
-    pub fn name(&self) -> String {
-        let types = if self.f16 { "bf16-f16" } else { "bf16" };
-        format!("{}-{types}", self.head_sizes("-"))
-    }
-
     /// The role of a file, by its name without folders.
     pub fn role(&self, file: &str) -> Role {
         if let Some(kernel) = FlashKernel::parse(file) {
-            let wanted = self.head_sizes.contains(&kernel.head_size);
+            let wanted = kernel.paged && self.head_sizes.contains(&kernel.head_size);
             return match wanted && (self.f16 || !kernel.f16) {
                 true => Role::Flash,
                 false => Role::LeftOut(kernel.stand_in(file)),
             };
         }
-        let quant = file.strip_prefix("mmq_instance_");
-        match quant.and_then(|quant| quant.strip_suffix(".cu")) {
-            Some(quant) => Role::LeftOut(quant_stand_in(file, quant)),
-            None => Role::Plain,
+        if UNUSED_PTX.contains(&file) {
+            Role::Unused
+        } else if file == "mmvq_gguf.cu" {
+            // All of the crate that is no PTX; one file stands in for the others too.
+            Role::Declared
+        } else if file.starts_with("mmq_") || file.starts_with("moe_") {
+            Role::LeftOut(String::new())
+        } else {
+            Role::Plain
         }
     }
 }
@@ -155,13 +165,19 @@ impl FlashKernel {
     }
 }
 
-fn quant_stand_in(file: &str, quant: &str) -> String {
-    let end = give_up(file);
-    format!("{HEADERS}extern \"C\" void launch_mmq_gguf_{quant}() {{\n{end}}}\n")
+/// C++ of all functions that Rust declares to be found elsewhere.
+pub fn stand_ins(ffi: &str) -> String {
+    let names = ffi.lines().filter_map(|line| {
+        let rest = line.trim_start().strip_prefix("pub fn ")?;
+        rest.split('(').next()
+    });
+    let functions =
+        names.map(|name| format!("extern \"C\" void {name}() {{\n{}}}\n", give_up(name)));
+    HEADERS.to_owned() + &functions.collect::<String>()
 }
 
-fn give_up(file: &str) -> String {
-    let message = format!("weir: {file} was left out of this build, see cargo xtask cuda --help");
+fn give_up(what: &str) -> String {
+    let message = format!("weir: {what} was left out of this build, see cargo xtask cuda --help");
     format!("    std::fputs(\"{message}\\n\", stderr);\n    std::abort();\n")
 }
 

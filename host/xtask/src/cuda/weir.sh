@@ -16,11 +16,13 @@ done
 LD_LIBRARY_PATH=${path#:}:$here/lib
 LD_LIBRARY_PATH=${LD_LIBRARY_PATH#:}
 export LD_LIBRARY_PATH
+missing=
 for name in $(ldd "$here/bin/weir" 2>/dev/null | awk '/not found/ { print $1 }'); do
     if [ -d "$here/no-gpu/$name" ]; then
-        echo "weir: $name is not on this machine, so no GPU can be used" >&2
+        missing=${missing:+$missing, }$name
         LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$here/no-gpu/$name
     fi
 done
+[ -z "$missing" ] || echo "weir: not on this machine, so no GPU can be used: $missing" >&2
 # gpu-check starts the tests of the kernels in the same way.
 exec "${GPU_CHECK_PROGRAM:-$here/bin/weir}" "$@"

@@ -22,15 +22,17 @@ fn kernels_are_kept_by_head_size_and_type() {
     let some = variants(&[64, 256], false);
     let with_f16 = variants(&[64, 256], true);
     for (file, kept, kept_with_f16) in [
-        ("flash_fwd_hdim64_bf16_sm80.cu", true, true),
-        ("flash_fwd_hdim64_bf16_causal_sm80.cu", true, true),
+        ("flash_fwd_hdim64_bf16_sm80.cu", false, false),
+        ("flash_fwd_hdim64_bf16_causal_sm80.cu", false, false),
+        ("flash_fwd_splitkv_hdim64_bf16_sm80.cu", true, true),
         ("flash_fwd_splitkv_hdim256_bf16_causal_sm80.cu", true, true),
         ("flash_fwd_splitkv_hdim64_fp16_sm80.cu", false, true),
         ("flash_fwd_hdim128_bf16_sm80.cu", false, false),
         ("flash_fwd_hdim32_fp16_causal_sm80.cu", false, false),
         ("mmq_instance_q4_k.cu", false, false),
+        ("mmq_quantize.cu", false, false),
+        ("moe_wmma.cu", false, false),
         ("flash_api.cu", true, true),
-        ("mmq_quantize.cu", true, true),
         ("affine.cu", true, true),
     ] {
         let left_out = |variants: &Variants| matches!(variants.role(file), Role::LeftOut(_));
@@ -39,7 +41,29 @@ fn kernels_are_kept_by_head_size_and_type() {
     }
     let role = some.role("flash_fwd_splitkv_hdim64_bf16_sm80.cu");
     assert_eq!(role, Role::Flash);
-    assert_eq!(some.role("flash_api.cu"), Role::Plain);
+    for (file, role) in [
+        ("flash_api.cu", Role::Plain),
+        ("reduce.cu", Role::Plain),
+        ("quantized.cu", Role::Unused),
+        ("mmvq_gguf.cu", Role::Declared),
+    ] {
+        assert_eq!(some.role(file), role, "{file}");
+    }
+}
+
+#[test]
+fn what_rust_declares_is_defined() {
+    let text = stand_ins(
+        "extern \"C\" {\n    pub fn launch_a(\n        x: *const u8,\n    );\n\n    pub fn launch_b();\n}\n",
+    );
+    for definition in [
+        "extern \"C\" void launch_a() {",
+        "extern \"C\" void launch_b() {",
+        "weir: launch_b was left out",
+    ] {
+        assert!(text.contains(definition), "{text}");
+    }
+    assert_eq!(text.matches("extern").count(), 2);
 }
 
 #[test]
@@ -52,10 +76,6 @@ fn what_stands_in_defines_the_function_that_is_left_out() {
         (
             "flash_fwd_hdim96_bf16_sm80.cu",
             "template <> void run_mha_fwd_<cutlass::bfloat16_t, 96, false>(",
-        ),
-        (
-            "mmq_instance_q6_k.cu",
-            "extern \"C\" void launch_mmq_gguf_q6_k()",
         ),
     ] {
         let text = stand_in(file);
