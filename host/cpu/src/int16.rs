@@ -5,9 +5,8 @@
 //! is at most [`ONE`] squared. A mix multiplies weights that sum to about twice [`ONE`] with values scaled by their largest
 //! element.
 //!
-//! Error: half a unit a number, which is 2^-16 of the vector's norm, of its largest element or of the largest weight,
-//! though at least 2^-17 of the sum of the weights.
-//! Between 64 normally distributed elements that is a third of what f16 would be off.
+//! Error: half a unit a number, which is 2^-16 of the vector's norm or of its largest element, and a unit a weight, which is
+//! 2^-15 of the largest weight, though at least 2^-16 of their sum. Between 64 normally distributed elements that is a third of what f16 would be off.
 
 use crate::{
     math,

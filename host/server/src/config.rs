@@ -281,7 +281,7 @@ fn check_seconds(config: &Config) -> Result<(), ConfigError> {
             config.request_timeout.unwrap_or(1.0),
             0.0,
         ),
-        ("keep_alive", config.keep_alive, 0.0),
+        ("keep_alive", config.keep_alive, SOME),
         ("drain_timeout", config.drain_timeout, 0.0),
         ("header_timeout", config.header_timeout, SOME),
         ("body_timeout", config.body_timeout, SOME),

@@ -21,7 +21,7 @@ use axum::{
 use futures_util::StreamExt;
 use hyper::body::Frame;
 use serde_json::Value;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use weir_engine::EngineError;
 
 use crate::{
@@ -100,23 +100,27 @@ impl<C: Chunks> Events for C {
     }
 }
 
-/// Waits for the first token, then answers with the stream of events.
+/// Waits for the first token, then answers with the stream of events. Once the wait has been as long as a silence may be, the
+/// stream begins without it: clients and proxies give up on a server that says nothing.
 ///
 /// # Errors
-/// Whatever happened before the first token.
+/// Whatever happened in that time.
 pub async fn respond<E: Events>(
     mut steps: Steps,
     mut events: E,
     keep_alive: Duration,
     guard: RequestGuard,
 ) -> Result<Response, ApiError> {
-    let first = steps
-        .next()
-        .await
-        .unwrap_or(Err(EngineError::Stopped.into()))?;
+    let first = match timeout(keep_alive, steps.next()).await {
+        Ok(step) => Some(step.unwrap_or(Err(EngineError::Stopped.into()))?),
+        Err(_) => None,
+    };
     let mut text = EventText::default();
     events.before(&mut text);
-    events.step(first, &mut text);
+    match first {
+        Some(step) => events.step(step, &mut text),
+        None => E::silence(&mut text),
+    }
     let body = EventStream {
         running: Some((steps, events)),
         guard: Some(guard),

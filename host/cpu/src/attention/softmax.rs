@@ -9,6 +9,19 @@ use crate::{
     simd::vectorized,
 };
 
+/// Added to weights before they are rounded, by lane: many equal weights, as a soft cap makes them, would all be off by the same
+/// otherwise. Between -1/2 and 1/2, so that nothing stays nothing, and any run of lanes is spread evenly.
+const OFFSETS: [f32; LANES] = {
+    let mut offsets = [0.0; LANES];
+    let mut lane = 0;
+    while lane < LANES {
+        let reversed = (lane as u8).reverse_bits() >> 4;
+        offsets[lane] = (reversed as f32 + 0.5) / 16.0 - 0.5;
+        lane += 1;
+    }
+    offsets
+};
+
 /// What is said of one query's weights in a span.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Weighed {
@@ -91,8 +104,8 @@ vectorized! {
         let unit = int16::weights_unit(math::largest(&tops), scaled.iter().sum(), slots);
         let factor = if unit > 0.0 { 1.0 / unit } else { 0.0 };
         for (weights, scores) in weights.as_chunks_mut::<LANES>().0.iter_mut().zip(scores) {
-            for (weight, score) in weights.iter_mut().zip(scores) {
-                *weight = int16::round(*score * factor);
+            for lane in 0..LANES {
+                weights[lane] = int16::round(scores[lane] * factor + OFFSETS[lane]);
             }
         }
         Weighed { largest, sum: sums.iter().sum(), unit }

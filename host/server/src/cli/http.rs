@@ -65,7 +65,7 @@ pub struct HttpFlags {
     #[arg(long, value_name = "ORIGIN")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cors_origin: Vec<String>,
-    /// Seconds between keep-alive comments in a stream [default: 15]
+    /// Seconds of silence in a stream until a keep-alive comment, and until a stream begins without a token [default: 15]
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<f64>,

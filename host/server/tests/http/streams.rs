@@ -100,3 +100,15 @@ async fn silence_is_filled_with_comments() {
     let lines = server.stream(json!({})).await;
     assert!(lines.iter().any(|line| line.starts_with(':')), "{lines:?}");
 }
+
+/// A long prompt must not look like a dead server.
+#[tokio::test]
+async fn a_stream_begins_when_its_first_token_is_late() {
+    let server = Setup::saying(&[&["a", "b"]])
+        .rate(2.0)
+        .settings(|settings| settings.keep_alive = std::time::Duration::from_millis(10))
+        .start();
+    let lines = server.stream(json!({})).await;
+    assert!(lines[0].starts_with(':'), "{lines:?}");
+    assert_eq!(lines.last().map(String::as_str), Some("data: [DONE]"));
+}
