@@ -13,7 +13,7 @@ pub mod native;
 pub mod requests;
 pub mod wasm;
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use weir_corpus::{case::Case, fold::Runner};
 use weir_output::{Parser, PostProcessor};
@@ -55,4 +55,16 @@ pub fn runner(plugins: &dyn Plugins, case: &Case, post_processor: bool) -> anyho
         runner = runner.with_parser(plugins.parser(other, &toml::Table::new())?);
     }
     Ok(runner)
+}
+
+/// How a program of the fuzzing ends: whether nothing was found, or why nobody knows.
+pub fn verdict(program: &str, clean: anyhow::Result<bool>) -> ExitCode {
+    match clean {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{program}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -13,6 +13,7 @@ use clap::Parser;
 use weir_tests::{
     Plugins,
     fuzz::{Outcome, Plan, names, run},
+    verdict,
     wasm::WasmPlugins,
 };
 
@@ -43,14 +44,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match fuzz(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("fuzz: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    verdict("fuzz", fuzz(&Arguments::parse()))
 }
 
 /// Whether nothing was found.

@@ -5,7 +5,10 @@ use std::{fs, panic, path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::Context;
 use clap::Parser;
-use weir_tests::requests::{Outcome, run};
+use weir_tests::{
+    requests::{Outcome, run},
+    verdict,
+};
 
 /// Read seeded random bodies of every kind of request, and look for what must never happen
 #[derive(Parser)]
@@ -23,14 +26,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match fuzz(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("fuzz_requests: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    verdict("fuzz_requests", fuzz(&Arguments::parse()))
 }
 
 /// Whether nothing was found.

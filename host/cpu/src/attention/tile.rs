@@ -240,8 +240,8 @@ unsafe fn attend_span(
 }
 
 impl AttentionScratch {
-    /// For a span of so many columns; whatever was there before stays.
-    fn make_room(&mut self, rows: usize, width: usize, value_stride: usize) {
+    /// For a span of so many columns from row to row; whatever was there before stays.
+    fn make_room(&mut self, rows: usize, stride: usize, value_stride: usize) {
         let nothing = Weighed {
             largest: f32::NEG_INFINITY,
             sum: 0.0,
@@ -249,12 +249,12 @@ impl AttentionScratch {
         };
         self.span.values.resize(rows * value_stride, 0);
         self.span.softmax.resize(rows, nothing);
-        self.scores.resize(width, 0.0);
-        self.key_scales.resize(width, 0.0);
-        self.value_scales.resize(width, 0.0);
-        if self.products.len() < rows * width {
-            self.products.resize(rows * width, 0);
-            self.weights.resize(rows * width, 0);
+        self.scores.resize(stride, 0.0);
+        self.key_scales.resize(stride, 0.0);
+        self.value_scales.resize(stride, 0.0);
+        if self.products.len() < rows * stride {
+            self.products.resize(rows * stride, 0);
+            self.weights.resize(rows * stride, 0);
         }
     }
 }

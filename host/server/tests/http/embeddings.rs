@@ -6,18 +6,14 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode};
-use futures_util::StreamExt;
 use serde_json::{Value, json};
-use weir_engine::{EmbeddingInfo, EmbeddingRunner, EngineConfig, EngineError, Generator, Pooling};
+use weir_engine::{EmbeddingInfo, EmbeddingRunner, EngineConfig, EngineError, Pooling};
 use weir_prompt::Tokenizer;
 use weir_server::{
     AppState, Embedder, EmbeddingHandle, PooledEmbedder, ServedModel, ServerSettings, router,
 };
 
-use crate::{
-    options::sequence,
-    server::{Setup, chat_body, post_json, read, saying, send},
-};
+use crate::server::{Setup, chat_body, post_json, read, saying, send};
 
 const PATH: &str = "/v1/embeddings";
 
@@ -291,10 +287,7 @@ async fn texts_wait_in_a_generative_models_queue() {
         ..EngineConfig::default()
     };
     let server = setup.start();
-    let mut running = server.engine.submit(sequence(0)).unwrap();
-    assert!(running.next().await.is_some());
-    let waiting = server.engine.submit(sequence(0)).unwrap();
-    server.until(|counters| counters.waiting == 1).await;
+    let occupied = server.occupied().await;
     let body = json!({"input": [[16, 1, 17], [2]]});
     let (status, answer) = read(server.post(PATH, &body).await).await;
     let code = &answer["error"]["code"];
@@ -302,7 +295,7 @@ async fn texts_wait_in_a_generative_models_queue() {
         (status, code),
         (StatusCode::TOO_MANY_REQUESTS, &json!("queue_full"))
     );
-    drop((running, waiting));
+    drop(occupied);
     server.until(|counters| counters.waiting == 0).await;
     // One text at a time has room. The fake runner counts ids modulo 16: 0 stands in the first place and stays.
     let (status, answer) = read(server.post(PATH, &body).await).await;

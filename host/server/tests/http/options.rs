@@ -268,10 +268,7 @@ async fn several_answers_are_queued_together_or_not_at_all() {
         ..EngineConfig::default()
     };
     let server = setup.start();
-    let mut running = server.engine.submit(sequence(0)).unwrap();
-    assert!(running.next().await.is_some());
-    let waiting = server.engine.submit(sequence(0)).unwrap();
-    server.until(|counters| counters.waiting == 1).await;
+    let occupied = server.occupied().await;
     for stream in [false, true] {
         let body = chat_body(json!({"n": 3, "stream": stream}));
         let (status, body) = read(server.post("/v1/chat/completions", &body).await).await;
@@ -290,7 +287,7 @@ async fn several_answers_are_queued_together_or_not_at_all() {
     )
     .await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
-    drop((running, waiting));
+    drop(occupied);
     server
         .until(|counters| counters.waiting + counters.running == 0)
         .await;

@@ -7,13 +7,18 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, Response, StatusCode},
 };
+use futures_util::StreamExt;
 use serde_json::Value;
 use tower::ServiceExt;
-use weir_engine::{Engine, EngineConfig, FakeRunner, FakeScript, Generator, RunnerInfo};
+use weir_engine::{
+    Engine, EngineConfig, FakeRunner, FakeScript, GeneratedStream, Generator, RunnerInfo,
+};
 use weir_prompt::{ChatTemplate, SpecialTokens, TokenKind, Tokenizer};
 use weir_server::{
     AppState, EngineHandle, EngineThread, ModelNames, ModelSet, ServedModel, ServerSettings, router,
 };
+
+use crate::options::sequence;
 
 /// The replay tokenizer's end token; pieces follow it.
 const EOS: u32 = 256;
@@ -226,6 +231,15 @@ impl Server {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         lines(std::str::from_utf8(&body).unwrap())
+    }
+
+    /// A sequence that runs and one that waits behind it, where the engine runs one at a time.
+    pub async fn occupied(&self) -> [GeneratedStream; 2] {
+        let mut running = self.engine.submit(sequence(0)).unwrap();
+        assert!(running.next().await.is_some());
+        let waiting = self.engine.submit(sequence(0)).unwrap();
+        self.until(|counters| counters.waiting == 1).await;
+        [running, waiting]
     }
 
     /// Waits until the engine's counters are as wanted.
