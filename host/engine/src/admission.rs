@@ -16,7 +16,7 @@ use crate::{
 pub fn check(request: &SequenceRequest, info: &RunnerInfo) -> Result<usize, EngineError> {
     check_tokens(request, info.vocab_size)?;
     check_sampling(&request.sampling)?;
-    let limit = info.max_model_len.min(info.num_blocks * info.block_size);
+    let limit = info.longest_sequence();
     let prompt = request.prompt.len();
     let max_tokens = match request.pooling {
         None => request.stop.max_tokens,

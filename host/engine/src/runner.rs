@@ -21,6 +21,18 @@ pub struct RunnerInfo {
     pub eos_token_ids: Vec<u32>,
 }
 
+impl RunnerInfo {
+    /// Tokens there is KV for.
+    pub fn kv_tokens(&self) -> usize {
+        self.num_blocks * self.block_size
+    }
+
+    /// Tokens of the longest sequence that can be computed, were it alone.
+    pub fn longest_sequence(&self) -> usize {
+        self.max_model_len.min(self.kv_tokens())
+    }
+}
+
 /// Computes one step. Owns weights and KV storage; the block manager alone decides which block belongs to whom. A sequence's
 /// first row may stand behind blocks that others computed, and rows of a batch may share blocks that none of them writes to.
 /// A sequence may have several rows in a batch, one behind the other: the later read what the earlier write.

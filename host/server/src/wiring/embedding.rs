@@ -49,7 +49,7 @@ pub(super) fn sizes(engine: &Engine) -> Option<EmbeddingInfo> {
     let info = engine.info();
     Some(EmbeddingInfo {
         dimensions: engine.hidden_size()?,
-        max_tokens: info.max_model_len.min(info.num_blocks * info.block_size),
+        max_tokens: info.longest_sequence(),
         vocab_size: info.vocab_size,
     })
 }

@@ -73,7 +73,7 @@ fn on_a_gpu(
     tracing::info!(
         "{} computes this model in {dtype:?}, with KV for {} tokens",
         gpu.name(),
-        info.num_blocks * info.block_size
+        info.kv_tokens()
     );
     Ok(Some(Box::new(runner)))
 }
