@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use weir_output::Segment;
 use weir_prompt::{TokenKind, Vocabulary};
 
-use crate::ConstrainError;
+use crate::{Answer, ConstrainError};
 
 /// The grammars of a tree; `answer` stands where the tree says so.
 ///
@@ -18,12 +18,12 @@ use crate::ConstrainError;
 /// When a schema is not JSON.
 pub fn llguidance_grammar(
     segment: &Segment,
-    answer: &Segment,
+    answer: &Answer,
     vocabulary: &Vocabulary,
 ) -> Result<TopLevelGrammar, ConstrainError> {
     let mut writer = LarkWriter {
         vocabulary,
-        answer,
+        answer: Some(answer),
         definitions: String::new(),
         terminals: 0,
         schemas: Vec::new(),
@@ -40,7 +40,8 @@ pub fn llguidance_grammar(
 
 struct LarkWriter<'a> {
     vocabulary: &'a Vocabulary,
-    answer: &'a Segment,
+    /// None within the answer itself: a place that it leaves to an answer is the model's.
+    answer: Option<&'a Answer>,
     /// Terminals and rules beside `start`, a line each.
     definitions: String,
     terminals: usize,
@@ -57,13 +58,7 @@ impl LarkWriter<'_> {
             Segment::Pattern(pattern) => self.terminal(&regex(&format!("(?:{pattern})"))),
             Segment::Until(marker) => self.until(marker),
             Segment::TextWithout(markers) => self.text_without(markers),
-            Segment::Answer => {
-                let answer = self.answer;
-                match answer {
-                    Segment::Answer => self.text_without(&[]),
-                    other => self.expression(other)?,
-                }
-            }
+            Segment::Answer => self.answer()?,
             Segment::Sequence(parts) => self.joined(parts, " ")?,
             Segment::Alternative(parts) => self.joined(parts, " | ")?,
             Segment::Repeat {
@@ -84,6 +79,27 @@ impl LarkWriter<'_> {
             }
             Segment::Lark(rule) => format!("({rule})"),
         })
+    }
+
+    fn answer(&mut self) -> Result<String, ConstrainError> {
+        let Some(answer) = self.answer.take() else {
+            return Ok(self.text_without(&[]));
+        };
+        let written = match answer {
+            Answer::Free => Ok(self.text_without(&[])),
+            Answer::Segment(segment) => self.expression(segment),
+            Answer::Lark(lark) => {
+                let name = format!("answer_{}", self.schemas.len());
+                self.schemas.push(GrammarWithLexer {
+                    name: Some(name.clone()),
+                    lark_grammar: Some(lark.clone()),
+                    json_schema: None,
+                });
+                Ok(format!("@{name}"))
+            }
+        };
+        self.answer = Some(answer);
+        written
     }
 
     fn joined(&mut self, parts: &[Segment], between: &str) -> Result<String, ConstrainError> {
@@ -263,7 +279,7 @@ mod tests {
     fn lark(segment: &Segment) -> String {
         let special = (b"<call>".to_vec().into_boxed_slice(), TokenKind::Added);
         let vocabulary = Vocabulary::new(vec![special]);
-        let grammar = llguidance_grammar(segment, &Segment::Answer, &vocabulary).expect("JSON");
+        let grammar = llguidance_grammar(segment, &Answer::Free, &vocabulary).expect("JSON");
         grammar.grammars[0].lark_grammar.clone().expect("Lark")
     }
 
@@ -324,7 +340,7 @@ mod tests {
         let schema = r#"{"type": "object", "x-guidance": {"lenient": true}}"#;
         let grammar = llguidance_grammar(
             &Segment::Json(schema.to_owned()),
-            &Segment::Answer,
+            &Answer::Free,
             &Vocabulary::default(),
         )
         .expect("JSON");

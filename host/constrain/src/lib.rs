@@ -36,6 +36,17 @@ pub enum ConstrainError {
     Grammar(String),
 }
 
+/// What stands where a tree leaves its place to the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Whatever the model writes.
+    Free,
+    /// A part of the same tree: a schema, a pattern, a choice, the calls of another parser.
+    Segment(Segment),
+    /// A whole grammar in llguidance's Lark syntax, with rules of its own from `start` on.
+    Lark(String),
+}
+
 /// One model's vocabulary, ready to be constrained; made once, since it takes a third of a second for 49,000 tokens.
 pub struct Constrainer {
     factory: ParserFactory,
@@ -75,7 +86,7 @@ impl Constrainer {
     pub fn compile(
         &self,
         segment: &Segment,
-        answer: &Segment,
+        answer: &Answer,
     ) -> Result<Arc<dyn Constraint>, ConstrainError> {
         let grammar = llguidance_grammar(segment, answer, &self.vocabulary)?;
         let mut matcher = Matcher::new(self.factory.create_parser(grammar));
@@ -140,7 +151,7 @@ mod tests {
 
     /// Whether each token is allowed where it stands: a character each, `|` for the inner token.
     fn allows(segment: &Segment, text: &str) -> Vec<bool> {
-        let constraint = constrainer().compile(segment, &Segment::Answer);
+        let constraint = constrainer().compile(segment, &Answer::Free);
         let mut processor = constraint.expect("a grammar").processor(&[END]);
         let tokens = text.bytes().map(|byte| match byte {
             b'|' => INNER,

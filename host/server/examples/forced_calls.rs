@@ -109,7 +109,9 @@ impl Check<'_> {
             .context("no tool parser")?;
         let grammar = parser.plugin.grammar(&self.context)?;
         let grammar = grammar.context("the parser forces nothing")?;
-        Ok(self.constrainer.compile(&grammar, &Segment::Answer)?)
+        Ok(self
+            .constrainer
+            .compile(&grammar, &weir_constrain::Answer::Free)?)
     }
 
     async fn answer(

@@ -11,6 +11,7 @@ use std::{collections::BTreeSet, env, fmt::Write as _, sync::Arc, thread};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
+use weir_constrain::Answer;
 use weir_corpus::fold::{Folded, Runner};
 use weir_output::{
     FinishReason, Fragment, FragmentKind, Parser, RequestContext, Segment, Tool, ToolCallStreaming,
@@ -177,10 +178,14 @@ impl Case {
             return Ok(false);
         };
         let (outer, answer) = match self.reasoning.as_ref().and_then(grammar) {
-            Some(reasoning) => (reasoning, calls),
-            None => (calls, Segment::Answer),
+            Some(reasoning) => (reasoning, Answer::Segment(calls)),
+            None => (calls, Answer::Free),
         };
-        let words = Words::new(&[&outer, &answer], &self.controls);
+        let inner = match &answer {
+            Answer::Segment(calls) => calls,
+            Answer::Free | Answer::Lark(_) => &outer,
+        };
+        let words = Words::new(&[&outer, inner], &self.controls);
         let walk = words.walk(&outer, &answer, seed);
         let fragments = walk.map_err(|why| failed("", why))?;
         let text: String = fragments.iter().map(|fragment| &*fragment.text).collect();

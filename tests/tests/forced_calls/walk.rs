@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use weir_constrain::Constrainer;
+use weir_constrain::{Answer, Constrainer};
 use weir_output::{Fragment, FragmentKind, Segment};
 use weir_prompt::{TokenKind, Vocabulary};
 
@@ -90,7 +90,7 @@ impl Words {
     pub fn walk(
         &self,
         grammar: &Segment,
-        answer: &Segment,
+        answer: &Answer,
         seed: u64,
     ) -> Result<Vec<Fragment>, String> {
         let constraint = self.constrainer.compile(grammar, answer);
