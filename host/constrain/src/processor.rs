@@ -61,12 +61,9 @@ impl LogitsProcessor for GrammarMask {
         let may_end = self.matcher.is_stopped() || self.matcher.is_accepting().unwrap_or(true);
         for (id, logit) in logits.iter_mut().enumerate() {
             let ends = self.end_tokens.iter().any(|end| *end as usize == id);
-            let allowed = if ends {
-                may_end
-            } else {
-                id < mask.len() && mask.is_allowed(id as u32)
-            };
-            if !allowed {
+            // A token that ends the sequence may be part of what must be written too: a call's end marker is, in some families.
+            let written = id < mask.len() && mask.is_allowed(id as u32);
+            if !(written || (ends && may_end)) {
                 *logit = f32::NEG_INFINITY;
             }
         }

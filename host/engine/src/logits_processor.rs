@@ -5,6 +5,10 @@
 
 use crate::request::{SamplingParams, SequenceRequest};
 
+mod reasoning_budget;
+
+pub use reasoning_budget::{ReasoningBudget, TokenTexts};
+
 /// Changes one sequence's logits in place; keeps whatever state it needs of that sequence.
 pub trait LogitsProcessor: Send {
     /// Changes the logits of the next token. A token is forbidden with negative infinity.
@@ -49,6 +53,10 @@ pub fn processors_for(
     }
     if let Some(constraint) = &request.constraint {
         processors.push(constraint.processor(end_tokens));
+    }
+    // Behind the mask: what that forbids is not forced.
+    if let Some(budget) = &request.stop.reasoning {
+        processors.push(budget.processor());
     }
     processors
 }

@@ -5,6 +5,7 @@
 //! It knows no HTTP status, no model and no default that depends on one.
 
 pub mod anthropic;
+pub mod answer_format;
 pub mod chat;
 pub mod chat_response;
 pub mod completions;
@@ -21,14 +22,17 @@ pub mod options;
 pub mod responses;
 pub mod sampling;
 pub mod schema;
+pub mod structural_tag;
 pub mod tokenize;
 pub mod tools;
 pub mod usage;
 
 mod fields;
 mod lenient;
+mod reasoning_budget;
 
 pub use anthropic::MessagesRequest;
+pub use answer_format::{AnswerForm, AnswerFormat};
 pub use chat::ChatRequest;
 pub use completions::{CompletionRequest, Prompt};
 pub use embeddings::{EmbeddingRequest, EncodingFormat, Truncation};

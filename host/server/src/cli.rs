@@ -277,6 +277,10 @@ pub struct ModelFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_max_tokens: Option<usize>,
+    /// Tokens of reasoning at most, in requests that say nothing of it; then its end is forced [default: no limit]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_budget: Option<usize>,
 }
 
 /// How the engine runs.

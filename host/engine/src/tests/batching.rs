@@ -81,6 +81,7 @@ fn request() -> impl Strategy<Value = SequenceRequest> {
                 min_tokens,
                 stop_token_ids,
                 ignore_eos,
+                reasoning: None,
             },
         );
     let pooling = prop_oneof![Just(Pooling::Last), Just(Pooling::Mean)];

@@ -20,6 +20,9 @@ pub(super) fn sequence_request(
     answer: usize,
 ) -> Result<SequenceRequest, ApiError> {
     let fields = &plan.sampling;
+    if plan.constraint.is_some() {
+        refuse_other_ends(fields)?;
+    }
     let mut stop_token_ids = fields.stop_token_ids.clone();
     if plan.parse {
         let plugins = &plan.plugins;
@@ -42,11 +45,27 @@ pub(super) fn sequence_request(
             min_tokens: fields.min_tokens,
             stop_token_ids,
             ignore_eos: fields.ignore_eos,
+            reasoning: plan.reasoning_budget.clone(),
         },
-        constraint: None,
+        constraint: plan.constraint.clone(),
         pooling: None,
         priority: fields.priority,
     })
+}
+
+/// An answer that is held to something ends when it is that: nothing is left to write.
+fn refuse_other_ends(fields: &SamplingFields) -> Result<(), ApiError> {
+    let param = match fields {
+        SamplingFields {
+            ignore_eos: true, ..
+        } => "ignore_eos",
+        SamplingFields { min_tokens: 1.., .. } => "min_tokens",
+        _ => return Ok(()),
+    };
+    let message = format!(
+        "`{param}` cannot be held beside a forced answer (a format, a schema or a tool choice), which ends when it is complete: leave one of them out"
+    );
+    Err(ApiError::bad_request(message).with_param(param))
 }
 
 /// The tokens of texts as they stand behind something else and at a beginning, as vLLM's `bad_words` are taken.

@@ -132,6 +132,27 @@ const OF_MODEL: &[Family<ModelMetrics>] = &[
         "Generated tokens, end tokens included.",
         |model| model.generated_tokens.load(Ordering::Relaxed),
     ),
+    (
+        "weir_constraints_refused_total",
+        Kind::Counter,
+        "Schemas, expressions, grammars and tool choices that could not be enforced: each was a 400.",
+        |model| model.constraints_refused.load(Ordering::Relaxed),
+    ),
+];
+
+const MEASURED_OF_MODEL: &[HistogramFamily<ModelMetrics>] = &[
+    (
+        "weir_time_to_first_token_seconds",
+        Unit::Time,
+        "Time from a request's head to its first token.",
+        |model| &model.first_token,
+    ),
+    (
+        "weir_constraint_seconds",
+        Unit::Time,
+        "Time to put together and compile what a request forces its answer to be; its count is the requests that force something.",
+        |model| &model.constraint,
+    ),
 ];
 
 const OF_PLUGIN: &[Family<CounterSnapshot>] = &[
@@ -269,14 +290,12 @@ fn of_models(out: &mut Exposition, state: &AppState, served: &[&ServedModel]) {
             out.sample(&[("model", model.id()), ("finish_reason", reason)], count);
         }
     }
-    out.family(
-        "weir_time_to_first_token_seconds",
-        Kind::Histogram,
-        "Time from a request's head to its first token.",
-    );
-    for model in served.iter().filter(|model| model.generator.is_some()) {
-        let snapshot = model.metrics.first_token.snapshot();
-        out.histogram(&[("model", model.id())], Unit::Time, &snapshot);
+    for (name, unit, help, read) in MEASURED_OF_MODEL {
+        out.family(name, Kind::Histogram, help);
+        for model in served.iter().filter(|model| model.generator.is_some()) {
+            let snapshot = read(&model.metrics).snapshot();
+            out.histogram(&[("model", model.id())], *unit, &snapshot);
+        }
     }
 }
 
