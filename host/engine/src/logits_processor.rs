@@ -51,12 +51,11 @@ pub fn processors_for(
             end_tokens: end_tokens.to_vec(),
         }));
     }
-    if let Some(constraint) = &request.constraint {
-        processors.push(constraint.processor(end_tokens));
-    }
-    // Behind the mask: what that forbids is not forced.
     if let Some(budget) = &request.stop.reasoning {
         processors.push(budget.processor());
+    }
+    if let Some(constraint) = &request.constraint {
+        processors.push(constraint.processor(end_tokens));
     }
     processors
 }

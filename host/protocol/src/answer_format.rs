@@ -60,7 +60,12 @@ impl Formats {
     pub(crate) fn take_guided(&mut self, fields: &mut Fields) -> Result<(), Invalid> {
         self.take_each(
             fields,
-            ["guided_json", "guided_regex", "guided_choice", "guided_grammar"],
+            [
+                "guided_json",
+                "guided_regex",
+                "guided_choice",
+                "guided_grammar",
+            ],
         )?;
         fields.accept(&["guided_decoding_backend"]);
         fields.not_built("guided_whitespace_pattern", |_| false)
@@ -70,7 +75,10 @@ impl Formats {
     fn take_structured_outputs(&mut self, mut fields: Fields) -> Result<Vec<String>, Invalid> {
         self.take_each(&mut fields, ["json", "regex", "choice", "grammar"])?;
         if fields.boolean("json_object")? == Some(true) {
-            self.add(Some(format(fields.path("json_object"), AnswerForm::JsonObject)))?;
+            self.add(Some(format(
+                fields.path("json_object"),
+                AnswerForm::JsonObject,
+            )))?;
         }
         if let Some(tag) = fields.take("structural_tag") {
             let path = fields.path("structural_tag");
@@ -94,7 +102,10 @@ impl Formats {
             self.add(Some(format(path, AnswerForm::JsonSchema(schema))))?;
         }
         if let Some(regex_text) = take_text(fields, regex)? {
-            self.add(Some(format(fields.path(regex), AnswerForm::Regex(regex_text))))?;
+            self.add(Some(format(
+                fields.path(regex),
+                AnswerForm::Regex(regex_text),
+            )))?;
         }
         if let Some(choices) = fields.take(choice) {
             let path = fields.path(choice);
@@ -102,7 +113,10 @@ impl Formats {
             self.add(Some(format(path, AnswerForm::Choice(choices))))?;
         }
         if let Some(text) = take_text(fields, grammar)? {
-            self.add(Some(format(fields.path(grammar), AnswerForm::Grammar(text))))?;
+            self.add(Some(format(
+                fields.path(grammar),
+                AnswerForm::Grammar(text),
+            )))?;
         }
         Ok(())
     }
@@ -150,8 +164,7 @@ pub(crate) fn read_response_format(
     path: &str,
     value: &Value,
 ) -> Result<Option<AnswerFormat>, Invalid> {
-    const EXPECTED: &str =
-        "one of \"text\", \"json_object\", \"json_schema\", \"regex\", \"grammar\", \"structural_tag\"";
+    const EXPECTED: &str = "one of \"text\", \"json_object\", \"json_schema\", \"regex\", \"grammar\", \"structural_tag\"";
     let Value::Object(fields) = value else {
         return Err(Invalid::expected(path, "an object with a `type`", value));
     };
@@ -190,7 +203,9 @@ fn read_grammar(path: &str, fields: &Map<String, Value>) -> Result<AnswerForm, I
 
 /// The first of these fields that is there: a text that is not empty.
 fn text_of(path: &str, fields: &Map<String, Value>, names: &[&str]) -> Result<String, Invalid> {
-    let found = names.iter().find_map(|name| Some((name, fields.get(*name)?)));
+    let found = names
+        .iter()
+        .find_map(|name| Some((name, fields.get(*name)?)));
     let (name, value) = found.unwrap_or((&names[0], &Value::Null));
     not_empty(format!("{path}.{name}"), value.clone())
 }
@@ -204,7 +219,11 @@ fn take_text(fields: &mut Fields, name: &str) -> Result<Option<String>, Invalid>
 fn not_empty(path: String, value: Value) -> Result<String, Invalid> {
     match value {
         Value::String(text) if !text.is_empty() => Ok(text),
-        other => Err(Invalid::expected(path, "a string that is not empty", &other)),
+        other => Err(Invalid::expected(
+            path,
+            "a string that is not empty",
+            &other,
+        )),
     }
 }
 
@@ -226,7 +245,11 @@ fn read_named_schema(path: &str, fields: &Map<String, Value>) -> Result<Value, I
         if let Some(value) = fields.get(name).filter(|value| !value.is_null())
             && !right(value)
         {
-            let expected = if name == "strict" { "true or false" } else { "a string" };
+            let expected = if name == "strict" {
+                "true or false"
+            } else {
+                "a string"
+            };
             return Err(Invalid::expected(format!("{path}.{name}"), expected, value));
         }
     }
@@ -300,7 +323,10 @@ impl NativeFormat {
             formats.add(place.schema)?;
             formats.add(place.regex)?;
         }
-        let any = format("enable_structured_output".to_owned(), AnswerForm::JsonObject);
+        let any = format(
+            "enable_structured_output".to_owned(),
+            AnswerForm::JsonObject,
+        );
         Ok(formats.into_format().or(Some(any)))
     }
 }

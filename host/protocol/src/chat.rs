@@ -119,7 +119,8 @@ impl ChatRequest {
         options.continuous_usage = continuous_usage;
         let tools = ToolFields::take(&mut fields)?;
         options.functions = tools.functions;
-        options.reasoning_budget = reasoning_budget::take(&mut fields)?.or(options.reasoning_budget);
+        options.reasoning_budget =
+            reasoning_budget::take(&mut fields)?.or(options.reasoning_budget);
         let chat_template_kwargs = take_template_kwargs(&mut fields)?;
         let (add_generation_prompt, continue_final_message) = take_prompt_end(&mut fields)?;
         let user = fields.string("user")?;

@@ -47,10 +47,7 @@ pub struct CompletionRequest {
 }
 
 /// Fields that are known, not built, and ask for something whatever their value.
-const NOT_BUILT: &[&str] = &[
-    "prompt_embeds",
-    "mpr_candidates",
-];
+const NOT_BUILT: &[&str] = &["prompt_embeds", "mpr_candidates"];
 
 impl CompletionRequest {
     /// Reads a request body.

@@ -4,8 +4,8 @@
 //! name or refused as not built, never dropped in silence; unknown fields are listed in `ignored_fields`.
 //! It knows no HTTP status, no model and no default that depends on one.
 
-pub mod anthropic;
 pub mod answer_format;
+pub mod anthropic;
 pub mod chat;
 pub mod chat_response;
 pub mod completions;
@@ -31,8 +31,8 @@ mod fields;
 mod lenient;
 mod reasoning_budget;
 
-pub use anthropic::MessagesRequest;
 pub use answer_format::{AnswerForm, AnswerFormat};
+pub use anthropic::MessagesRequest;
 pub use chat::ChatRequest;
 pub use completions::{CompletionRequest, Prompt};
 pub use embeddings::{EmbeddingRequest, EncodingFormat, Truncation};

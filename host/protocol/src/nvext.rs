@@ -5,9 +5,7 @@
 
 use serde_json::Value;
 
-use crate::{
-    answer_format::Formats, fields::Fields, invalid::Invalid, sampling::SamplingFields,
-};
+use crate::{answer_format::Formats, fields::Fields, invalid::Invalid, sampling::SamplingFields};
 
 /// What is told beside an answer: as server-sent events of these names, or in the answer's own `nvext`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

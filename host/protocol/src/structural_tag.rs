@@ -232,7 +232,11 @@ fn items<'a>(
         }
         other => {
             let value = other.unwrap_or(&Value::Null);
-            Err(Invalid::expected(path, "a list of at least one item", value))
+            Err(Invalid::expected(
+                path,
+                "a list of at least one item",
+                value,
+            ))
         }
     }
 }

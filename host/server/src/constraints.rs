@@ -46,7 +46,10 @@ impl ModelConstraints {
     pub fn prepare(self: &Arc<Self>) {
         let constraints = Arc::clone(self);
         let prepare = move || drop(constraints.constrainer());
-        if let Err(error) = thread::Builder::new().name("vocabulary".into()).spawn(prepare) {
+        if let Err(error) = thread::Builder::new()
+            .name("vocabulary".into())
+            .spawn(prepare)
+        {
             tracing::warn!(%error, "no thread to prepare the vocabulary on");
         }
     }
@@ -133,13 +136,15 @@ impl ModelConstraints {
             return Ok(None);
         };
         let end_tokens = self.tokenizer.encode(&markers.end, false)?;
-        Ok((tokens < usize::MAX && !end_tokens.is_empty()).then(|| ReasoningBudget {
-            tokens,
-            start: markers.start,
-            end: markers.end,
-            end_tokens,
-            texts: Arc::new(VocabularyTexts(Arc::clone(self.tokenizer.vocabulary()))),
-        }))
+        Ok(
+            (tokens < usize::MAX && !end_tokens.is_empty()).then(|| ReasoningBudget {
+                tokens,
+                start: markers.start,
+                end: markers.end,
+                end_tokens,
+                texts: Arc::new(VocabularyTexts(Arc::clone(self.tokenizer.vocabulary()))),
+            }),
+        )
     }
 
     fn compile(
@@ -181,10 +186,7 @@ fn blame(
         let schema = Segment::Json(tool.parameters.clone());
         if let Err(error) = constrainer.compile(&schema, &Answer::Free) {
             let param = format!("tools[{index}].function.parameters");
-            let message = format!(
-                "the arguments of `{}` cannot be forced: {error}",
-                tool.name
-            );
+            let message = format!("the arguments of `{}` cannot be forced: {error}", tool.name);
             return ApiError::bad_request(message).with_param(param);
         }
     }

@@ -12,7 +12,9 @@ use std::{
 use futures_core::Stream;
 use futures_util::stream;
 use tokio::time::{Instant, Sleep, sleep_until};
-use weir_engine::{Constraint, EngineError, Generated, GeneratedStream, ReasoningBudget, TokenLogprobs};
+use weir_engine::{
+    Constraint, EngineError, Generated, GeneratedStream, ReasoningBudget, TokenLogprobs,
+};
 use weir_output::{
     Detokenizer, Event, FinishReason, Fragment, FragmentKind, OutputPipeline, PipelineSpec,
     RequestContext, StopStrings, ToolCallStreaming,
@@ -25,8 +27,7 @@ use weir_protocol::{
 use self::{sequence::sequence_request, told::ToldTokens};
 use crate::{
     active_plugins::ActivePlugins, error::ApiError, keys::Caller, metrics::ChoiceMeter,
-    request_record::RequestRecord,
-    state::ServedModel,
+    request_record::RequestRecord, state::ServedModel,
 };
 
 mod sequence;

@@ -101,7 +101,8 @@ impl ReasoningLimit {
         let found = self.passes(&end);
         // What the longest character needs to be seen as a whole is kept too.
         let keep = (end.len() - 1).max(4);
-        self.written.drain(..self.written.len().saturating_sub(keep));
+        self.written
+            .drain(..self.written.len().saturating_sub(keep));
         found
     }
 }
@@ -129,23 +130,31 @@ impl LogitsProcessor for ReasoningLimit {
         self.written.extend(self.budget.texts.bytes(token));
         match self.place {
             Place::Before => self.look_for_start(),
-            Place::Within(_) | Place::Ending(_) if self.look_for_end() => self.place = Place::Over,
-            Place::Within(tokens) => self.reasons(tokens + 1),
+            Place::Over => {}
+            Place::Within(tokens) => match self.look_for_end() {
+                true => self.place = Place::Over,
+                false => self.reasons(tokens + 1),
+            },
             Place::Ending(written) => {
                 let expected = self.budget.end_tokens.get(written) == Some(&token);
-                self.place = Place::Ending(if expected { written + 1 } else { 0 });
-                if self.place == Place::Ending(self.budget.end_tokens.len()) {
-                    self.place = Place::Over;
-                }
+                let written = if expected { written + 1 } else { 0 };
+                let all = self.budget.end_tokens.len();
+                self.place = match self.look_for_end() || written == all {
+                    true => Place::Over,
+                    false => Place::Ending(written),
+                };
             }
-            Place::Over => {}
         }
     }
 }
 
 /// Whether these bytes end in the middle of a character.
 fn is_cut(bytes: &[u8]) -> bool {
-    let lead = bytes.iter().rev().take(4).position(|byte| byte & 0xC0 != 0x80);
+    let lead = bytes
+        .iter()
+        .rev()
+        .take(4)
+        .position(|byte| byte & 0xC0 != 0x80);
     let Some(behind) = lead else {
         return false;
     };

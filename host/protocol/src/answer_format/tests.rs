@@ -10,7 +10,9 @@ use crate::{
 
 fn chat(fields: Value) -> Result<Option<AnswerFormat>, Invalid> {
     let mut body = json!({"messages": [{"role": "user", "content": "x"}]});
-    body.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+    body.as_object_mut()
+        .expect("an object")
+        .extend(fields.as_object().expect("an object").clone());
     ChatRequest::from_json(body).map(|request| request.options.answer_format)
 }
 
@@ -69,7 +71,11 @@ fn every_spelling_is_understood() {
         json!({"structured_outputs": {"json_object": true}}),
         json!({"response_format": {"type": "json_object"}, "enable_structured_output": true}),
     ] {
-        assert_eq!(form(fields.clone()), Some(AnswerForm::JsonObject), "{fields}");
+        assert_eq!(
+            form(fields.clone()),
+            Some(AnswerForm::JsonObject),
+            "{fields}"
+        );
     }
     for fields in [
         json!({"response_format": {"type": "text"}}),
@@ -88,7 +94,10 @@ fn structural_tags_have_two_shapes() {
     let tree = json!({"type": "structural_tag", "format": {"type": "triggered_tags", "triggers": ["<f="],
         "tags": [{"begin": "<f=a>", "content": content, "end": "</f>"}]}});
     let older = form(json!({"response_format": structures}));
-    assert!(matches!(older, Some(AnswerForm::StructuralTag(TagFormat::TriggeredTags { .. }))));
+    assert!(matches!(
+        older,
+        Some(AnswerForm::StructuralTag(TagFormat::TriggeredTags { .. }))
+    ));
     assert_eq!(older, form(json!({"response_format": tree})));
     let tag = json!({"structured_outputs": {"structural_tag": tree.to_string()}});
     assert_eq!(older, form(tag));
@@ -125,7 +134,10 @@ fn contradictions_name_both_fields() {
     ] {
         let error = chat(fields.clone()).expect_err("a contradiction");
         for name in names {
-            assert!(error.message.contains(&format!("`{name}`")), "{fields}: {error}");
+            assert!(
+                error.message.contains(&format!("`{name}`")),
+                "{fields}: {error}"
+            );
         }
         assert_eq!(error.param.as_deref(), Some(names[1]), "{fields}");
     }
@@ -135,8 +147,14 @@ fn contradictions_name_both_fields() {
 fn a_wrong_format_is_named() {
     for (fields, param) in [
         (json!({"response_format": "json"}), "response_format"),
-        (json!({"response_format": {"type": "xml"}}), "response_format.type"),
-        (json!({"response_format": {"type": "json_schema"}}), "response_format.schema"),
+        (
+            json!({"response_format": {"type": "xml"}}),
+            "response_format.type",
+        ),
+        (
+            json!({"response_format": {"type": "json_schema"}}),
+            "response_format.schema",
+        ),
         (
             json!({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}),
             "response_format.json_schema.schema",
@@ -170,12 +188,23 @@ fn the_other_routes_have_their_own_names() {
     let json = Some(AnswerForm::JsonSchema(schema.clone()));
     let completion = json!({"prompt": "x", "guided_json": schema});
     let completion = CompletionRequest::from_json(completion).expect("a completion");
-    assert_eq!(completion.options.answer_format.map(|format| format.form), json);
+    assert_eq!(
+        completion.options.answer_format.map(|format| format.form),
+        json
+    );
 
     let text = json!({"format": {"type": "json_schema", "name": "n", "schema": schema}});
     let response = ResponsesRequest::from_json(json!({"input": "x", "text": text}));
-    let format = response.expect("a response").chat.options.answer_format.expect("a format");
-    assert_eq!((format.param.as_str(), Some(format.form)), ("text.format", json.clone()));
+    let format = response
+        .expect("a response")
+        .chat
+        .options
+        .answer_format
+        .expect("a format");
+    assert_eq!(
+        (format.param.as_str(), Some(format.form)),
+        ("text.format", json.clone())
+    );
 
     let message = |fields: &str| {
         let body = format!(
@@ -187,20 +216,37 @@ fn the_other_routes_have_their_own_names() {
     };
     let format = format!(r#"{{"type": "json_schema", "schema": {schema}}}"#);
     assert_eq!(message(&format!(r#""output_format": {format}"#)), json);
-    assert_eq!(message(&format!(r#""output_config": {{"format": {format}}}"#)), json);
+    assert_eq!(
+        message(&format!(r#""output_config": {{"format": {format}}}"#)),
+        json
+    );
 
     let native = |fields: Value| {
         let mut body = json!({"prompt": "x"});
-        body.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
-        match GenerateRequest::from_json(body).expect("a generation").input {
-            GenerateInput::Prompt(request) => request.options.answer_format.map(|format| format.form),
+        body.as_object_mut()
+            .expect("an object")
+            .extend(fields.as_object().expect("an object").clone());
+        match GenerateRequest::from_json(body)
+            .expect("a generation")
+            .input
+        {
+            GenerateInput::Prompt(request) => {
+                request.options.answer_format.map(|format| format.form)
+            }
             GenerateInput::Chat(_) => None,
         }
     };
     let text = schema.to_string();
-    assert_eq!(native(json!({"sampling_config": {"json_schema": text}})), None);
-    assert_eq!(native(json!({"enable_structured_output": true})), Some(AnswerForm::JsonObject));
-    let config = json!({"enable_structured_output": true, "sampling_config": {"json_schema": text}});
+    assert_eq!(
+        native(json!({"sampling_config": {"json_schema": text}})),
+        None
+    );
+    assert_eq!(
+        native(json!({"enable_structured_output": true})),
+        Some(AnswerForm::JsonObject)
+    );
+    let config =
+        json!({"enable_structured_output": true, "sampling_config": {"json_schema": text}});
     assert_eq!(native(config), json);
     let regex = json!({"enable_structured_output": "true", "structured_output_regex": "a"});
     assert_eq!(native(regex), Some(AnswerForm::Regex("a".to_owned())));

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     answer_format::{self, AnswerFormat, Formats},
-    chat::ChatRequest, fields::Fields, invalid::Invalid, sampling::MAX_STOP_STRINGS,
+    chat::ChatRequest,
+    fields::Fields,
+    invalid::Invalid,
+    sampling::MAX_STOP_STRINGS,
     tools::ToolCallStreaming,
 };
 
@@ -221,7 +224,11 @@ fn read_format(path: &str, value: &Value) -> Result<Option<AnswerFormat>, Invali
         Some("json_schema") => answer_format::read_response_format(path, value),
         _ => {
             let kind = value.get("type").unwrap_or(&Value::Null);
-            Err(Invalid::expected(format!("{path}.type"), "\"json_schema\"", kind))
+            Err(Invalid::expected(
+                format!("{path}.type"),
+                "\"json_schema\"",
+                kind,
+            ))
         }
     }
 }

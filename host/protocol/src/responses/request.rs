@@ -81,8 +81,7 @@ impl ResponsesRequest {
         let tool_call_streaming = take_streaming(&mut fields)?;
         ignored.extend(offered.left_out);
         let mut kwargs = chat::take_template_kwargs(&mut fields)?;
-        let (reasoning, reasoning_budget) =
-            take_reasoning(&mut fields, &mut kwargs, &mut ignored)?;
+        let (reasoning, reasoning_budget) = take_reasoning(&mut fields, &mut kwargs, &mut ignored)?;
         let reasoning_budget = reasoning_budget::take_named(&mut fields)?.or(reasoning_budget);
         let (text, format) = take_text(&mut fields, &mut kwargs, &mut ignored)?;
         let mut formats = Formats::default();

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use weir_constrain::Answer;
-use weir_output::{
-    Configured, Parser, RequestContext, ResponseFormat, Segment, ToolChoice,
-};
+use weir_output::{Configured, Parser, RequestContext, ResponseFormat, Segment, ToolChoice};
 use weir_protocol::{AnswerForm, AnswerFormat};
 
 use super::forms;

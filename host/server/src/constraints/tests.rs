@@ -70,20 +70,29 @@ fn refusing(
     param: &str,
 ) -> Vec<String> {
     let constraints = constraints();
-    let refuses = |(name, plugins): &(String, ActivePlugins)| {
-        match constraints.of_chat(plugins, context, format) {
-            Ok(made) => {
-                assert!(made.is_some(), "{name} forces nothing");
-                None
-            }
-            Err(error) => {
-                let own = plugins.tool_parser.as_ref()?.plugin.info().name.clone();
-                assert_eq!(error.status(), 400, "{name}: {error:?}");
-                let body = error.into_body();
-                assert!(body.message.contains(&format!("`{own}`")), "{name}: {}", body.message);
-                assert_eq!(body.param.as_deref(), Some(param), "{name}: {}", body.message);
-                Some(name.clone())
-            }
+    let refuses = |(name, plugins): &(String, ActivePlugins)| match constraints
+        .of_chat(plugins, context, format)
+    {
+        Ok(made) => {
+            assert!(made.is_some(), "{name} forces nothing");
+            None
+        }
+        Err(error) => {
+            let own = plugins.tool_parser.as_ref()?.plugin.info().name.clone();
+            assert_eq!(error.status(), 400, "{name}: {error:?}");
+            let body = error.into_body();
+            assert!(
+                body.message.contains(&format!("`{own}`")),
+                "{name}: {}",
+                body.message
+            );
+            assert_eq!(
+                body.param.as_deref(),
+                Some(param),
+                "{name}: {}",
+                body.message
+            );
+            Some(name.clone())
         }
     };
     parsers.iter().filter_map(refuses).collect()
@@ -120,10 +129,15 @@ fn every_parser_lets_the_model_reason_before_its_answer() {
         ..RequestContext::default()
     };
     let format = json_object();
-    assert_eq!(refusing(&parsers, &plain, Some(&format), "response_format"), [""; 0]);
+    assert_eq!(
+        refusing(&parsers, &plain, Some(&format), "response_format"),
+        [""; 0]
+    );
     let constraints = constraints();
     for (name, plugins) in &parsers {
-        let budget = constraints.reasoning_budget(plugins, &plain, Some(3)).expect("no failure");
+        let budget = constraints
+            .reasoning_budget(plugins, &plain, Some(3))
+            .expect("no failure");
         assert!(budget.is_some(), "{name} has no end of reasoning");
     }
 }
@@ -133,7 +147,9 @@ fn nothing_is_forced_unasked() {
     let constraints = constraints();
     for (name, plugins) in parsers(|roles| roles.tools) {
         let free = context(ToolChoice::Auto, false);
-        let made = constraints.of_chat(&plugins, &free, None).expect("nothing to refuse");
+        let made = constraints
+            .of_chat(&plugins, &free, None)
+            .expect("nothing to refuse");
         assert!(made.is_none(), "{name}");
     }
 }

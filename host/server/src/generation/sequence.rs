@@ -21,7 +21,7 @@ pub(super) fn sequence_request(
 ) -> Result<SequenceRequest, ApiError> {
     let fields = &plan.sampling;
     if plan.constraint.is_some() {
-        refuse_other_ends(fields)?;
+        refuse_running_on(fields)?;
     }
     let mut stop_token_ids = fields.stop_token_ids.clone();
     if plan.parse {
@@ -54,18 +54,12 @@ pub(super) fn sequence_request(
 }
 
 /// An answer that is held to something ends when it is that: nothing is left to write.
-fn refuse_other_ends(fields: &SamplingFields) -> Result<(), ApiError> {
-    let param = match fields {
-        SamplingFields {
-            ignore_eos: true, ..
-        } => "ignore_eos",
-        SamplingFields { min_tokens: 1.., .. } => "min_tokens",
-        _ => return Ok(()),
-    };
-    let message = format!(
-        "`{param}` cannot be held beside a forced answer (a format, a schema or a tool choice), which ends when it is complete: leave one of them out"
-    );
-    Err(ApiError::bad_request(message).with_param(param))
+fn refuse_running_on(fields: &SamplingFields) -> Result<(), ApiError> {
+    if !fields.ignore_eos {
+        return Ok(());
+    }
+    let message = "`ignore_eos` cannot be true beside a forced answer (a format, a schema or a tool choice), which ends when it is complete";
+    Err(ApiError::bad_request(message).with_param("ignore_eos"))
 }
 
 /// The tokens of texts as they stand behind something else and at a beginning, as vLLM's `bad_words` are taken.

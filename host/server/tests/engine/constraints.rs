@@ -47,13 +47,23 @@ async fn every_form_is_held() {
     let is_schema = |text: &str| assert_valid(text, &schema());
     let is_regex = |text: &str| {
         let (letters, digits) = text.split_once('-').unwrap();
-        assert!(letters.bytes().all(|byte| byte.is_ascii_lowercase()), "{text}");
-        assert!((1..4).contains(&letters.len()) && digits.len() == 2, "{text}");
+        assert!(
+            letters.bytes().all(|byte| byte.is_ascii_lowercase()),
+            "{text}"
+        );
+        assert!(
+            (1..4).contains(&letters.len()) && digits.len() == 2,
+            "{text}"
+        );
     };
     let is_choice = |text: &str| assert!(["yes", "no", "yes and no"].contains(&text), "{text}");
     let is_grammar = |text: &str| assert!(["aXb", "aYYb"].contains(&text), "{text}");
     let is_tagged = |text: &str| {
-        let inner = text.strip_prefix("<size>").unwrap().strip_suffix("</size>").unwrap();
+        let inner = text
+            .strip_prefix("<size>")
+            .unwrap()
+            .strip_suffix("</size>")
+            .unwrap();
         assert_valid(inner, &json!({"enum": ["S", "M"]}));
     };
     let tag = json!({"type": "tag", "begin": "<size>", "end": "</size>",
@@ -61,9 +71,18 @@ async fn every_form_is_held() {
     let cases: Vec<(Value, &dyn Fn(&str))> = vec![
         (json!({"response_format": bound}), &is_schema),
         (json!({"guided_json": schema().to_string()}), &is_schema),
-        (json!({"structured_outputs": {"regex": "[a-z]{1,3}-[0-9]{2}"}}), &is_regex),
-        (json!({"guided_choice": ["yes", "no", "yes and no"]}), &is_choice),
-        (json!({"guided_grammar": "start: \"a\" (\"X\" | y) \"b\"\ny: \"Y\"{2}"}), &is_grammar),
+        (
+            json!({"structured_outputs": {"regex": "[a-z]{1,3}-[0-9]{2}"}}),
+            &is_regex,
+        ),
+        (
+            json!({"guided_choice": ["yes", "no", "yes and no"]}),
+            &is_choice,
+        ),
+        (
+            json!({"guided_grammar": "start: \"a\" (\"X\" | y) \"b\"\ny: \"Y\"{2}"}),
+            &is_grammar,
+        ),
         (
             json!({"response_format": {"type": "structural_tag", "format": tag}}),
             &is_tagged,
@@ -96,12 +115,22 @@ async fn seeds_choices_logprobs_and_penalties_go_with_a_form() {
     assert!(texts[0] != texts[1] || texts[1] != texts[2], "{texts:?}");
     for (choice, text) in answer["choices"].as_array().unwrap().iter().zip(&texts) {
         let tokens = choice["logprobs"]["content"].as_array().unwrap();
-        let told: String = tokens.iter().map(|token| token["token"].as_str().unwrap()).collect();
+        let told: String = tokens
+            .iter()
+            .map(|token| token["token"].as_str().unwrap())
+            .collect();
         assert_eq!(told, **text);
-        assert!(tokens.iter().all(|token| token["logprob"].as_f64().unwrap() <= 0.0));
+        assert!(
+            tokens
+                .iter()
+                .all(|token| token["logprob"].as_f64().unwrap() <= 0.0)
+        );
     }
     let (_, again) = server.chat(seeded(5, fields)).await;
-    assert_eq!(again["choices"], answer["choices"], "the same seeds say the same");
+    assert_eq!(
+        again["choices"], answer["choices"],
+        "the same seeds say the same"
+    );
 }
 
 #[tokio::test]
@@ -138,7 +167,12 @@ fn calls(answer: &Value) -> Vec<(String, String)> {
     calls
         .into_iter()
         .flatten()
-        .map(|call| (text(&call["function"]["name"]), text(&call["function"]["arguments"])))
+        .map(|call| {
+            (
+                text(&call["function"]["name"]),
+                text(&call["function"]["arguments"]),
+            )
+        })
         .collect()
 }
 
@@ -164,7 +198,10 @@ async fn a_call_that_must_come_comes() {
             };
             assert!(names.contains(&name.as_str()), "{parser}: {answer}");
             assert_valid(arguments, &schema());
-            assert_eq!(answer["choices"][0]["finish_reason"], finish, "{parser}: {answer}");
+            assert_eq!(
+                answer["choices"][0]["finish_reason"], finish,
+                "{parser}: {answer}"
+            );
             assert_eq!(answer["choices"][0]["message"]["content"], Value::Null);
         }
     }
@@ -174,13 +211,17 @@ async fn a_call_that_must_come_comes() {
 async fn what_a_parser_cannot_force_is_refused_by_its_name() {
     let server = Server::new(&with_parser("llama3"));
     let strict = json!({"tools": [tool("f", true)]});
-    let formatted = json!({"tools": [tool("f", false)], "response_format": {"type": "json_object"}});
+    let formatted =
+        json!({"tools": [tool("f", false)], "response_format": {"type": "json_object"}});
     for (fields, param) in [(strict, "tools"), (formatted, "response_format")] {
         let (status, answer) = server.chat(seeded(1, fields)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         assert_eq!(answer["error"]["param"], param, "{answer}");
         let message = answer["error"]["message"].as_str().unwrap();
-        assert!(message.contains("`llama3`") && message.contains("tool_choice"), "{message}");
+        assert!(
+            message.contains("`llama3`") && message.contains("tool_choice"),
+            "{message}"
+        );
     }
 }
 
@@ -197,7 +238,10 @@ async fn a_bad_schema_is_named_before_anything_is_queued() {
             "tools[1].function.parameters",
         ),
         (json!({"guided_regex": "("}), "guided_regex"),
-        (json!({"guided_grammar": "root ::= \"x\""}), "guided_grammar"),
+        (
+            json!({"guided_grammar": "root ::= \"x\""}),
+            "guided_grammar",
+        ),
     ] {
         let (status, answer) = server.chat(seeded(1, fields)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
@@ -222,7 +266,9 @@ async fn an_answer_or_a_call() {
             }
             None => {
                 let calls = calls(&answer);
-                calls.iter().for_each(|(_, arguments)| assert_valid(arguments, &schema()));
+                calls
+                    .iter()
+                    .for_each(|(_, arguments)| assert_valid(arguments, &schema()));
                 seen[1] += usize::from(!calls.is_empty());
             }
         }
@@ -249,6 +295,9 @@ async fn reasoning_comes_first_and_ends_in_time() {
     let free = json!({"thinking_budget": 7, "max_tokens": 60, "ignore_eos": true});
     let (_, answer) = server.chat(seeded(4, free)).await;
     let message = &answer["choices"][0]["message"];
-    assert!(message["reasoning_content"].as_str().unwrap().len() <= 7, "{answer}");
+    assert!(
+        message["reasoning_content"].as_str().unwrap().len() <= 7,
+        "{answer}"
+    );
     assert!(message["content"].as_str().unwrap().len() > 30, "{answer}");
 }
