@@ -29,7 +29,9 @@ fn tool(name: &str, strict: bool) -> Value {
 
 /// A request's fields with the seed and without what would run on past the end.
 fn seeded(seed: u64, more: Value) -> Value {
-    let mut fields = json!({"seed": seed, "max_tokens": 300, "ignore_eos": false});
+    // Without the template, whose tools would not fit.
+    let raw = json!({"use_raw_prompt": true});
+    let mut fields = json!({"seed": seed, "max_tokens": 300, "ignore_eos": false, "nvext": raw});
     let all = fields.as_object_mut().unwrap();
     all.extend(more.as_object().unwrap().clone());
     fields
