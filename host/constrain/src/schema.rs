@@ -163,7 +163,7 @@ impl Walk<'_> {
         if let Some(problem) = kind.needs_other_draft(key, value, self.draft) {
             return self.refuse(problem);
         }
-        let mut descend = |(value, depth): Vetted| {
+        let descend = |(value, depth): Vetted| {
             *deepest = (*deepest).max(depth);
             Some(value)
         };
@@ -416,14 +416,12 @@ impl Walk<'_> {
         let options = schema.get("oneOf").and_then(Value::as_array);
         let disjoint = options.is_some_and(|options| disjoint::all(options, self.root));
         if disjoint && let Some(options) = schema.shift_remove("oneOf") {
-            match schema.get_mut("allOf") {
-                Some(Value::Array(all)) => all.push(json!({ "anyOf": options })),
-                _ if schema.contains_key("anyOf") => {
-                    schema.insert("allOf".to_owned(), json!([{ "anyOf": options }]));
-                }
-                _ => {
-                    schema.insert("anyOf".to_owned(), options);
-                }
+            if let Some(Value::Array(all)) = schema.get_mut("allOf") {
+                all.push(json!({ "anyOf": options }));
+            } else if schema.contains_key("anyOf") {
+                schema.insert("allOf".to_owned(), json!([{ "anyOf": options }]));
+            } else {
+                schema.insert("anyOf".to_owned(), options);
             }
         }
         Value::Object(schema)

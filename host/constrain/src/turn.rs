@@ -109,12 +109,7 @@ impl Teller {
         self.end(outcome);
     }
 
-    fn compute(
-        &self,
-        mut matcher: Matcher,
-        ends: &Ends,
-        measured: &MaskMeasurements,
-    ) -> Outcome {
+    fn compute(&self, mut matcher: Matcher, ends: &Ends, measured: &MaskMeasurements) -> Outcome {
         let mut forced = matcher.consume_ff_tokens();
         if let Some(error) = matcher.get_error() {
             return Err(error);
@@ -163,7 +158,10 @@ fn mask(matcher: &mut Matcher, end_tokens: &[u32]) -> Result<SimpleVob, String> 
     if !end_tokens.contains(&own) {
         mask.disallow_token(own);
     }
-    for &end in end_tokens.iter().filter(|end| (**end as usize) < mask.len()) {
+    for &end in end_tokens
+        .iter()
+        .filter(|end| (**end as usize) < mask.len())
+    {
         if may_end {
             mask.allow_token(end);
         } else if !trie.is_special_token(end) {

@@ -59,7 +59,7 @@ async fn main() -> Result<()> {
         .eot()
         .or(model.tokenizer.eos())
         .context("no end token")?;
-    let constrainer = Constrainer::new(model.tokenizer.vocabulary(), end)?;
+    let constrainer = Constrainer::new(&model.tokenizer, end)?;
     let check = Check {
         context: context(),
         plugins: model.plugins.get(),
