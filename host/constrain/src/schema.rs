@@ -46,6 +46,7 @@ pub(crate) fn vetted(text: &str) -> Result<Value, ConstrainError> {
         draft: Draft::declared(&root)?,
         root: &root,
         path: Vec::new(),
+        depth: 0,
         references: References::default(),
         multiples: Multiples::default(),
         properties: 0,
@@ -98,6 +99,8 @@ struct Walk<'a> {
     draft: Option<Draft>,
     /// Keys and indices from the root to where it is.
     path: Vec<String>,
+    /// Schemas it is in.
+    depth: usize,
     references: References,
     multiples: Multiples,
     properties: usize,
@@ -130,11 +133,11 @@ impl Walk<'_> {
             Value::Object(object) => object,
             _ => return self.refuse("a schema is an object or a boolean"),
         };
-        // Each level of schemas is one or two steps of the path: under a keyword, and a name or a number.
-        if self.path.len() > 2 * limits::MAX_SCHEMA_DEPTH {
+        if self.depth == limits::MAX_SCHEMA_DEPTH {
             let limit = limits::MAX_SCHEMA_DEPTH;
             return self.refuse(format!("schemas nest deeper than {limit} levels"));
         }
+        self.depth += 1;
         let (mut vetted, mut deepest) = (Map::new(), 0);
         for (key, value) in object {
             let handed_on =
@@ -143,6 +146,7 @@ impl Walk<'_> {
                 vetted.insert(key.clone(), value);
             }
         }
+        self.depth -= 1;
         self.count_optional(object)?;
         self.multiples.note_siblings(object);
         self.references.note_schema(&self.path, deepest + 1);

@@ -13,7 +13,7 @@ use weir_prompt::{GgufVocabulary, Tokenizer};
 
 /// Words that are tokens, each made by merges from the left.
 const WORDS: [&str; 8] = [
-    "\"name\"", "\"first", "_line\"", "\": ", "\", \"", "Ġ\"", "Ġtrue", "address",
+    "name", "first", "line", "\":", "\",", "Ġ\"", "Ġtrue", "address",
 ];
 
 /// Byte-level BPE: all bytes, the words, a marker and an end.
@@ -229,7 +229,7 @@ fn forced_text_is_cut_as_the_tokenizer_cuts_it() {
     assert!(!said.ids.contains(&marker), "a literal is no marker");
     let plain = text.strip_suffix("<tool_call>").expect("it ends so");
     let canonical = bench.tokenizer.encode_plain(plain).expect("ids");
-    let name = bench.tokenizer.token_id("\"name\"").expect("a token");
+    let name = bench.tokenizer.token_id("address").expect("a token");
     assert!(canonical.contains(&name));
 
     let plain = bench.compile(&Segment::Sequence(vec![
@@ -284,7 +284,7 @@ fn what_would_be_cut_is_closed_where_asked_for() {
         },
         "required": ["list", "note"],
         "additionalProperties": false,
-        "$defs": {"item": {"type": "object", "properties": {"n": {"type": "number"}, "more": {"type": "array", "items": {"$ref": "#/$defs/item"}}}, "required": ["n"]}}
+        "$defs": {"item": {"type": "object", "properties": {"n": {"type": "integer", "maximum": 999}, "more": {"type": "array", "items": {"$ref": "#/$defs/item"}}}, "required": ["n"]}}
     });
     let constraint = bench.json(&long);
     let mut closed = 0;
