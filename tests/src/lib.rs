@@ -8,6 +8,7 @@ pub mod boundaries;
 pub mod check;
 pub mod corpora;
 pub mod fuzz;
+pub mod grammars;
 pub mod manifest;
 pub mod native;
 pub mod requests;

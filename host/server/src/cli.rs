@@ -281,6 +281,10 @@ pub struct ModelFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_budget: Option<usize>,
+    /// When so few of max_tokens are left, a forced answer is closed as shortly as it can be [default: it is cut]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structured_output_reserve: Option<usize>,
 }
 
 /// How the engine runs.

@@ -70,6 +70,7 @@ pub struct Config {
     pub default_top_p: Option<f32>,
     pub default_max_tokens: Option<usize>,
     pub reasoning_budget: Option<usize>,
+    pub structured_output_reserve: Option<usize>,
     pub tool_call_parser: Option<String>,
     pub reasoning_parser: Option<String>,
     #[serde(deserialize_with = "one_or_many")]
@@ -130,6 +131,7 @@ impl Default for Config {
             default_top_p: None,
             default_max_tokens: None,
             reasoning_budget: None,
+            structured_output_reserve: None,
             tool_call_parser: None,
             reasoning_parser: None,
             post_processor: Vec::new(),

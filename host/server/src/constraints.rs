@@ -10,9 +10,9 @@ use std::{
     time::Instant,
 };
 
-use weir_constrain::{Answer, ConstrainError, Constrainer};
+use weir_constrain::{ConstrainError, Constrainer, MaskMeasurements};
 use weir_engine::{Constraint, ReasoningBudget, TokenTexts};
-use weir_output::{RequestContext, Segment, Tool};
+use weir_output::{RequestContext, Segment};
 use weir_prompt::{Tokenizer, Vocabulary};
 use weir_protocol::AnswerFormat;
 
@@ -54,13 +54,18 @@ impl ModelConstraints {
         }
     }
 
+    /// What its masks cost, once it has made any.
+    pub fn measurements(&self) -> Option<Arc<MaskMeasurements>> {
+        let made = self.constrainer.get()?.as_ref().ok()?;
+        Some(Arc::clone(made.measurements()))
+    }
+
     fn constrainer(&self) -> Result<&Constrainer, ApiError> {
         let made = self.constrainer.get_or_init(|| {
-            let vocabulary = self.tokenizer.vocabulary();
             let end = self.tokenizer.eos();
             let end = end.or_else(|| self.tokenizer.end_ids().first().copied());
             let end = end.ok_or("the model has no end token")?;
-            Constrainer::new(vocabulary, end).map_err(|error| error.to_string())
+            Constrainer::new(&self.tokenizer, end).map_err(|error| error.to_string())
         });
         made.as_ref().map_err(|reason| {
             let message = format!("this model's answers cannot be forced: {reason}");
@@ -80,7 +85,7 @@ impl ModelConstraints {
     ) -> Result<Option<Arc<dyn Constraint>>, ApiError> {
         self.counted(|| {
             let forced = composition::of_chat(plugins, context, format)?;
-            let compile = |forced| self.compile(&forced, &context.tools, format);
+            let compile = |forced| self.compile(&forced, format);
             forced.map(compile).transpose()
         })
     }
@@ -101,7 +106,7 @@ impl ModelConstraints {
                 tree: Segment::Answer,
                 answer: forms::answer_of(format)?,
             };
-            self.compile(&forced, &[], Some(format)).map(Some)
+            self.compile(&forced, Some(format)).map(Some)
         })
     }
 
@@ -150,12 +155,11 @@ impl ModelConstraints {
     fn compile(
         &self,
         forced: &Forced,
-        tools: &[Tool],
         format: Option<&AnswerFormat>,
     ) -> Result<Arc<dyn Constraint>, ApiError> {
         let constrainer = self.constrainer()?;
         let compiled = constrainer.compile(&forced.tree, &forced.answer);
-        compiled.map_err(|error| blame(constrainer, &error, tools, format))
+        compiled.map_err(|error| refusal(&error, format))
     }
 }
 
@@ -169,33 +173,20 @@ impl TokenTexts for VocabularyTexts {
     }
 }
 
-/// An error of the whole with the field that brought it: whichever cannot be enforced by itself.
-fn blame(
-    constrainer: &Constrainer,
-    error: &ConstrainError,
-    tools: &[Tool],
-    format: Option<&AnswerFormat>,
-) -> ApiError {
-    if let Some(format) = format
-        && let Ok(answer) = forms::answer_of(format)
-        && let Err(error) = constrainer.compile(&Segment::Answer, &answer)
-    {
-        return forms::refused(format, &error.to_string());
+/// What does not compile, as the client sees it. The arguments of calls were looked at before: what is left is the form's fault,
+/// where there is one.
+fn refusal(error: &ConstrainError, format: Option<&AnswerFormat>) -> ApiError {
+    if error.is_internal() {
+        return ApiError::internal(error);
     }
-    for (index, tool) in tools.iter().enumerate() {
-        let schema = Segment::Json(tool.parameters.clone());
-        if let Err(error) = constrainer.compile(&schema, &Answer::Free) {
-            let param = format!("tools[{index}].function.parameters");
-            let message = format!("the arguments of `{}` cannot be forced: {error}", tool.name);
-            return ApiError::bad_request(message).with_param(param);
-        }
+    if *error == ConstrainError::Busy {
+        return ApiError::unavailable(&error.to_string());
     }
-    let message = format!("what the answer must be cannot be forced: {error}");
-    let param = match format {
-        Some(format) => &format.param,
-        None => "tool_choice",
+    let Some(format) = format else {
+        let message = format!("what the answer must be cannot be forced: {error}");
+        return ApiError::bad_request(message).with_param("tool_choice");
     };
-    ApiError::bad_request(message).with_param(param)
+    forms::refused(format, &error.to_string())
 }
 
 #[cfg(test)]

@@ -266,6 +266,8 @@ pub struct SamplingDefaults {
     pub repetition_penalty: Option<f32>,
     /// Else what is left of the context.
     pub max_tokens: Option<usize>,
+    /// Tokens that a forced answer may be closed with; else it is cut.
+    pub structured_output_reserve: Option<usize>,
     /// Tokens of reasoning; else no limit.
     pub reasoning_budget: Option<usize>,
 }

@@ -160,6 +160,7 @@ pub fn load_model(
         top_p: config.default_top_p.or(parts.defaults.top_p),
         max_tokens: config.default_max_tokens.or(parts.defaults.max_tokens),
         reasoning_budget: config.reasoning_budget,
+        structured_output_reserve: config.structured_output_reserve,
         ..parts.defaults
     };
     Ok(LoadedModel {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use weir_constrain::Answer;
-use weir_output::{Configured, Parser, RequestContext, ResponseFormat, Segment, ToolChoice};
+use weir_constrain::{Answer, ConstrainError};
+use weir_output::{Configured, Parser, RequestContext, ResponseFormat, Segment, Tool, ToolChoice};
 use weir_protocol::{AnswerForm, AnswerFormat};
 
 use super::forms;
@@ -29,7 +29,7 @@ pub(super) fn of_chat(
     if calls == Calls::Free && format.is_none() {
         return Ok(None);
     }
-    let context = forcing_context(plugins, context, format);
+    let context = forcing_context(plugins, context, format)?;
     let tools = plugins.tool_parser.as_ref();
     let tools = tools.filter(|_| calls != Calls::Free);
     let inner = match tools {
@@ -71,17 +71,28 @@ fn asks_for_calls(context: &RequestContext, formatted: bool) -> Calls {
     }
 }
 
-/// What the parsers are told when they are asked for their trees. A parser forces the calls of all tools or of none: where the
+/// What the parsers are told when they are asked for their trees: schemas that can be held to, as a format that is no JSON makes
+/// its own of them. A parser forces the calls of all tools or of none: where the
 /// choice is the model's, those that are not strict are held to an object, as their caller expects no more.
 fn forcing_context(
     plugins: &ActivePlugins,
     context: &RequestContext,
     format: Option<&AnswerFormat>,
-) -> RequestContext {
+) -> Result<RequestContext, ApiError> {
     let mut context = context.clone();
-    let auto = context.tool_choice == ToolChoice::Auto;
-    for tool in context.tools.iter_mut().filter(|tool| auto && !tool.strict) {
-        tool.parameters = r#"{"type": "object"}"#.to_owned();
+    let choice = context.tool_choice.clone();
+    let is_held = |tool: &Tool| match &choice {
+        ToolChoice::None => false,
+        ToolChoice::Auto => tool.strict,
+        ToolChoice::Required => true,
+        ToolChoice::Named(name) => tool.name == *name,
+    };
+    for (index, tool) in context.tools.iter_mut().enumerate() {
+        tool.parameters = match is_held(tool) {
+            true => weir_constrain::arguments_schema(&tool.parameters)
+                .map_err(|error| unenforceable(index, tool, &error))?,
+            false => r#"{"type": "object"}"#.to_owned(),
+        };
         tool.strict = true;
     }
     if matches!(context.tool_choice, ToolChoice::Named(_)) {
@@ -93,7 +104,14 @@ fn forcing_context(
     context.tool_markers = tools
         .flat_map(|parser| parser.plugin.info().markers.iter().cloned())
         .collect();
-    context
+    Ok(context)
+}
+
+/// The 400 of a tool whose arguments cannot be held to their schema.
+fn unenforceable(index: usize, tool: &Tool, error: &ConstrainError) -> ApiError {
+    let message = format!("the arguments of `{}` cannot be forced: {error}", tool.name);
+    let param = format!("tools[{index}].function.parameters");
+    ApiError::bad_request(message).with_param(param)
 }
 
 /// What a plugin may know of the form of the answer.

@@ -46,6 +46,10 @@ pub(super) fn sequence_request(
             stop_token_ids,
             ignore_eos: fields.ignore_eos,
             reasoning: plan.reasoning_budget.clone(),
+            closing_reserve: fields
+                .structured_output_reserve
+                .or(model.defaults.structured_output_reserve)
+                .unwrap_or(0),
         },
         constraint: plan.constraint.clone(),
         pooling: None,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use weir_constrain::MaskMeasurements;
 use weir_engine::{EngineCounters, EngineFigures, Histogram, Measurements};
 use weir_plugin_host::{CounterSnapshot, PluginState, PluginStatus};
 
@@ -74,6 +75,12 @@ const OF_ENGINE: &[Family<EngineCounters>] = &[
         Kind::Counter,
         "Sequences that gave their KV blocks back because there were too few.",
         |engine| engine.preemptions,
+    ),
+    (
+        "weir_forced_tokens_total",
+        Kind::Counter,
+        "Tokens that a schema or grammar left no choice of; most take no step of their own.",
+        |engine| engine.forced_tokens,
     ),
     (
         "weir_failed_steps_total",
@@ -152,6 +159,26 @@ const MEASURED_OF_MODEL: &[HistogramFamily<ModelMetrics>] = &[
         Unit::Time,
         "Time to put together and compile what a request forces its answer to be; its count is the requests that force something.",
         |model| &model.constraint,
+    ),
+];
+
+/// A histogram of times read from what masks cost.
+type MaskFamily = (
+    &'static str,
+    &'static str,
+    fn(&MaskMeasurements) -> &Histogram,
+);
+
+const OF_MASKS: &[MaskFamily] = &[
+    (
+        "weir_mask_seconds",
+        "Time to find out which tokens a forced answer may go on with, beside the model's step.",
+        |masks| &masks.mask,
+    ),
+    (
+        "weir_mask_wait_seconds",
+        "Time that a step waited for such a mask.",
+        |masks| &masks.wait,
     ),
 ];
 
@@ -295,6 +322,15 @@ fn of_models(out: &mut Exposition, state: &AppState, served: &[&ServedModel]) {
         for model in served.iter().filter(|model| model.generator.is_some()) {
             let snapshot = read(&model.metrics).snapshot();
             out.histogram(&[("model", model.id())], *unit, &snapshot);
+        }
+    }
+    for (name, help, read) in OF_MASKS {
+        out.family(name, Kind::Histogram, help);
+        for model in served.iter().filter(|model| model.generator.is_some()) {
+            if let Some(measured) = model.constraints.measurements() {
+                let snapshot = read(&measured).snapshot();
+                out.histogram(&[("model", model.id())], Unit::Time, &snapshot);
+            }
         }
     }
 }
