@@ -1,7 +1,7 @@
 //! Ends a model's reasoning when it has had its tokens: the end marker is forced, token by token.
 //!
-//! Invariants: nothing is forced before the budget is spent, behind the end of the reasoning or in the middle of a character;
-//! a token that another processor forbids is not forced either, so a mask keeps what it lets through. Markers are looked for
+//! Invariants: nothing is forced before the budget is spent, behind the end of the reasoning or in the middle of a character,
+//! where a grammar behind it allows no marker; a token that a processor before it forbids is not forced either. Markers are looked for
 //! as bytes, because a tokenizer may cut a marker that is no token of its own in several ways.
 
 use std::{fmt, sync::Arc};

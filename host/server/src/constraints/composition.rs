@@ -72,8 +72,8 @@ fn asks_for_calls(context: &RequestContext, formatted: bool) -> Calls {
 }
 
 /// What the parsers are told when they are asked for their trees: schemas that can be held to, as a format that is no JSON makes
-/// its own of them. A parser forces the calls of all tools or of none: where the
-/// choice is the model's, those that are not strict are held to an object, as their caller expects no more.
+/// its own of them. A parser forces the calls of all tools or of none: where the choice is the model's, those that are not strict
+/// are held to an object, as their caller expects no more.
 fn forcing_context(
     plugins: &ActivePlugins,
     context: &RequestContext,
