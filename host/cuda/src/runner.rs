@@ -283,6 +283,7 @@ fn largest_step(
         wants_logits: true,
     };
     let batch = Batch {
+        embedded: Vec::new(),
         tokens: vec![0; rows * len],
         rows: (0..rows as u64).map(row).collect(),
     };

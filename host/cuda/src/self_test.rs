@@ -120,6 +120,7 @@ fn batches(source: &mut RandomSource) -> [Batch; 2] {
         let count = rows.iter().map(|row| row.len).sum::<usize>();
         let token = |_| ((source.number() + 1.0) * 0.5 * VOCAB as f32) as u32 % VOCAB as u32;
         Batch {
+            embedded: Vec::new(),
             tokens: (0..count).map(token).collect(),
             rows,
         }

@@ -227,6 +227,7 @@ mod tests {
     #[test]
     fn a_decode_beside_a_prefill_across_a_page_border() {
         let batch = Batch {
+            embedded: Vec::new(),
             tokens: vec![9, 5, 6, 7],
             rows: vec![row(4, 1, &[3, 8, 1], true), row(3, 3, &[2, 6], false)],
         };
@@ -241,6 +242,7 @@ mod tests {
         assert_eq!(part(&metadata.block_table), [3, 8, 2, 6]);
         assert_eq!(part(&metadata.wanted), [0]);
         let batch = Batch {
+            embedded: Vec::new(),
             rows: vec![row(4, 1, &[3, 8], false), row(3, 3, &[2, 6], true)],
             ..batch
         };
@@ -253,6 +255,7 @@ mod tests {
     #[test]
     fn rows_of_unequal_lengths_are_padded_and_nobody_need_want_logits() {
         let batch = Batch {
+            embedded: Vec::new(),
             tokens: vec![1; 10],
             rows: vec![row(0, 9, &[5, 4, 3], false), row(0, 1, &[7], false)],
         };

@@ -21,7 +21,12 @@ pub fn processors_for(
     end_tokens: &[u32],
 ) -> Vec<Box<dyn LogitsProcessor>> {
     let mut processors: Vec<Box<dyn LogitsProcessor>> = Vec::new();
-    if let Some(penalties) = Penalties::new(&request.sampling, &request.prompt) {
+    // Places for embeddings are no tokens that could be said again.
+    let prompt = match request.embeddings {
+        None => request.prompt.as_slice(),
+        Some(_) => &[],
+    };
+    if let Some(penalties) = Penalties::new(&request.sampling, prompt) {
         processors.push(Box::new(penalties));
     }
     if !request.sampling.logit_bias.is_empty() {
@@ -229,6 +234,7 @@ mod tests {
                 sampling,
                 stop,
                 constraint: None,
+                embeddings: None,
                 pooling: None,
                 priority: 0,
             },

@@ -122,6 +122,7 @@ impl ChatRequest {
         let (mut sampling, mut options) =
             RequestOptions::take(&mut fields, sampling, n, 1, stream)?;
         sampling.logprobs = options::take_chat_logprobs(&mut fields)?;
+        sampling.prompt_logprobs = options.prompt_logprobs;
         options.continuous_usage = continuous_usage;
         let tools = ToolFields::take(&mut fields)?;
         options.functions = tools.functions;

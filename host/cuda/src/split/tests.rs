@@ -99,6 +99,7 @@ fn run(name: &str, rank: usize, count: usize, kernels: Box<dyn Kernels>) -> Vec<
     let mut found = Vec::new();
     for (context_len, tokens) in [(0, vec![5, 6, 7, 8, 9, 10]), (6, vec![11])] {
         let batch = Batch {
+            embedded: Vec::new(),
             rows: vec![BatchRow {
                 sequence: SequenceId(0),
                 context_len,

@@ -103,6 +103,7 @@ fn the_likeliest_are_handed_over_in_part() {
         wants_logits: true,
     };
     let batch = Batch {
+        embedded: Vec::new(),
         tokens: tokens(7, 27),
         rows: (0..3).map(row).collect(),
     };
@@ -143,6 +144,7 @@ fn batches_that_do_not_fit_are_refused() {
     let mut runner = load(&model("llama"), BLOCK_SIZE, Dtype::F32).unwrap();
     let mut run = |block_table: &[u32], token| {
         runner.execute(&Batch {
+            embedded: Vec::new(),
             tokens: vec![token; 5],
             rows: vec![BatchRow {
                 sequence: SequenceId(3),
