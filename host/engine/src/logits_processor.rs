@@ -220,7 +220,7 @@ impl LogitsProcessor for MinTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::StopConditions;
+    use crate::request::{PromptEmbeddings, StopConditions};
 
     /// Logits after processing `[2, -2, 1, 0]` behind the prompt `[0, 1]` and the given output.
     fn processed(sampling: SamplingParams, min_tokens: usize, output: &[u32]) -> Vec<f32> {
@@ -248,6 +248,28 @@ mod tests {
             .iter_mut()
             .for_each(|processor| processor.apply(&mut logits));
         logits
+    }
+
+    #[test]
+    fn places_for_embeddings_are_not_penalised() {
+        let request = SequenceRequest {
+            prompt: vec![0, 0],
+            sampling: SamplingParams {
+                repetition_penalty: 2.0,
+                ..SamplingParams::default()
+            },
+            stop: StopConditions::default(),
+            constraint: None,
+            embeddings: PromptEmbeddings::new(vec![1.0; 6], 3),
+            pooling: None,
+            priority: 0,
+        };
+        let mut logits = [2.0, -2.0];
+        for processor in &mut processors_for(&request, &[]) {
+            processor.apply(&mut logits);
+            processor.accept(1);
+        }
+        assert_eq!(logits, [2.0, -2.0]);
     }
 
     const MASKED: f32 = f32::NEG_INFINITY;
