@@ -141,7 +141,7 @@ impl<'a> Machine<'a> {
             }
             other => {
                 return Err(format!(
-                    "its pickle has the opcode {other:#04x}, which that of a tensor does not need"
+                    "it is something else than one tensor: its pickle has the opcode {other:#04x}"
                 ));
             }
         };
