@@ -81,6 +81,14 @@ def tokens_may_be_told_by_their_ids(weir):
 
 
 @of_any_model
+def embeddings_for_a_prompt_are_judged(weir):
+    for tensor, param in [("AAAA", "prompt_embeds"), (["?"], "prompt_embeds[0]")]:
+        answer = weir.raw("/v1/completions", {"prompt": "", "prompt_embeds": tensor})
+        # 501 where a model's engine takes none.
+        assert answer.status_code in (400, 501) and answer.json()["error"]["param"] == param, answer.text
+
+
+@of_any_model
 def beam_search_is_known_and_may_be_off(weir):
     assert weir.chat(use_beam_search=False, length_penalty=1.0).choices
     for asked in ({"use_beam_search": True}, {"length_penalty": 0.5}):

@@ -82,9 +82,12 @@ pub fn check_embeddings(
         Some(_) if !embeddings.is_finite() => {
             refuse("an embedding holds what is no finite number".to_owned())
         }
-        Some(_) if request.sampling.prompt_logprobs.is_some() || request.pooling.is_some() => refuse(
-            "embeddings are no tokens: their log-probabilities and vectors are not to be had".to_owned(),
-        ),
+        Some(_) if request.sampling.prompt_logprobs.is_some() || request.pooling.is_some() => {
+            refuse(
+                "embeddings are no tokens: their log-probabilities and vectors are not to be had"
+                    .to_owned(),
+            )
+        }
         Some(_) => Ok(()),
     }
 }
@@ -97,7 +100,12 @@ fn check_first_token(request: &SequenceRequest, info: &RunnerInfo) -> Result<(),
         ignore_eos,
         ..
     } = request.stop;
-    let Some(allowed) = request.sampling.allowed_tokens.as_ref().filter(|_| min_tokens > 0) else {
+    let Some(allowed) = request
+        .sampling
+        .allowed_tokens
+        .as_ref()
+        .filter(|_| min_tokens > 0)
+    else {
         return Ok(());
     };
     let ends = |token: &u32| {

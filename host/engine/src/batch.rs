@@ -62,7 +62,9 @@ impl Batch {
 
     /// What stands in for the embedding of `Batch::tokens[token]`; None where that is a token like any other.
     pub fn embedding(&self, token: usize) -> Option<&[f32]> {
-        let next = self.embedded.partition_point(|part| part.tokens.end <= token);
+        let next = self
+            .embedded
+            .partition_point(|part| part.tokens.end <= token);
         let part = self.embedded.get(next)?;
         let place = token.checked_sub(part.tokens.start)?;
         Some(part.embeddings.row(part.first + place))

@@ -25,7 +25,9 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, BatchRow, EmbeddedTokens, LOGITS_BLOCK, Logits, LogitsRow, likeliest_blocks};
+pub use batch::{
+    Batch, BatchRow, EmbeddedTokens, LOGITS_BLOCK, Logits, LogitsRow, likeliest_blocks,
+};
 pub use embedding_runner::{EmbeddingInfo, EmbeddingRunner};
 pub use engine::{Engine, EngineConfig, EngineCounters, StepOutput};
 pub use error::EngineError;

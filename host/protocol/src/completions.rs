@@ -135,12 +135,16 @@ fn refuse_beside_embeds(
     let asked = [
         ("echo", options.echo),
         ("prompt_logprobs", sampling.prompt_logprobs.is_some()),
-        ("truncate_prompt_tokens", options.truncate_prompt_tokens.is_some()),
+        (
+            "truncate_prompt_tokens",
+            options.truncate_prompt_tokens.is_some(),
+        ),
     ];
     match asked.into_iter().find(|(_, asked)| *asked) {
         None => Ok(()),
         Some((name, _)) => {
-            let message = format!("`{name}` cannot be had beside `prompt_embeds`, which has no tokens");
+            let message =
+                format!("`{name}` cannot be had beside `prompt_embeds`, which has no tokens");
             Err(Invalid::bad_value(name, message))
         }
     }

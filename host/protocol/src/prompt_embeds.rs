@@ -74,7 +74,8 @@ impl EncodedTensor {
     /// # Errors
     /// What is wrong with it, by the field's name.
     pub fn decode(&self, columns: usize, most: usize) -> Result<Tensor, Invalid> {
-        let wrong = |what: String| Invalid::bad_value(&self.path, format!("`{}`: {what}", self.path));
+        let wrong =
+            |what: String| Invalid::bad_value(&self.path, format!("`{}`: {what}", self.path));
         let bytes = BASE64_STANDARD
             .decode(self.base64.as_bytes())
             .map_err(|error| wrong(format!("it is no base64: {error}")))?;
@@ -100,11 +101,17 @@ fn read(bytes: &[u8], columns: usize, most: usize) -> Result<Tensor, String> {
     let mut file = stored(&mut archive, &format!("{folder}data/{}", layout.key))?;
     let size = layout.dtype.bytes();
     // Stored: what a file says of its size cannot be more than what was sent.
-    let expected = layout.elements.checked_mul(size).filter(|size| *size <= bytes.len());
+    let expected = layout
+        .elements
+        .checked_mul(size)
+        .filter(|size| *size <= bytes.len());
     let mut numbers = Vec::new();
     let read = file.read_to_end(&mut numbers);
     if read.ok() != expected {
-        return Err(format!("its numbers are not {} elements of {size} bytes", layout.elements));
+        return Err(format!(
+            "its numbers are not {} elements of {size} bytes",
+            layout.elements
+        ));
     }
     let mut data = Vec::with_capacity(rows * columns);
     for row in 0..rows {
@@ -112,12 +119,18 @@ fn read(bytes: &[u8], columns: usize, most: usize) -> Result<Tensor, String> {
             let place = layout.offset + row * strides.0 + column * strides.1;
             let number = layout.dtype.number(&numbers[place * size..][..size]);
             if !number.is_finite() {
-                return Err(format!("the number in row {row}, column {column} is {number}"));
+                return Err(format!(
+                    "the number in row {row}, column {column} is {number}"
+                ));
             }
             data.push(number);
         }
     }
-    Ok(Tensor { data, rows, columns })
+    Ok(Tensor {
+        data,
+        rows,
+        columns,
+    })
 }
 
 /// How many rows a layout has, and the strides of rows and columns, once every element is known to be there.
@@ -140,7 +153,9 @@ fn shape(layout: &Layout, columns: usize, most: usize) -> Result<(usize, (usize,
         ));
     }
     if rows > most {
-        return Err(format!("it has {rows} rows, and this model's context is {most} tokens"));
+        return Err(format!(
+            "it has {rows} rows, and this model's context is {most} tokens"
+        ));
     }
     let last = |count: usize, stride: usize| (count - 1).checked_mul(stride);
     let end = last(rows, down)
@@ -164,13 +179,18 @@ fn note(archive: &mut Archive<'_>, name: &str) -> Result<Vec<u8>, String> {
 }
 
 /// A file of the archive; a packed one could be larger than what was sent.
-fn stored<'a, 'b>(archive: &'a mut Archive<'b>, name: &str) -> Result<ZipFile<'a, Cursor<&'b [u8]>>, String> {
+fn stored<'a, 'b>(
+    archive: &'a mut Archive<'b>,
+    name: &str,
+) -> Result<ZipFile<'a, Cursor<&'b [u8]>>, String> {
     let file = archive
         .by_name(name)
         .map_err(|error| format!("its archive has no {name}: {error}"))?;
     match file.compression() {
         CompressionMethod::Stored => Ok(file),
-        other => Err(format!("its {name} is packed ({other}), which `torch.save` does not do")),
+        other => Err(format!(
+            "its {name} is packed ({other}), which `torch.save` does not do"
+        )),
     }
 }
 

@@ -365,16 +365,34 @@ fn embeddings_may_stand_for_a_prompt() {
         Ok::<_, weir_protocol::Invalid>((request.prompt_embeds.len(), request.prompts.len()))
     };
     assert_eq!(counts(json!({"prompt_embeds": "AAAA"})), Ok((1, 0)));
-    assert_eq!(counts(json!({"prompt_embeds": ["AAAA", "?"], "prompt": ""})), Ok((2, 0)));
-    assert_eq!(counts(json!({"prompt_embeds": "AAAA", "prompt": "a"})), Ok((1, 1)));
-    assert_eq!(counts(json!({"prompt_embeds": null, "prompt": ""})), Ok((0, 1)));
+    assert_eq!(
+        counts(json!({"prompt_embeds": ["AAAA", "?"], "prompt": ""})),
+        Ok((2, 0))
+    );
+    assert_eq!(
+        counts(json!({"prompt_embeds": "AAAA", "prompt": "a"})),
+        Ok((1, 1))
+    );
+    assert_eq!(
+        counts(json!({"prompt_embeds": null, "prompt": ""})),
+        Ok((0, 1))
+    );
     let wrong = [
         (json!({"prompt_embeds": []}), "prompt_embeds"),
         (json!({"prompt_embeds": ["AAAA", 1]}), "prompt_embeds[1]"),
-        (json!({"prompt_embeds": vec!["AAAA"; 64], "prompt": "a", "n": 2}), "n"),
+        (
+            json!({"prompt_embeds": vec!["AAAA"; 64], "prompt": "a", "n": 2}),
+            "n",
+        ),
         (json!({"prompt_embeds": "AAAA", "echo": true}), "echo"),
-        (json!({"prompt_embeds": "AAAA", "prompt_logprobs": 0}), "prompt_logprobs"),
-        (json!({"prompt_embeds": "AAAA", "truncate_prompt_tokens": 4}), "truncate_prompt_tokens"),
+        (
+            json!({"prompt_embeds": "AAAA", "prompt_logprobs": 0}),
+            "prompt_logprobs",
+        ),
+        (
+            json!({"prompt_embeds": "AAAA", "truncate_prompt_tokens": 4}),
+            "truncate_prompt_tokens",
+        ),
     ];
     for (body, param) in wrong {
         let invalid = counts(body.clone()).unwrap_err();

@@ -153,7 +153,10 @@ mod tests {
                 let (queued, limit) = (8 - free, 8);
                 return Err(EngineError::QueueFull { queued, limit });
             }
-            requests.into_iter().map(|request| self.submit(request)).collect()
+            requests
+                .into_iter()
+                .map(|request| self.submit(request))
+                .collect()
         }
     }
 
@@ -169,7 +172,9 @@ mod tests {
             normalize: false,
             max_queue: 4,
         };
-        embedder.embed((0..texts as u32).map(|text| vec![text]).collect()).await
+        embedder
+            .embed((0..texts as u32).map(|text| vec![text]).collect())
+            .await
     }
 
     #[tokio::test]
@@ -179,7 +184,10 @@ mod tests {
         // The second pass finds one place, then two.
         assert_eq!(embed(&[4, 1, 2, 0, 1, 0, 0, 1], 10).await, Ok(all(10)));
         let refused = embed(&[3], 10).await;
-        assert!(matches!(refused, Err(EngineError::QueueFull { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(EngineError::QueueFull { .. })),
+            "{refused:?}"
+        );
     }
 
     fn sizes(lengths: &[usize], most: usize) -> Vec<Vec<usize>> {

@@ -56,7 +56,9 @@ fn the_tables_rows_compute_what_their_tokens_do() {
         let checkpoint = Checkpoint::open(&path).unwrap();
         let table = checkpoint.read_floats("token_embd.weight").unwrap();
         let table: Vec<Vec<f32>> = table.to_vec2().unwrap();
-        let rows = TOKENS.iter().flat_map(|token| table[*token as usize].iter().copied());
+        let rows = TOKENS
+            .iter()
+            .flat_map(|token| table[*token as usize].iter().copied());
         let load_cpu = || CpuRunner::load(&checkpoint, options(BLOCK_SIZE), Some(2), &mut |_| {});
         let load_reference = || CandleRunner::load(&checkpoint, options(BLOCK_SIZE), &mut |_| {});
         let runners: [Box<dyn ModelRunner>; 2] = [
@@ -73,7 +75,12 @@ fn the_tables_rows_compute_what_their_tokens_do() {
             let other: Vec<f32> = rows.iter().map(|value| value * -2.0).collect();
             let other = run(&mut *runner, PromptEmbeddings::new(other, width).as_ref());
             assert_ne!(other[3], right[3], "{}", path.display());
-            assert_eq!(other[2], right[2], "the one beside it is another's: {}", path.display());
+            assert_eq!(
+                other[2],
+                right[2],
+                "the one beside it is another's: {}",
+                path.display()
+            );
         }
     }
 }

@@ -64,7 +64,9 @@ impl ArithmeticRunner {
         for (row, tokens) in batch.rows_with_tokens() {
             for (position, &token) in (row.context_len..).zip(tokens) {
                 // An embedding is that of the token with its number.
-                let token = batch.embedding(index).map_or(token, |given| given[0] as u32);
+                let token = batch
+                    .embedding(index)
+                    .map_or(token, |given| given[0] as u32);
                 index += 1;
                 let slot = self.slot(row, position);
                 assert!(written.insert(slot), "two rows write slot {slot}");

@@ -38,7 +38,9 @@ fn embedded(prompt: &[u32], request: SequenceRequest) -> SequenceRequest {
 }
 
 fn run(engine: &mut Engine, requests: Vec<SequenceRequest>) -> Vec<Transcript> {
-    let ids = requests.into_iter().map(|request| engine.add(request).unwrap());
+    let ids = requests
+        .into_iter()
+        .map(|request| engine.add(request).unwrap());
     let ids: Vec<_> = ids.collect();
     let mut transcripts = Transcripts::default();
     run_dry(engine, &mut transcripts);
@@ -48,7 +50,10 @@ fn run(engine: &mut Engine, requests: Vec<SequenceRequest>) -> Vec<Transcript> {
 #[test]
 fn they_say_what_the_tokens_say() {
     let tokens = endless(PROMPT.to_vec(), 9);
-    let alone = &run(&mut engine(16, EngineConfig::default()), vec![tokens.clone()])[0];
+    let alone = &run(
+        &mut engine(16, EngineConfig::default()),
+        vec![tokens.clone()],
+    )[0];
     // Chunks of one token, of three, whole; and blocks for hardly more than one of them, so that they are preempted.
     for (num_blocks, max_num_batched_tokens) in [(16, 1), (16, 3), (64, 64), (7, 3)] {
         let config = EngineConfig {
@@ -64,7 +69,11 @@ fn they_say_what_the_tokens_say() {
         // The second round comes when the tokens' blocks are cached.
         for _ in 0..2 {
             for transcript in run(&mut engine, all.to_vec()) {
-                assert_eq!(transcript.ids(), alone.ids(), "{num_blocks} {max_num_batched_tokens}");
+                assert_eq!(
+                    transcript.ids(),
+                    alone.ids(),
+                    "{num_blocks} {max_num_batched_tokens}"
+                );
             }
             engine.check_invariants();
         }
@@ -75,12 +84,18 @@ fn they_say_what_the_tokens_say() {
 #[test]
 fn their_places_are_no_tokens() {
     let mut used = engine(16, EngineConfig::default());
-    run(&mut used, vec![embedded(&PROMPT, endless(PROMPT.to_vec(), 9))]);
+    run(
+        &mut used,
+        vec![embedded(&PROMPT, endless(PROMPT.to_vec(), 9))],
+    );
     // What looks like their places finds nothing of theirs.
     let places = endless(vec![0; PROMPT.len()], 9);
     let found = run(&mut used, vec![places.clone()]);
     let fresh = run(&mut engine(16, EngineConfig::default()), vec![places]);
-    assert_eq!((found[0].ids(), found[0].cached_tokens()), (fresh[0].ids(), 0));
+    assert_eq!(
+        (found[0].ids(), found[0].cached_tokens()),
+        (fresh[0].ids(), 0)
+    );
 }
 
 #[test]
@@ -95,7 +110,9 @@ fn what_cannot_be_computed_is_refused() {
         ("finite", |r| {
             r.embeddings = PromptEmbeddings::new(vec![f32::NAN; 22], EMBEDDING)
         }),
-        ("log-probabilities", |r| r.sampling.prompt_logprobs = Some(0)),
+        ("log-probabilities", |r| {
+            r.sampling.prompt_logprobs = Some(0)
+        }),
         ("vectors", |r| r.pooling = Some(Pooling::Mean)),
     ];
     let mut sound = engine(16, EngineConfig::default());
@@ -108,8 +125,13 @@ fn what_cannot_be_computed_is_refused() {
         }
     }
     let fake = Box::new(FakeRunner::new(info(16), Vec::new(), None));
-    let refused = Engine::new(fake, EngineConfig::default()).add(asked()).unwrap_err();
-    assert!(refused.to_string().contains("takes no embeddings"), "{refused}");
+    let refused = Engine::new(fake, EngineConfig::default())
+        .add(asked())
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("takes no embeddings"),
+        "{refused}"
+    );
     assert_eq!(PromptEmbeddings::new(vec![0.0; 3], 2), None);
     assert_eq!(PromptEmbeddings::new(Vec::new(), 2), None);
 }

@@ -181,7 +181,9 @@ fn broken() -> String {
 }
 
 fn text(bytes: &[u8]) -> Result<String, String> {
-    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| broken())
+    std::str::from_utf8(bytes)
+        .map(str::to_owned)
+        .map_err(|_| broken())
 }
 
 /// What a persistent id of torch's names: a file of numbers.
@@ -228,7 +230,11 @@ fn call(function: &Value, arguments: Value) -> Result<Value, String> {
         (
             "torch._utils _rebuild_tensor_v2",
             [
-                Value::Storage { key, dtype, elements },
+                Value::Storage {
+                    key,
+                    dtype,
+                    elements,
+                },
                 Value::Integer(offset),
                 Value::Tuple(sizes),
                 Value::Tuple(strides),
@@ -243,10 +249,13 @@ fn call(function: &Value, arguments: Value) -> Result<Value, String> {
             sizes: counts(sizes)?,
             strides: counts(strides)?,
         })),
-        ("torch._utils _rebuild_parameter", [Value::Tensor(layout), Value::Boolean, Value::Nothing]) => {
-            Ok(Value::Tensor(layout.clone()))
-        }
-        _ => Err(format!("its pickle calls {name:?}, and only a dense tensor is taken")),
+        (
+            "torch._utils _rebuild_parameter",
+            [Value::Tensor(layout), Value::Boolean, Value::Nothing],
+        ) => Ok(Value::Tensor(layout.clone())),
+        _ => Err(format!(
+            "its pickle calls {name:?}, and only a dense tensor is taken"
+        )),
     }
 }
 

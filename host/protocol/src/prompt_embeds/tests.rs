@@ -1,3 +1,5 @@
+//! Tensors as torch writes them, what does not fit a model, and files that are spoiled.
+
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -9,7 +11,9 @@ use super::*;
 fn cases() -> Vec<Value> {
     let file = "../../tests/corpora/prompt_embeds/cases.jsonl";
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn decode(case: &Value, columns: usize, most: usize) -> Result<Tensor, Invalid> {
@@ -27,7 +31,11 @@ fn tensors_are_read_as_torch_wrote_them() {
         match case["error"].as_str() {
             Some(error) => {
                 let invalid = decoded.unwrap_err();
-                assert!(invalid.message.contains(error), "{name}: {}", invalid.message);
+                assert!(
+                    invalid.message.contains(error),
+                    "{name}: {}",
+                    invalid.message
+                );
                 assert_eq!(invalid.param.as_deref(), Some(NAME));
             }
             None => {
@@ -55,8 +63,17 @@ fn a_tensor_must_fit_the_model() {
 
 #[test]
 fn a_field_that_is_no_text_is_refused() {
-    for value in [json!(1), json!([]), json!([1]), json!({}), json!(["", null])] {
-        assert!(EncodedTensor::read_list(Some(value.clone())).is_err(), "{value}");
+    for value in [
+        json!(1),
+        json!([]),
+        json!([1]),
+        json!({}),
+        json!(["", null]),
+    ] {
+        assert!(
+            EncodedTensor::read_list(Some(value.clone())).is_err(),
+            "{value}"
+        );
     }
     assert_eq!(EncodedTensor::read_list(None), Ok(Vec::new()));
 }

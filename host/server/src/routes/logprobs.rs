@@ -82,11 +82,7 @@ pub(super) fn of_prompt(names: &TokenNames, tokens: &[AnswerToken], top: usize) 
 }
 
 /// Of the tokens whose content begins in one event.
-pub(super) fn of_content(
-    names: &TokenNames,
-    tokens: &[AnswerToken],
-    event: usize,
-) -> ChatLogprobs {
+pub(super) fn of_content(names: &TokenNames, tokens: &[AnswerToken], event: usize) -> ChatLogprobs {
     let here = tokens
         .iter()
         .filter(|token| matches!(token.place, TokenPlace::Text { event: of, .. } if of == event));
@@ -95,9 +91,7 @@ pub(super) fn of_content(
         let top = logprobs.top.iter();
         Some(ContentLogprob {
             token: names.told(token.id, logprobs.sampled),
-            top_logprobs: top
-                .map(|&(id, logprob)| names.told(id, logprob))
-                .collect(),
+            top_logprobs: top.map(|&(id, logprob)| names.told(id, logprob)).collect(),
         })
     });
     ChatLogprobs {

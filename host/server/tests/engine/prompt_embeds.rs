@@ -40,7 +40,11 @@ fn saved(numbers: &[f32], columns: usize) -> String {
         text("cpu"),
         integer(numbers.len()),
     ];
-    let shape = [integer(numbers.len() / columns), integer(columns), b"\x86".to_vec()];
+    let shape = [
+        integer(numbers.len() / columns),
+        integer(columns),
+        b"\x86".to_vec(),
+    ];
     let strides = [integer(columns), integer(1), b"\x86".to_vec()];
     let pickle = [
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(),
@@ -53,9 +57,14 @@ fn saved(numbers: &[f32], columns: usize) -> String {
     ];
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let bytes: Vec<u8> = numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
     for (name, content) in [("data.pkl", pickle.concat()), ("data/0", bytes)] {
-        archive.start_file(format!("archive/{name}"), stored).unwrap();
+        archive
+            .start_file(format!("archive/{name}"), stored)
+            .unwrap();
         archive.write_all(&content).unwrap();
     }
     BASE64_STANDARD.encode(archive.finish().unwrap().into_inner())
@@ -79,9 +88,14 @@ async fn a_tables_own_rows_say_what_their_tokens_say() {
         let by_rows = ask(&router, PATH, &body).await;
         assert_eq!(by_rows["choices"], by_text["choices"]);
         assert_eq!(by_rows["usage"]["prompt_tokens"], prompt.len());
-        assert_eq!(by_rows["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+        assert_eq!(
+            by_rows["usage"]["prompt_tokens_details"]["cached_tokens"],
+            0
+        );
         let streamed = chunks(&router, PATH, &body).await;
-        let streamed = streamed.iter().filter_map(|chunk| chunk["choices"][0]["text"].as_str());
+        let streamed = streamed
+            .iter()
+            .filter_map(|chunk| chunk["choices"][0]["text"].as_str());
         assert_eq!(streamed.collect::<String>(), by_text["choices"][0]["text"]);
     }
     // Other rows, other words.
@@ -90,7 +104,12 @@ async fn a_tables_own_rows_say_what_their_tokens_say() {
         .flat_map(embedding)
         .map(|number| number / -2.0)
         .collect();
-    let other = ask(&router, PATH, &greedy(json!({"prompt_embeds": saved(&halved, HIDDEN)}))).await;
+    let other = ask(
+        &router,
+        PATH,
+        &greedy(json!({"prompt_embeds": saved(&halved, HIDDEN)})),
+    )
+    .await;
     let text = ask(&router, PATH, &greedy(json!({"prompt": prompt}))).await;
     assert_ne!(other["choices"][0]["text"], text["choices"][0]["text"]);
 }
@@ -108,7 +127,10 @@ async fn embeddings_come_before_texts() {
     assert_eq!(choices.len(), 4);
     assert_eq!(choices[0]["text"], choices[3]["text"]);
     assert_ne!(choices[0]["text"], choices[1]["text"]);
-    let prompts: Vec<&Value> = choices.iter().map(|choice| &choice["prompt_token_ids"]).collect();
+    let prompts: Vec<&Value> = choices
+        .iter()
+        .map(|choice| &choice["prompt_token_ids"])
+        .collect();
     let (none, three) = (json!([]), json!(text_ids("three")));
     assert_eq!(prompts, [&none, &none, &three, &json!(text_ids("one and"))]);
     // OpenAI's clients send a prompt in any case.
@@ -134,7 +156,10 @@ async fn what_does_not_fit_the_model_is_refused() {
         assert_eq!(status, 400, "{complaint}: {body}");
         let body: Value = serde_json::from_str(&body).unwrap();
         let error = &body["error"];
-        assert!(error["message"].as_str().unwrap().contains(complaint), "{body}");
+        assert!(
+            error["message"].as_str().unwrap().contains(complaint),
+            "{body}"
+        );
         assert_eq!(error["param"], "prompt_embeds");
     }
     // As long as the context, it leaves no room for an answer.

@@ -180,12 +180,18 @@ async fn a_chat_tells_its_token_ids_the_end_token_too() {
 async fn a_request_that_forbids_every_token_is_wrong() {
     let (router, _engine) = serve();
     let cases = [
-        (json!({"allowed_token_ids": [END], "min_tokens": 1}), "`min_tokens` 1"),
+        (
+            json!({"allowed_token_ids": [END], "min_tokens": 1}),
+            "`min_tokens` 1",
+        ),
         (
             json!({"allowed_token_ids": [id('a'), END], "stop_token_ids": [id('a')], "min_tokens": 3}),
             "`min_tokens` 3",
         ),
-        (json!({"allowed_token_ids": [id('a')], "bad_words": ["a"]}), "bad_words"),
+        (
+            json!({"allowed_token_ids": [id('a')], "bad_words": ["a"]}),
+            "bad_words",
+        ),
         // Only behind the first.
         (
             json!({"allowed_token_ids": [id('a')], "bad_words": ["aa"], "max_tokens": 4}),

@@ -234,6 +234,9 @@ async fn a_base_url_that_leads_nowhere_is_told_where_to_lead() {
     for (path, hint) in cases {
         let (status, body) = read(server.post(path, &json!({})).await).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
-        assert!(body["error"]["message"].as_str().unwrap().contains(hint), "{path}: {body}");
+        assert!(
+            body["error"]["message"].as_str().unwrap().contains(hint),
+            "{path}: {body}"
+        );
     }
 }

@@ -191,5 +191,8 @@ async fn admin_routes_are_there_for_admin_keys_alone() {
     assert_eq!(status, StatusCode::NOT_FOUND);
     let message = body["error"]["message"].as_str().unwrap();
     // As of any route that is not there.
-    assert_eq!(message, "there is no `/admin/plugins` here; `/docs` lists what is");
+    assert_eq!(
+        message,
+        "there is no `/admin/plugins` here; `/docs` lists what is"
+    );
 }

@@ -265,25 +265,45 @@ async fn a_prompts_tokens_are_told_as_vllm_does() {
     let keys: Vec<&String> = told[1].as_object().unwrap().keys().collect();
     assert_eq!(keys, ["105", "0", "1"]);
     let own = &told[1]["105"];
-    assert_eq!((&own["decoded_token"], &own["rank"]), (&json!("i"), &json!(1)));
+    assert_eq!(
+        (&own["decoded_token"], &own["rank"]),
+        (&json!("i"), &json!(1))
+    );
     assert!(near(&own["logprob"]), "{own}");
     // The prompt is no part of the answer that is not to repeat it.
     assert_eq!(choice["logprobs"]["tokens"], json!(["!", "?", ""]));
     assert_eq!(choice["text"], "!?");
 
-    let both = json!({"prompt": "hi", "prompt_logprobs": 0, "logprobs": 2, "echo": true, "max_tokens": 1});
+    let both =
+        json!({"prompt": "hi", "prompt_logprobs": 0, "logprobs": 2, "echo": true, "max_tokens": 1});
     let body = complete(&server, both).await;
     let choice = &body["choices"][0];
-    assert_eq!(choice["prompt_logprobs"][1].as_object().map(|told| told.len()), Some(1));
+    assert_eq!(
+        choice["prompt_logprobs"][1]
+            .as_object()
+            .map(|told| told.len()),
+        Some(1)
+    );
     let (tokens, _, top, _) = lists(&[&choice["logprobs"]]);
     assert_eq!(tokens, ["h", "i", "!"]);
     assert_eq!(top[1].as_object().map(|told| told.len()), Some(3));
 
     let chat = server.chat(json!({"prompt_logprobs": 0, "n": 2})).await;
     let prompt = chat["usage"]["prompt_tokens"].as_u64().unwrap();
-    assert_eq!(chat["prompt_logprobs"].as_array().map(|told| told.len() as u64), Some(prompt));
+    assert_eq!(
+        chat["prompt_logprobs"]
+            .as_array()
+            .map(|told| told.len() as u64),
+        Some(prompt)
+    );
     assert_eq!(chat["choices"][0]["logprobs"], Value::Null);
-    assert!(server.chat(json!({})).await.get("prompt_logprobs").is_none());
+    assert!(
+        server
+            .chat(json!({}))
+            .await
+            .get("prompt_logprobs")
+            .is_none()
+    );
     server.until(|counters| counters.blocks_used == 0).await;
 }
 

@@ -99,7 +99,9 @@ fn image_commands() -> Vec<Vec<String>> {
         .collect();
     let compose = read("docker/compose.yaml");
     for command in compose.split("    command:\n").skip(1) {
-        let items = command.lines().map_while(|line| line.strip_prefix("      - "));
+        let items = command
+            .lines()
+            .map_while(|line| line.strip_prefix("      - "));
         commands.push(items.map(str::to_owned).collect());
     }
     commands
@@ -115,11 +117,18 @@ fn the_images_commands_are_understood() {
         assert_eq!(serve, "serve");
         let flags = flags.iter().map(|flag| {
             let flag = flag.replace("/run/secrets/keys.toml", &format!("{examples}/keys.toml"));
-            flag.replace("/etc/weir/config.json", &format!("{examples}/starting/open_kimi.json"))
+            flag.replace(
+                "/etc/weir/config.json",
+                &format!("{examples}/starting/open_kimi.json"),
+            )
         });
         let ended = run(["config".to_owned()].into_iter().chain(flags));
         assert_eq!(ended.code, Some(0), "{command_line:?}: {}", ended.stderr);
-        assert!(ended.stdout.contains("host = \"0.0.0.0\""), "{}", ended.stdout);
+        assert!(
+            ended.stdout.contains("host = \"0.0.0.0\""),
+            "{}",
+            ended.stdout
+        );
         assert!(ended.stdout.contains("port = 8000"), "{}", ended.stdout);
     }
 }
