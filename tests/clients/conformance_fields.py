@@ -81,6 +81,12 @@ def tokens_may_be_told_by_their_ids(weir):
 
 
 @of_any_model
+def a_guess_of_the_answer_changes_nothing(weir):
+    fields = {"temperature": 0, "prediction": {"type": "content", "content": "Hello!"}}
+    assert weir.text(**fields) == weir.text(temperature=0)
+
+
+@of_any_model
 def embeddings_for_a_prompt_are_judged(weir):
     for tensor, param in [("AAAA", "prompt_embeds"), (["?"], "prompt_embeds[0]")]:
         answer = weir.raw("/v1/completions", {"prompt": "", "prompt_embeds": tensor})
