@@ -31,7 +31,6 @@ def main():
         "a parameter": torch.nn.Parameter(numbers),
         "some columns of a wider tensor": wide[:, 2:6],
         "transposed": numbers.T.contiguous().T,
-        "one row, repeated": numbers[:1].expand(3, COLUMNS),
         "many rows": torch.linspace(-1, 1, 300 * COLUMNS).reshape(300, COLUMNS),
     }
     refused = {
@@ -41,6 +40,7 @@ def main():
         "a batch of two": (torch.stack([numbers, numbers]), "[2, 3, 4]"),
         "too wide": (wide, "[3, 8]"),
         "no rows": (numbers[:0], "[0, 4]"),
+        "one row, repeated": (numbers[:1].expand(3, COLUMNS), "contiguous"),
         "infinity": (infinite, "row 1, column 2"),
         "a list of tensors": ([numbers], "opcode"),
         "a dictionary": ({"weight": numbers}, "opcode"),

@@ -22,6 +22,10 @@ pub const NAME: &str = "prompt_embeds";
 
 /// Bytes of the files in an archive that are no numbers.
 const LARGEST_NOTE: u64 = 4096;
+/// Files in an archive; torch writes seven for a tensor.
+const MOST_FILES: usize = 64;
+/// What each file's entry in an archive's directory begins with.
+const ENTRY: &[u8] = b"PK\x01\x02";
 
 type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
 
@@ -84,6 +88,11 @@ impl EncodedTensor {
 }
 
 fn read(bytes: &[u8], columns: usize, most: usize) -> Result<Tensor, String> {
+    // The directory is read whole, and takes many times its size.
+    let entries = bytes.windows(ENTRY.len()).filter(|part| *part == ENTRY);
+    if entries.take(MOST_FILES + 1).count() > MOST_FILES {
+        return Err(format!("its archive holds more than {MOST_FILES} files"));
+    }
     let mut archive = ZipArchive::new(Cursor::new(bytes))
         .map_err(|error| format!("it is not what `torch.save` writes, a ZIP archive: {error}"))?;
     let folder = archive
@@ -156,6 +165,10 @@ fn shape(layout: &Layout, columns: usize, most: usize) -> Result<(usize, (usize,
         return Err(format!(
             "it has {rows} rows, and this model's context is {most} tokens"
         ));
+    }
+    // Else a few numbers that were sent could stand for millions.
+    if rows.saturating_mul(width) > layout.elements {
+        return Err("its rows share their numbers; `tensor.contiguous()` gives each its own".to_owned());
     }
     let last = |count: usize, stride: usize| (count - 1).checked_mul(stride);
     let end = last(rows, down)
