@@ -40,7 +40,7 @@ def main():
         "a batch of two": (torch.stack([numbers, numbers]), "[2, 3, 4]"),
         "too wide": (wide, "[3, 8]"),
         "no rows": (numbers[:0], "[0, 4]"),
-        "one row, repeated": (numbers[:1].expand(3, COLUMNS), "contiguous"),
+        "one row, repeated": (numbers[:1].clone().expand(3, COLUMNS), "contiguous"),
         "infinity": (infinite, "row 1, column 2"),
         "a list of tensors": ([numbers], "opcode"),
         "a dictionary": ({"weight": numbers}, "opcode"),
