@@ -168,7 +168,9 @@ fn shape(layout: &Layout, columns: usize, most: usize) -> Result<(usize, (usize,
     }
     // Else a few numbers that were sent could stand for millions.
     if rows.saturating_mul(width) > layout.elements {
-        return Err("its rows share their numbers; `tensor.contiguous()` gives each its own".to_owned());
+        return Err(
+            "its rows share their numbers; `tensor.contiguous()` gives each its own".to_owned(),
+        );
     }
     let last = |count: usize, stride: usize| (count - 1).checked_mul(stride);
     let end = last(rows, down)

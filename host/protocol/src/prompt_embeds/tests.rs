@@ -65,8 +65,8 @@ fn a_tensor_must_fit_the_model() {
 fn an_archive_of_many_files_is_not_read() {
     let archive_of = |files: usize| {
         let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
-        let stored = zip::write::SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored);
+        let stored =
+            zip::write::SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
         for file in 0..files {
             archive.start_file(file.to_string(), stored).unwrap();
         }
@@ -74,7 +74,11 @@ fn an_archive_of_many_files_is_not_read() {
     };
     let refused = |files| read(&archive_of(files), 4, 512).unwrap_err();
     assert!(refused(64).contains("no data.pkl"), "{}", refused(64));
-    assert!(refused(65).contains("more than 64 files"), "{}", refused(65));
+    assert!(
+        refused(65).contains("more than 64 files"),
+        "{}",
+        refused(65)
+    );
 }
 
 #[test]
