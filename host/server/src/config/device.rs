@@ -29,8 +29,18 @@ pub enum Dtype {
 }
 
 impl Device {
-    /// Whether this build has what the device needs.
-    pub(super) fn check(self) -> Result<(), String> {
+    /// Whether this build has what the device needs, and such devices share a model.
+    pub(super) fn check(self, tp: usize) -> Result<(), String> {
+        if tp > 1 && !cfg!(feature = "cuda") {
+            return Err(format!(
+                "tp is {tp}, but this build has no CUDA and computes on one device: only --tp 1 works"
+            ));
+        }
+        if tp > 1 && self == Self::Cpu {
+            return Err(format!(
+                "tp is {tp}, but device is cpu: only GPUs share a model, with --device cuda or auto"
+            ));
+        }
         if self == Self::Cuda && !cfg!(feature = "cuda") {
             return Err(
                 "device is cuda, but this build has no CUDA: `cargo xtask cuda` builds one that has, on any machine; where the \
@@ -61,10 +71,20 @@ mod tests {
         assert!(serde_json::from_value::<Dtype>("float64".into()).is_err());
     }
 
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn only_gpus_share_a_model() {
+        let error = Device::Cpu
+            .check(2)
+            .expect_err("a processor shares nothing");
+        assert!(error.starts_with("tp is 2, but device is cpu"), "{error}");
+        assert_eq!(Device::Auto.check(2), Ok(()));
+    }
+
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_build_without_cuda_says_how_to_make_one_that_has_it() {
-        let error = Device::Cuda.check().expect_err("no CUDA here");
+        let error = Device::Cuda.check(1).expect_err("no CUDA here");
         for way in [
             "`cargo xtask cuda`",
             "--features flash-attn",
@@ -73,8 +93,13 @@ mod tests {
             assert!(error.contains(way), "{error}");
         }
         assert_eq!(
-            (Device::Auto.check(), Device::Cpu.check()),
+            (Device::Auto.check(1), Device::Cpu.check(1)),
             (Ok(()), Ok(()))
+        );
+        let error = Device::Auto.check(2).expect_err("no CUDA here");
+        assert!(
+            error.starts_with("tp is 2, but this build has no CUDA"),
+            "{error}"
         );
     }
 }
