@@ -11,6 +11,8 @@ use std::{fmt, sync::Arc};
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use crate::device::first_line;
+
 /// One device's way to the others.
 pub(crate) trait Collective: fmt::Debug + Send + Sync {
     /// The sum of what all devices hand in, on each of them; what was handed in may be overwritten.
@@ -62,7 +64,7 @@ pub(crate) fn take_part<T, E: fmt::Display>(
     let outcome = work();
     std::mem::forget(panicked);
     if let Err(error) = &outcome {
-        collective.leave(&format!("device {rank}: {error}"));
+        collective.leave(&format!("device {rank}: {}", first_line(error)));
     }
     outcome
 }

@@ -1,5 +1,7 @@
 //! [`Gpus`]: the devices that a model is computed on, found or not in one line.
 
+use std::fmt;
+
 use candle_core::{DType, Device, Result, Tensor};
 
 /// One device, or several that share a model.
@@ -77,6 +79,12 @@ fn refused(count: usize, reason: &str) -> String {
 pub(crate) fn too_few(found: usize) -> String {
     let gpus = if found == 1 { "GPU is" } else { "GPUs are" };
     format!("{found} {gpus} in sight: choose a smaller tp, or let CUDA_VISIBLE_DEVICES name more")
+}
+
+/// What an error says, without the places it came through, which candle adds where backtraces are on.
+pub(crate) fn first_line(error: &impl fmt::Display) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Bytes that are free once `work` has taken all it ever needs, less what the driver may want besides.

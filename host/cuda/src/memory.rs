@@ -17,7 +17,7 @@ use candle_core::{
     op::BackpropOp,
 };
 
-use crate::device::too_few;
+use crate::device::{first_line, too_few};
 
 /// Never given to KV: the driver loads code and grows stacks as kernels are first launched.
 const SPARE_BYTES: u64 = 512 << 20;
@@ -197,13 +197,4 @@ pub(crate) fn fetch(numbers: &Tensor, into: &mut [f32]) -> Result<()> {
 
 fn unusable(error: Error) -> String {
     format!("no GPU can be used: {}", first_line(&error))
-}
-
-fn first_line(error: &Error) -> String {
-    error
-        .to_string()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }

@@ -14,8 +14,9 @@ use weir_model::{
 };
 
 use crate::{
-    collective::Alone, decoder::Decoder, dtype::Dtype, heads::Heads, kernels::Kernels,
-    reference::Reference, rope::RopeTable, step::Step, weight_source::RandomSource,
+    collective::Alone, decoder::Decoder, device::first_line, dtype::Dtype, heads::Heads,
+    kernels::Kernels, reference::Reference, rope::RopeTable, step::Step,
+    weight_source::RandomSource,
 };
 
 /// Tokens a page; kernels of attention want a multiple of 32.
@@ -67,7 +68,10 @@ pub(crate) fn run(
         Ok(true) => {
             Proof::WholeRows("the largest logits are not what the plain operations find".to_owned())
         }
-        Err(error) => Proof::WholeRows(format!("looking for the largest logits failed: {error}")),
+        Err(error) => {
+            let error = first_line(&error);
+            Proof::WholeRows(format!("looking for the largest logits failed: {error}"))
+        }
     };
     let off =
         model_is_off(device, dtype, &small, make).map_err(|error| wrong(error.to_string()))?;

@@ -8,6 +8,7 @@
 )]
 
 use std::{
+    error::Error as _,
     ffi::{CStr, c_char, c_int, c_void},
     ptr,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -46,7 +47,10 @@ struct Nccl {
 impl Nccl {
     fn open(name: &str) -> Result<Self, String> {
         let missing = |error: libloading::Error| {
-            format!("NCCL, through which GPUs share a model, cannot be used: {error}")
+            let why = error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            format!("NCCL, through which GPUs share a model, cannot be used: {why}")
         };
         // SAFETY: what a library does when it is opened is its own affair; NCCL's does nothing to us.
         let library = unsafe { Library::new(name) }.map_err(missing)?;

@@ -15,6 +15,7 @@ fn a_missing_library_is_one_line() {
         "{error}"
     );
     assert!(error.contains("libnccl-that-nobody-has.so.2"), "{error}");
+    assert!(error.contains("No such file"), "{error}");
     assert!(!error.contains('\n'), "{error}");
 }
 
