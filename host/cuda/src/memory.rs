@@ -114,8 +114,8 @@ impl Pinned {
         numbers: &[u32],
     ) -> Result<Tensor> {
         let stream = device.cuda_stream();
-        let pinned = match kept {
-            Some(pinned) if pinned.memory.len() >= numbers.len() => pinned,
+        let pinned = match kept.take() {
+            Some(pinned) if pinned.memory.len() >= numbers.len() => kept.insert(pinned),
             _ => kept.insert(Self::new(&stream, numbers.len().next_power_of_two())?),
         };
         pinned.uploaded.synchronize().w()?;

@@ -31,16 +31,7 @@ pub enum Dtype {
 impl Device {
     /// Whether this build has what the device needs, and such devices share a model.
     pub(super) fn check(self, tp: usize) -> Result<(), String> {
-        if tp > 1 && !cfg!(feature = "cuda") {
-            return Err(format!(
-                "tp is {tp}, but this build has no CUDA and computes on one device: only --tp 1 works"
-            ));
-        }
-        if tp > 1 && self == Self::Cpu {
-            return Err(format!(
-                "tp is {tp}, but device is cpu: only GPUs share a model, with --device cuda or auto"
-            ));
-        }
+        self.check_shared(tp, cfg!(feature = "cuda"))?;
         if self == Self::Cuda && !cfg!(feature = "cuda") {
             return Err(
                 "device is cuda, but this build has no CUDA: `cargo xtask cuda` builds one that has, on any machine; where the \
@@ -49,6 +40,20 @@ impl Device {
             );
         }
         Ok(())
+    }
+
+    /// Whether so many of such devices share a model, in a build that has CUDA or has not.
+    fn check_shared(self, tp: usize, has_cuda: bool) -> Result<(), String> {
+        match (self, has_cuda) {
+            _ if tp <= 1 => Ok(()),
+            (_, false) => Err(format!(
+                "tp is {tp}, but this build has no CUDA and computes on one device: only --tp 1 works"
+            )),
+            (Self::Cpu, true) => Err(format!(
+                "tp is {tp}, but device is cpu: only GPUs share a model, with --device cuda or auto"
+            )),
+            (Self::Auto | Self::Cuda, true) => Ok(()),
+        }
     }
 }
 
@@ -71,14 +76,19 @@ mod tests {
         assert!(serde_json::from_value::<Dtype>("float64".into()).is_err());
     }
 
-    #[cfg(feature = "cuda")]
     #[test]
     fn only_gpus_share_a_model() {
-        let error = Device::Cpu
-            .check(2)
-            .expect_err("a processor shares nothing");
-        assert!(error.starts_with("tp is 2, but device is cpu"), "{error}");
-        assert_eq!(Device::Auto.check(2), Ok(()));
+        for (device, has_cuda, why) in [
+            (Device::Auto, false, "this build has no CUDA"),
+            (Device::Cpu, false, "this build has no CUDA"),
+            (Device::Cpu, true, "device is cpu"),
+        ] {
+            let error = device.check_shared(2, has_cuda).expect_err(why);
+            assert!(error.starts_with(&format!("tp is 2, but {why}")), "{error}");
+            assert_eq!(device.check_shared(1, has_cuda), Ok(()));
+        }
+        assert_eq!(Device::Auto.check_shared(2, true), Ok(()));
+        assert_eq!(Device::Cuda.check_shared(8, true), Ok(()));
     }
 
     #[cfg(not(feature = "cuda"))]
@@ -95,11 +105,6 @@ mod tests {
         assert_eq!(
             (Device::Auto.check(1), Device::Cpu.check(1)),
             (Ok(()), Ok(()))
-        );
-        let error = Device::Auto.check(2).expect_err("no CUDA here");
-        assert!(
-            error.starts_with("tp is 2, but this build has no CUDA"),
-            "{error}"
         );
     }
 }
