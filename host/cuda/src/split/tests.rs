@@ -23,17 +23,16 @@ fn cut(count: usize, rank: usize, part: Part, suffix: &str) -> Cut {
     share.cut(Place::Layer(1), part, suffix)
 }
 
+/// One range of so many rows.
+fn one(of: usize, own: Range<usize>) -> Cut {
+    Cut::Rows(of, vec![own])
+}
+
 #[test]
 fn heads_and_widths_are_shared() {
-    assert_eq!(
-        cut(2, 1, names::QUERY, "weight"),
-        Cut::Rows(32, vec![16..32])
-    );
-    assert_eq!(cut(2, 0, names::KEY, "bias"), Cut::Rows(16, vec![0..8]));
-    assert_eq!(
-        cut(2, 1, names::DENSE.up, "weight"),
-        Cut::Rows(48, vec![24..48])
-    );
+    assert_eq!(cut(2, 1, names::QUERY, "weight"), one(32, 16..32));
+    assert_eq!(cut(2, 0, names::KEY, "bias"), one(16, 0..8));
+    assert_eq!(cut(2, 1, names::DENSE.up, "weight"), one(48, 24..48));
     assert_eq!(
         cut(2, 1, names::FUSED_QKV, "weight"),
         Cut::Rows(64, vec![16..32, 40..48, 56..64])
