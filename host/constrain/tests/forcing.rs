@@ -137,6 +137,7 @@ impl Bench {
                 ..StopConditions::default()
             },
             constraint: Some(Arc::clone(constraint)),
+            embeddings: None,
             pooling: None,
             priority: 0,
         }

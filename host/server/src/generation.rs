@@ -13,7 +13,8 @@ use futures_core::Stream;
 use futures_util::stream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use weir_engine::{
-    Constraint, EngineError, Generated, GeneratedStream, ReasoningBudget, TokenLogprobs,
+    Constraint, EngineError, Generated, GeneratedStream, PromptEmbeddings, ReasoningBudget,
+    TokenLogprobs,
 };
 use weir_output::{
     Detokenizer, Event, FinishReason, Fragment, FragmentKind, OutputPipeline, PipelineSpec,
@@ -38,6 +39,8 @@ mod told;
 pub struct Plan {
     /// Token ids of the prompt.
     pub prompt: Vec<u32>,
+    /// What stands for the prompt's tokens, which then only hold its places.
+    pub embeddings: Option<PromptEmbeddings>,
     /// What the request said of sampling and stopping.
     pub sampling: SamplingFields,
     /// Whether the parsers read the answers; completions are raw text.
@@ -52,6 +55,16 @@ pub struct Plan {
     pub constraint: Option<Arc<dyn Constraint>>,
     /// How long they may reason.
     pub reasoning_budget: Option<ReasoningBudget>,
+}
+
+impl Plan {
+    /// The prompt's tokens; none where embeddings stand for it.
+    pub fn prompt_tokens(&self) -> &[u32] {
+        match self.embeddings {
+            None => &self.prompt,
+            Some(_) => &[],
+        }
+    }
 }
 
 /// What one token, or the end, brought for one choice.

@@ -95,6 +95,7 @@ fn request(rhythm: Rhythm, max_tokens: usize) -> SequenceRequest {
             ..StopConditions::default()
         },
         constraint: Some(Arc::new(rhythm)),
+        embeddings: None,
         pooling: None,
         priority: 0,
     }
@@ -262,6 +263,7 @@ fn a_constraint_that_fails_ends_its_sequence_only() {
     let mut engine = engine();
     let broken = SequenceRequest {
         constraint: Some(Arc::new(Broken(0))),
+        embeddings: None,
         ..request(rhythm(1), 60)
     };
     let other = engine.add(request(rhythm(1), 60)).expect("a request");

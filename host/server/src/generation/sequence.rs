@@ -52,6 +52,7 @@ pub(super) fn sequence_request(
                 .unwrap_or(0),
         },
         constraint: plan.constraint.clone(),
+        embeddings: plan.embeddings.clone(),
         pooling: None,
         priority: fields.priority,
     })
