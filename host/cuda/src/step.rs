@@ -1,10 +1,12 @@
 //! One step's integers: which token, position and slot each new token has, where rows begin and end, which blocks they
-//! read. All of it stands in one buffer that is uploaded once; what kernels take are views of it.
+//! read. All of it stands in one buffer that is uploaded once ([`Uploads`]); what kernels take are views of it.
 
 use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
 use weir_engine::Batch;
+
+use crate::uploads::Uploads;
 
 /// What all layers of one step share.
 #[derive(Debug)]
@@ -87,7 +89,7 @@ struct Metadata {
 impl<'a> Step<'a> {
     /// Of a batch that is checked and not empty.
     pub(crate) fn new(batch: &'a Batch, block_size: usize, device: &Device) -> Result<Self> {
-        Self::wanting(batch, block_size, false, device)
+        Self::wanting(batch, block_size, false, &mut Uploads::to(device))
     }
 
     /// The same; of a row that wants something the last token is wanted, or all tokens for their hidden states.
@@ -95,7 +97,7 @@ impl<'a> Step<'a> {
         batch: &'a Batch,
         block_size: usize,
         hidden: bool,
-        device: &Device,
+        uploads: &mut Uploads,
     ) -> Result<Self> {
         let Metadata {
             numbers,
@@ -107,8 +109,7 @@ impl<'a> Step<'a> {
             block_table,
             wanted,
         } = Metadata::new(batch, block_size, hidden);
-        let len = numbers.len();
-        let all = Tensor::from_vec(numbers, len, device)?;
+        let all = uploads.upload(numbers)?;
         let part = |range: Range<usize>| all.narrow(0, range.start, range.len());
         let rows = batch.rows.len();
         let contexts = batch.rows.iter().map(|row| row.context_len + row.len);
