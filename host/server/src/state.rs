@@ -28,6 +28,7 @@ use crate::{
     reload::Reloader,
     request_record::RequestRecord,
     response_store::{ResponseStore, StoreLimits},
+    sse::Rounds,
 };
 
 /// What all requests share.
@@ -48,6 +49,8 @@ pub struct AppState {
     pub reloader: Option<Arc<Reloader>>,
     /// What it counts.
     pub metrics: Metrics,
+    /// In which streamed answers are written.
+    pub rounds: Rounds,
 }
 
 impl AppState {
@@ -62,6 +65,7 @@ impl AppState {
             body_bytes: AtomicUsize::new(0),
             reloader: None,
             metrics: Metrics::default(),
+            rounds: Rounds::default(),
         }
     }
 
