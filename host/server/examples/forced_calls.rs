@@ -17,8 +17,8 @@ use weir_engine::{
     Constraint, FinishReason, Generated, SamplingParams, SequenceRequest, StopConditions,
 };
 use weir_output::{
-    Detokenizer, FoldedCall, MessageFold, OutputPipeline, PipelineSpec, RequestContext, Segment,
-    Tool, ToolCallStreaming, ToolChoice,
+    Detokenizer, FoldedCall, MessageFold, OutputPipeline, PipelineSpec, RequestContext, Tool,
+    ToolCallStreaming, ToolChoice,
 };
 use weir_prompt::chat_template::Conversation;
 use weir_server::{
