@@ -159,6 +159,11 @@ impl Engine {
         self.runner.hidden_size()
     }
 
+    /// Elements of the embeddings that a request may have in place of tokens; None if its runner takes none.
+    pub fn prompt_embedding_size(&self) -> Option<usize> {
+        self.runner.prompt_embedding_size()
+    }
+
     /// What it measures as it steps.
     pub fn measurements(&self) -> &Arc<Measurements> {
         &self.measurements
@@ -198,6 +203,7 @@ impl Engine {
                 "this model's runner makes no vectors".to_owned(),
             ));
         }
+        admission::check_embeddings(request, self.runner.prompt_embedding_size())?;
         admission::check(request, &self.info)
     }
 
@@ -358,12 +364,15 @@ impl Engine {
                     ended
                 }
                 Err(error) => {
+                    // Whatever it has read may be what spoiled it. Nobody else shall find that. What a request itself asks
+                    // for spoils nothing.
+                    if !matches!(error, EngineError::InvalidRequest(_)) {
+                        self.scheduler.forget_prefixes();
+                    }
                     outputs.push(StepOutput {
                         sequence: id,
                         result: Err(error),
                     });
-                    // Whatever it has read may be what spoiled it. Nobody else shall find that.
-                    self.scheduler.forget_prefixes();
                     true
                 }
             };

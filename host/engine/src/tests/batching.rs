@@ -63,7 +63,7 @@ fn sampling() -> impl Strategy<Value = SamplingParams> {
                 },
                 seed: Some(seed),
                 logprobs: told.0,
-                prompt_logprobs: told.1,
+                prompt_logprobs: told.1.then_some(1),
             },
         )
 }
@@ -92,6 +92,7 @@ fn request() -> impl Strategy<Value = SequenceRequest> {
             sampling,
             stop,
             constraint: None,
+            embeddings: None,
             pooling,
             priority,
         },

@@ -44,6 +44,7 @@ pub(super) fn sequence_request(
             ignore_eos: fields.ignore_eos,
         },
         constraint: None,
+        embeddings: plan.embeddings.clone(),
         pooling: None,
         priority: fields.priority,
     })
