@@ -29,6 +29,7 @@ use crate::{
     reload::Reloader,
     request_record::RequestRecord,
     response_store::{ResponseStore, StoreLimits},
+    sse::Rounds,
 };
 
 /// What all requests share.
@@ -49,6 +50,8 @@ pub struct AppState {
     pub reloader: Option<Arc<Reloader>>,
     /// What it counts.
     pub metrics: Metrics,
+    /// In which streamed answers are written.
+    pub rounds: Rounds,
 }
 
 impl AppState {
@@ -63,6 +66,7 @@ impl AppState {
             body_bytes: AtomicUsize::new(0),
             reloader: None,
             metrics: Metrics::default(),
+            rounds: Rounds::default(),
         }
     }
 
