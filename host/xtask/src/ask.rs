@@ -109,7 +109,9 @@ impl Client {
     /// The sum of a metric's samples, over all its labels; None where the server has no such metric.
     pub fn metric(&self, name: &str) -> Result<Option<f64>> {
         let samples = self.samples(name)?.into_iter();
-        Ok(samples.map(|(_, value)| value).reduce(|sum, value| sum + value))
+        Ok(samples
+            .map(|(_, value)| value)
+            .reduce(|sum, value| sum + value))
     }
 
     /// The bound of the bucket of a histogram in which this part of its samples ends.
@@ -123,7 +125,9 @@ impl Client {
             })
             .collect();
         buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let (_, all) = buckets.last().with_context(|| format!("no metric {name}"))?;
+        let (_, all) = buckets
+            .last()
+            .with_context(|| format!("no metric {name}"))?;
         ensure!(*all > 0.0, "{name} has no samples");
         let within = buckets.iter().find(|(_, count)| *count >= all * part);
         let (bound, _) = within.context("buckets that do not grow")?;

@@ -89,8 +89,17 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         arguments.rounds, findings.table
     );
     let command = "cargo xtask constrained-cost";
-    report::write(root, "constrained_cost", "What a schema costs", command, &body)?;
-    ensure!(findings.met, "not all is as it must be; the table says what");
+    report::write(
+        root,
+        "constrained_cost",
+        "What a schema costs",
+        command,
+        &body,
+    )?;
+    ensure!(
+        findings.met,
+        "not all is as it must be; the table says what"
+    );
     Ok(())
 }
 
@@ -100,7 +109,8 @@ fn question(number: usize) -> Value {
 }
 
 fn bound(mut question: Value, schema: &Value) -> Value {
-    question["response_format"] = json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}});
+    question["response_format"] =
+        json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}});
     question
 }
 
@@ -112,15 +122,24 @@ fn free(mut question: Value, tokens: u64) -> Value {
 }
 
 /// Tokens a second of streams bound and free.
-fn throughput(client: &Client, what: &str, schema: &Value, rounds: usize, findings: &mut Findings) -> Result<()> {
+fn throughput(
+    client: &Client,
+    what: &str,
+    schema: &Value,
+    rounds: usize,
+    findings: &mut Findings,
+) -> Result<()> {
     let (mut of_bound, mut of_free, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     // What is asked for the first time is compiled and its prompts are computed: both come before the measuring.
     streams(|number| client.stream(&bound(question(number), schema)))?;
     for round in 1..=rounds {
         let asked = |number| question(round * STREAMS + number);
         let (bound_rate, lengths) = streams(|number| client.stream(&bound(asked(number), schema)))?;
-        let (free_rate, _) = streams(|number| client.stream(&free(asked(number), lengths[number])))?;
-        eprintln!("{what}, round {round}: {bound_rate:.0} and {free_rate:.0} tokens/s, {lengths:?} tokens");
+        let (free_rate, _) =
+            streams(|number| client.stream(&free(asked(number), lengths[number])))?;
+        eprintln!(
+            "{what}, round {round}: {bound_rate:.0} and {free_rate:.0} tokens/s, {lengths:?} tokens"
+        );
         of_bound.push(bound_rate);
         of_free.push(free_rate);
         ratios.push(bound_rate / free_rate);
@@ -178,13 +197,18 @@ fn steps(client: &Client, findings: &mut Findings) -> Result<()> {
     let before = client.metric(STEPS)?.unwrap_or_default();
     let mut tokens = 0;
     for number in 0..STREAMS {
-        tokens += client.stream(&bound(question(1_000 + number), &schema))?.tokens;
+        tokens += client
+            .stream(&bound(question(1_000 + number), &schema))?
+            .tokens;
     }
     let steps = client.metric(STEPS)?.unwrap_or_default() - before;
     let saved = 1.0 - steps / tokens as f64;
     findings.row(
         "steps saved on a schema of many keys",
-        &format!("{steps:.0} steps for {tokens} tokens: {:.0}%", saved * 100.0),
+        &format!(
+            "{steps:.0} steps for {tokens} tokens: {:.0}%",
+            saved * 100.0
+        ),
         &format!("{:.0}%", MIN_SAVED * 100.0),
         saved >= MIN_SAVED,
     );
@@ -194,7 +218,8 @@ fn steps(client: &Client, findings: &mut Findings) -> Result<()> {
 /// What a schema that is new adds until the first token.
 fn first_use(client: &Client, schemas: usize, findings: &mut Findings) -> Result<()> {
     let (mut new, mut known, mut without) = (Vec::new(), Vec::new(), Vec::new());
-    let first = |body: &Value| Ok::<_, anyhow::Error>(client.stream(body)?.first.as_secs_f64() * 1e3);
+    let first =
+        |body: &Value| Ok::<_, anyhow::Error>(client.stream(body)?.first.as_secs_f64() * 1e3);
     let short = |mut body: Value| {
         body["max_tokens"] = 24.into();
         body

@@ -79,7 +79,8 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         names => names.iter().map(String::as_str).collect(),
     };
     let tools = tools();
-    let mut table = "| parser | valid calls | tokens, mean | tools called |\n|---|---|---|---|\n".to_owned();
+    let mut table =
+        "| parser | valid calls | tokens, mean | tools called |\n|---|---|---|---|\n".to_owned();
     let (mut remarks, mut valid) = (String::new(), 0);
     for parser in &parsers {
         let log = root.join(format!("target/forced_calls/{parser}.log"));
@@ -115,7 +116,10 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         let title = "Forced calls of the default model";
         report::write(root, "forced_calls", title, &command, &body)?;
     }
-    ensure!(valid == wanted, "{valid} of {wanted} answers are valid calls");
+    ensure!(
+        valid == wanted,
+        "{valid} of {wanted} answers are valid calls"
+    );
     Ok(())
 }
 
@@ -179,7 +183,11 @@ fn judge(reply: &Reply, tools: &[Value], number: usize) -> Result<String> {
 
 fn tools() -> Vec<Value> {
     let tool = |name: &str, description: &str, properties: Value| {
-        let required: Vec<&String> = properties.as_object().into_iter().flat_map(|them| them.keys()).collect();
+        let required: Vec<&String> = properties
+            .as_object()
+            .into_iter()
+            .flat_map(|them| them.keys())
+            .collect();
         json!({"type": "function", "function": {
             "name": name,
             "description": description,
@@ -221,14 +229,22 @@ fn line(parser: &str, outcomes: &[Outcome]) -> String {
     let valid: usize = called.values().sum();
     let tokens: u64 = outcomes.iter().map(|(tokens, _)| tokens).sum();
     let mean = tokens / (outcomes.len() as u64).max(1);
-    let called: Vec<String> = called.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let called: Vec<String> = called
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
     let of = outcomes.len();
-    format!("| {parser} | {valid} of {of} | {mean} | {} |\n", called.join(", "))
+    format!(
+        "| {parser} | {valid} of {of} | {mean} | {} |\n",
+        called.join(", ")
+    )
 }
 
 /// What is wrong, each once.
 fn complaints(parser: &str, outcomes: &[Outcome]) -> String {
     let wrong = outcomes.iter().filter_map(|(_, call)| call.as_ref().err());
-    let wrong: BTreeSet<String> = wrong.map(|error| format!("- {parser}: {error:#}\n")).collect();
+    let wrong: BTreeSet<String> = wrong
+        .map(|error| format!("- {parser}: {error:#}\n"))
+        .collect();
     wrong.into_iter().take(5).collect()
 }

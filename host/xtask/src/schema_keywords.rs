@@ -36,7 +36,15 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     drop(fs::remove_file(&table));
     let mut judge = Command::new("cargo");
     judge
-        .args(["run", "--quiet", "-p", "weir-tests", "--bin", "schema_keywords", "--"])
+        .args([
+            "run",
+            "--quiet",
+            "-p",
+            "weir-tests",
+            "--bin",
+            "schema_keywords",
+            "--",
+        ])
         .args(folders.lines())
         .args(["--walks", &arguments.walks.to_string(), "--table"])
         .arg(&table)

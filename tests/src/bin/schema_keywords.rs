@@ -55,7 +55,11 @@ fn check(arguments: &Arguments) -> anyhow::Result<bool> {
         files.sort();
         for file in files {
             let keyword = Keyword::read(&file)?;
-            if arguments.keyword.as_ref().is_some_and(|name| *name != keyword.name) {
+            if arguments
+                .keyword
+                .as_ref()
+                .is_some_and(|name| *name != keyword.name)
+            {
                 continue;
             }
             let outcome = keyword.check(&bytes, arguments.walks);

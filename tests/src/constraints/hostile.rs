@@ -69,7 +69,9 @@ fn made(value: &Value) -> Value {
                 make_one(make["what"].as_str().expect("a kind"), count as usize)
             }
             None => {
-                let members = members.iter().map(|(key, value)| (key.clone(), made(value)));
+                let members = members
+                    .iter()
+                    .map(|(key, value)| (key.clone(), made(value)));
                 Value::Object(members.collect())
             }
         },
@@ -92,31 +94,40 @@ fn make_one(what: &str, count: usize) -> Value {
                 "additionalProperties": false, "$defs": definitions})
         }
         "optional_properties" => {
-            let properties = (0..count).map(|number| (format!("p{number}"), json!({"type": "boolean"})));
+            let properties =
+                (0..count).map(|number| (format!("p{number}"), json!({"type": "boolean"})));
             json!({"type": "object", "properties": Map::from_iter(properties), "additionalProperties": false})
         }
         "enum" => json!({"enum": texts(count)}),
         "texts" => texts(count),
         "any_of" => {
             let key = |number| format!("k{number}");
-            let one = |number| json!({"type": "object", "properties": {key(number): {"const": number}}, "required": [key(number)],
-                "additionalProperties": false});
+            let one = |number| {
+                json!({"type": "object", "properties": {key(number): {"const": number}}, "required": [key(number)],
+                "additionalProperties": false})
+            };
             json!({"anyOf": (0..count).map(one).collect::<Vec<_>>()})
         }
         "all_of_any_of" => {
             let key = |number| format!("k{number}");
-            let part = |number| json!({"anyOf": [{"type": "object", "properties": {key(number): {"type": "boolean"}}},
-                {"type": "object", "properties": {key(number): {"type": "null"}}, "required": [key(number)]}]});
+            let part = |number| {
+                json!({"anyOf": [{"type": "object", "properties": {key(number): {"type": "boolean"}}},
+                {"type": "object", "properties": {key(number): {"type": "null"}}, "required": [key(number)]}]})
+            };
             json!({"allOf": (0..count).map(part).collect::<Vec<_>>()})
         }
         "doubling" => {
-            let both = |number| json!({"type": "array", "prefixItems": [{"$ref": format!("#/$defs/d{number}")},
-                {"$ref": format!("#/$defs/d{number}")}], "minItems": 2, "items": false});
+            let both = |number| {
+                json!({"type": "array", "prefixItems": [{"$ref": format!("#/$defs/d{number}")},
+                {"$ref": format!("#/$defs/d{number}")}], "minItems": 2, "items": false})
+            };
             let mut definitions = Map::from_iter([("d0".to_owned(), json!({"type": "null"}))]);
             definitions.extend((1..=count).map(|number| (format!("d{number}"), both(number - 1))));
             json!({"$ref": format!("#/$defs/d{count}"), "$defs": definitions})
         }
-        "long_key" => json!({"type": "object", "properties": {"k".repeat(count): {"type": "boolean"}}}),
+        "long_key" => {
+            json!({"type": "object", "properties": {"k".repeat(count): {"type": "boolean"}}})
+        }
         "long_description" => json!({"type": "boolean", "description": "d".repeat(count)}),
         "groups" => format!("{}a{}", "(".repeat(count), ")".repeat(count)).into(),
         "parentheses" => format!("start: {}\"a\"{}", "(".repeat(count), ")".repeat(count)).into(),
@@ -157,5 +168,7 @@ fn nested(what: &str, count: usize) -> Value {
 }
 
 fn texts(count: usize) -> Value {
-    (0..count).map(|number| Value::from(format!("text {number}"))).collect()
+    (0..count)
+        .map(|number| Value::from(format!("text {number}")))
+        .collect()
 }

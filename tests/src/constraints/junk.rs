@@ -1,11 +1,15 @@
 //! Schemas, regular expressions and grammars of a seed: those of our data changed in many ways, and some made up.
 
+mod words;
+
 use std::fs;
 
 use anyhow::Context;
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value, json};
+
+use words::{FORMATS, KEYWORDS, LARK_WORDS, LARKS, NAMES, NUMBERS, PATTERNS, TYPES};
 
 use super::{
     Wanted,
@@ -17,38 +21,6 @@ use crate::manifest;
 const LONGEST: usize = 20_000;
 /// How deep schemas are made up.
 const DEEPEST: u32 = 4;
-
-/// Every keyword there is, some of no draft, and some that are no keyword.
-const KEYWORDS: &[&str] = &[
-    "type", "properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties", "items",
-    "prefixItems", "minItems", "maxItems", "enum", "const", "pattern", "format", "minLength", "maxLength", "minimum", "maximum",
-    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "anyOf", "oneOf", "allOf", "$ref", "$defs", "definitions", "uniqueItems",
-    "contains", "not", "if", "then", "propertyNames", "dependentRequired", "unevaluatedProperties", "$dynamicRef", "$id",
-    "$anchor", "$schema", "x-guidance", "nullable", "title", "description", "default", "contentEncoding", "additionalItems",
-    "maxLenght", "typ",
-];
-const TYPES: &[&str] = &["null", "boolean", "number", "integer", "string", "array", "object", "strin"];
-const FORMATS: &[&str] = &[
-    "date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri", "unknown", "regex", "iri",
-];
-const NAMES: &[&str] = &["a", "b", "größe", "x y", "", "\"", "$ref", "type", "城市"];
-const PATTERNS: &[&str] = &[
-    "^[a-z]{1,5}$", "[0-9]+", "^(a|b)*c$", "^.{2,9}$", "(?i)x", "^\\d{3}-\\w+$", "^(x{1000}){1000}$", "(?=a)b", "(a)\\1",
-    "\\bword\\b", "^[^\"\\\\]*$", "([a-z]+)+$", "^.*a.{20}$", "日本", "(", "", "^$", "a^b", "\\p{L}+", "[\\s\\S]*",
-];
-const NUMBERS: &[f64] = &[0.0, 1.0, -1.0, 2.0, 3.0, 5.0, 10.0, 0.1, 0.01, 1e-9, 99.5, 1000.0, 99_999_999.0, 1e15, 1e308, -1e300];
-const LARKS: &[&str] = &[
-    "start: \"a\" | \"b\" start", "start: a b*\na: \"x\"\nb: /[0-9]+/", "start: A\nA: /[a-z]{1,9}/ & ~/bad/",
-    "start: %json {\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"integer\"}}, \"additionalProperties\": false}",
-    "start: item (\",\" item){0,5}\nitem: /[0-9]{1,3}/ | \"(\" start \")\"", "start: t \"end\"\nt[lazy]: /(.|\\n)*;/",
-    "start: \"a\"{3,5} (\"b\" | \"c\")? D+\nD: \"d\"\n%ignore / +/", "start: v\nv[suffix=\"\\n\"]: /.*/",
-    "%import common.INT\nstart: INT", "start: <tool_call> \"x\" </think>", "start: <[3]> | <[5-9]>",
-    "start: x::0x0\nx::_: \"\" %if is_zeros(_) | \"a\" x::incr(_)", "start: %regex {\"substring_words\": \"one two three\"}",
-];
-const LARK_WORDS: &[&str] = &[
-    "start", ": ", "|", "*", "+", "?", "{2,}", "{1000}", "(", ")", "\"a\"", "/b+/", "A", "~", "&", "\n", "%json {}", "%ignore /x/",
-    "[lazy]", "<[1]>", "@g", "%llguidance {}", "\\", "\"", "/", "::0x1",
-];
 
 /// What is changed.
 pub struct Junk {
@@ -78,7 +50,8 @@ impl Junk {
         for case in hostile::cases() {
             match case.asked() {
                 Asked::Schema(text) if text.len() < LONGEST => {
-                    junk.schemas.extend(serde_json::from_str::<Value>(&text).ok());
+                    junk.schemas
+                        .extend(serde_json::from_str::<Value>(&text).ok());
                 }
                 Asked::Regex(regex) if regex.len() < LONGEST => junk.regexes.push(regex),
                 Asked::Lark(lark) if lark.len() < LONGEST => junk.larks.push(lark),
@@ -218,29 +191,60 @@ impl Maker<'_> {
             "properties" | "patternProperties" | "$defs" | "definitions" => {
                 let mut members = Map::new();
                 for _ in 0..self.random.random_range(0..5) {
-                    let of = if keyword == "patternProperties" { PATTERNS } else { NAMES };
+                    let of = if keyword == "patternProperties" {
+                        PATTERNS
+                    } else {
+                        NAMES
+                    };
                     let name = self.one(of).to_owned();
                     let schema = self.schema(depth);
                     members.insert(name, schema);
                 }
                 members.into()
             }
-            "required" => (0..self.random.random_range(0..3)).map(|_| self.one(NAMES)).collect::<Vec<_>>().into(),
-            "enum" => (0..self.random.random_range(0..5)).map(|_| self.constant(2)).collect(),
+            "required" => (0..self.random.random_range(0..3))
+                .map(|_| self.one(NAMES))
+                .collect::<Vec<_>>()
+                .into(),
+            "enum" => (0..self.random.random_range(0..5))
+                .map(|_| self.constant(2))
+                .collect(),
             "const" | "default" => self.constant(3),
-            "anyOf" | "oneOf" | "allOf" | "prefixItems" => (0..self.random.random_range(0..4)).map(|_| self.schema(depth)).collect(),
+            "anyOf" | "oneOf" | "allOf" | "prefixItems" => (0..self.random.random_range(0..4))
+                .map(|_| self.schema(depth))
+                .collect(),
             "pattern" => self.one(&self.junk.regexes).into(),
             "format" => self.one(FORMATS).into(),
-            "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => self.number(),
-            "minItems" | "maxItems" | "minLength" | "maxLength" | "minProperties" | "maxProperties" => match self.often(10) {
+            "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => {
+                self.number()
+            }
+            "minItems" | "maxItems" | "minLength" | "maxLength" | "minProperties"
+            | "maxProperties" => match self.often(10) {
                 true => self.number(),
                 false => self.random.random_range(0..8_u8).into(),
             },
-            "$ref" | "$dynamicRef" => self.one(&["#", "#/$defs/a", "#/properties/a", "#/$defs/", "x", "#a", "http://127.0.0.1:9/"]).into(),
-            "$schema" => self.one(&["http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2020-12/schema", "x"]).into(),
+            "$ref" | "$dynamicRef" => self
+                .one(&[
+                    "#",
+                    "#/$defs/a",
+                    "#/properties/a",
+                    "#/$defs/",
+                    "x",
+                    "#a",
+                    "http://127.0.0.1:9/",
+                ])
+                .into(),
+            "$schema" => self
+                .one(&[
+                    "http://json-schema.org/draft-07/schema#",
+                    "https://json-schema.org/draft/2020-12/schema",
+                    "x",
+                ])
+                .into(),
             "x-guidance" => json!({"lenient": true, "whitespace_flexible": self.often(2)}),
             "uniqueItems" | "nullable" | "unevaluatedProperties" => self.often(2).into(),
-            "title" | "description" | "$id" | "$anchor" | "contentEncoding" | "maxLenght" | "typ" => self.text(),
+            "title" | "description" | "$id" | "$anchor" | "contentEncoding" | "maxLenght"
+            | "typ" => self.text(),
             "dependentRequired" => json!({"a": ["b"]}),
             _ => self.schema(depth),
         }
@@ -270,7 +274,17 @@ impl Maker<'_> {
             0 => self.one(TYPES).into(),
             1 => self.one(FORMATS).into(),
             2 => self.one(&self.junk.regexes).into(),
-            3 => self.one(&["<|im_end|>", "<tool_call>", "</think>", "\u{0}", "\u{10ffff}", "\\", "\n\t"]).into(),
+            3 => self
+                .one(&[
+                    "<|im_end|>",
+                    "<tool_call>",
+                    "</think>",
+                    "\u{0}",
+                    "\u{10ffff}",
+                    "\\",
+                    "\n\t",
+                ])
+                .into(),
             _ => self.one(NAMES).into(),
         }
     }
@@ -298,12 +312,16 @@ impl Maker<'_> {
     fn scratched(&mut self, mut text: String) -> String {
         let (one, other) = (self.border(&text), self.border(&text));
         let (from, to) = (one.min(other), one.max(other).min(one.min(other) + 40));
-        let to = (to..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        let to = (to..=text.len())
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(text.len());
         match self.random.random_range(0..3) {
             0 => text.replace_range(from..to, ""),
             1 => text.insert_str(from, &text[from..to].to_owned()),
             _ => {
-                let letter = self.one(&["\"", "{", "}", "[", ",", "\\", "9", "(", "é", "\u{0}", "/", "|"]);
+                let letter = self.one(&[
+                    "\"", "{", "}", "[", ",", "\\", "9", "(", "é", "\u{0}", "/", "|",
+                ]);
                 text.insert_str(from, letter);
             }
         }
@@ -312,7 +330,10 @@ impl Maker<'_> {
 
     fn border(&mut self, text: &str) -> usize {
         let at = self.random.random_range(0..=text.len());
-        (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+        (0..=at)
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0)
     }
 }
 

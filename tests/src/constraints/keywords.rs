@@ -109,7 +109,9 @@ impl Group {
                 outcome.refused += 1;
                 let error = error.to_string();
                 if !names(&error, &self.schema) {
-                    outcome.failures.push(format!("refused without a name: {error}"));
+                    outcome
+                        .failures
+                        .push(format!("refused without a name: {error}"));
                 }
                 return;
             }
@@ -128,7 +130,9 @@ impl Group {
                     }
                 }
             }
-            Err(error) => outcome.failures.push(format!("enforced, but no schema: {error}")),
+            Err(error) => outcome
+                .failures
+                .push(format!("enforced, but no schema: {error}")),
         }
         for instance in &self.tests {
             let Some(spellings) = spellings(&instance.data) else {

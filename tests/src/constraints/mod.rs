@@ -24,7 +24,8 @@ use weir_prompt::{TokenKind, Vocabulary};
 
 /// Pieces of several bytes, as real vocabularies have them.
 const PIECES: [&str; 14] = [
-    "\": ", "\", \"", ", ", "\"}", "}}", "\"]", "true", "false", "null", "000", "\\u00", "日", "😀", "the ",
+    "\": ", "\", \"", ", ", "\"}", "}}", "\"]", "true", "false", "null", "000", "\\u00", "日",
+    "😀", "the ",
 ];
 /// Tokens that no text may be made of.
 const CONTROLS: [&str; 3] = ["<|im_start|>", "<tool_call>", "</think>"];
@@ -70,7 +71,11 @@ impl Default for Bytes {
         tokens.extend(CONTROLS.map(|control| control.as_bytes().to_vec()));
         let end = tokens.len() as u32;
         let words = (0..).zip(&tokens).map(|(id, word)| {
-            let kind = if id < texts { TokenKind::Normal } else { TokenKind::Added };
+            let kind = if id < texts {
+                TokenKind::Normal
+            } else {
+                TokenKind::Added
+            };
             (word.clone().into_boxed_slice(), kind)
         });
         let last = (b"<end>".to_vec().into_boxed_slice(), TokenKind::Special);

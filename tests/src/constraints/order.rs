@@ -10,7 +10,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     panic::{self, AssertUnwindSafe},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -105,6 +105,11 @@ pub fn run_here(first: u64, count: u64) -> Result<()> {
     say(&Line::Last(peak.context("VmHWM")?.trim().parse()?))
 }
 
+/// What is wrong with one input, run in this process.
+pub fn finding(bytes: &Bytes, wanted: &Wanted, seed: u64) -> Option<String> {
+    execute(bytes, wanted, seed).finding
+}
+
 /// Compiles and walks once.
 fn execute(bytes: &Bytes, wanted: &Wanted, seed: u64) -> Run {
     let kind = match wanted {
@@ -120,7 +125,9 @@ fn execute(bytes: &Bytes, wanted: &Wanted, seed: u64) -> Run {
         step: Duration::ZERO,
         finding: None,
     };
-    let done = panic::catch_unwind(AssertUnwindSafe(|| execute_into(&mut run, bytes, wanted, seed)));
+    let done = panic::catch_unwind(AssertUnwindSafe(|| {
+        execute_into(&mut run, bytes, wanted, seed)
+    }));
     if let Err(panic) = done {
         let why = panic
             .downcast_ref::<String>()
@@ -146,7 +153,9 @@ fn execute_into(run: &mut Run, bytes: &Bytes, wanted: &Wanted, seed: u64) {
     };
     run.taken = true;
     match bytes.walk(&*constraint, seed, STEPS, &mut run.step) {
-        Err(why) if matches!(wanted, Wanted::Schema(_)) => run.finding = Some(format!("stuck: {why}")),
+        Err(why) if matches!(wanted, Wanted::Schema(_)) => {
+            run.finding = Some(format!("stuck: {why}"))
+        }
         // What an expression or a grammar asks for may be impossible.
         Err(_) => {}
         Ok(walk) => {
@@ -186,11 +195,14 @@ pub fn run(first: u64, count: u64, at_once: u64) -> Result<Outcome> {
                 scope.spawn(move || run_part(from, to, outcome))
             })
             .collect();
-        parts
-            .into_iter()
-            .try_for_each(|part| part.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+        parts.into_iter().try_for_each(|part| {
+            part.join()
+                .unwrap_or_else(|panic| panic::resume_unwind(panic))
+        })
     })?;
-    Ok(outcome.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    Ok(outcome
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner()))
 }
 
 /// The seeds of one process after another, until none is left.
@@ -203,7 +215,9 @@ fn run_part(mut from: u64, to: u64, outcome: &Mutex<Outcome>) -> Result<()> {
             Some((seed, how)) => {
                 let wanted = Junk::read()?.wanted(seed);
                 let finding = format!("seed {seed}: {how}\n  {wanted:?}");
-                let mut outcome = outcome.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let mut outcome = outcome
+                    .lock()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner());
                 eprintln!("{finding}");
                 outcome.findings.push(finding);
                 seed + 1
@@ -216,7 +230,8 @@ fn run_part(mut from: u64, to: u64, outcome: &Mutex<Outcome>) -> Result<()> {
 /// Runs these seeds; None when all are through, else the one that was the end of the process, and how it ended.
 fn run_process(first: u64, count: u64, outcome: &Mutex<Outcome>) -> Result<Option<(u64, String)>> {
     let program = env::current_exe()?;
-    let limited = format!("ulimit -v {MEMORY_KIB}; exec \"$0\" --here {first} --executions {count}");
+    let limited =
+        format!("ulimit -v {MEMORY_KIB}; exec \"$0\" --here {first} --executions {count}");
     let mut child = Command::new("sh")
         .args(["-c", &limited])
         .arg(program)
@@ -230,7 +245,9 @@ fn run_process(first: u64, count: u64, outcome: &Mutex<Outcome>) -> Result<Optio
             Ok(Line::Begin(seed)) => at = seed,
             Ok(Line::End(run)) => note(outcome, at, run),
             Ok(Line::Last(memory)) => {
-                let mut outcome = outcome.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let mut outcome = outcome
+                    .lock()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner());
                 outcome.memory = outcome.memory.max(memory);
                 child.wait()?;
                 return Ok(None);
@@ -238,7 +255,10 @@ fn run_process(first: u64, count: u64, outcome: &Mutex<Outcome>) -> Result<Optio
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 child.kill()?;
                 child.wait()?;
-                return Ok(Some((at, format!("hang: silent for {} s", SILENCE.as_secs()))));
+                return Ok(Some((
+                    at,
+                    format!("hang: silent for {} s", SILENCE.as_secs()),
+                )));
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = child.wait()?;
@@ -266,7 +286,9 @@ fn lines_of(child: &mut Child) -> Result<mpsc::Receiver<Line>> {
 }
 
 fn note(outcome: &Mutex<Outcome>, seed: u64, run: Run) {
-    let mut outcome = outcome.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut outcome = outcome
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     let counts = outcome.kinds.entry(run.kind).or_default();
     counts.executions += 1;
     counts.taken += u64::from(run.taken);

@@ -12,7 +12,12 @@ pub fn spellings(value: &Value) -> Option<Vec<String>> {
         Value::Array(items) => {
             let items = items.iter().map(spellings).collect::<Option<Vec<_>>>()?;
             let lists = products(&items)?;
-            Some(lists.iter().map(|items| format!("[{}]", items.join(", "))).collect())
+            Some(
+                lists
+                    .iter()
+                    .map(|items| format!("[{}]", items.join(", ")))
+                    .collect(),
+            )
         }
         Value::Object(members) => {
             let members = members
@@ -20,14 +25,24 @@ pub fn spellings(value: &Value) -> Option<Vec<String>> {
                 .map(|(key, value)| {
                     let key = Value::from(key.as_str());
                     let values = spellings(value)?;
-                    Some(values.iter().map(|value| format!("{key}: {value}")).collect())
+                    Some(
+                        values
+                            .iter()
+                            .map(|value| format!("{key}: {value}"))
+                            .collect(),
+                    )
                 })
                 .collect::<Option<Vec<Vec<String>>>>()?;
             let mut all = Vec::new();
             for order in orders(members.len())? {
-                let ordered: Vec<Vec<String>> = order.iter().map(|at| members[*at].clone()).collect();
+                let ordered: Vec<Vec<String>> =
+                    order.iter().map(|at| members[*at].clone()).collect();
                 let lists = products(&ordered)?;
-                all.extend(lists.iter().map(|members| format!("{{{}}}", members.join(", "))));
+                all.extend(
+                    lists
+                        .iter()
+                        .map(|members| format!("{{{}}}", members.join(", "))),
+                );
                 if all.len() > MOST {
                     return None;
                 }
@@ -44,7 +59,8 @@ fn orders(count: usize) -> Option<Vec<Vec<usize>>> {
     for _ in 0..count {
         let longer = orders.iter().flat_map(|order: &Vec<usize>| {
             let left = (0..count).filter(|at| !order.contains(at));
-            left.map(|at| [order.as_slice(), &[at]].concat()).collect::<Vec<_>>()
+            left.map(|at| [order.as_slice(), &[at]].concat())
+                .collect::<Vec<_>>()
         });
         orders = longer.collect();
         if orders.len() > MOST {
