@@ -84,7 +84,7 @@ impl Default for Bytes {
         let closers = (0..).zip(&tokens).filter(|(_, word)| closes(word));
         Self {
             closers: closers.map(|(id, _)| id).collect(),
-            constrainer: Constrainer::new(&vocabulary, end).expect("a vocabulary"),
+            constrainer: Constrainer::of_vocabulary(&vocabulary, end).expect("a vocabulary"),
             tokens,
             texts,
             end,
