@@ -84,8 +84,10 @@ pub struct EngineCounters {
     pub steps: u64,
     /// Tokens computed by the model, recomputation included, since the start.
     pub computed_tokens: u64,
-    /// Tokens sampled, since the start.
+    /// Tokens sampled or forced, since the start.
     pub generated_tokens: u64,
+    /// Those of them that a constraint forced, since the start.
+    pub forced_tokens: u64,
     /// Sequences preempted because blocks ran out, since the start.
     pub preemptions: u64,
     /// Steps that failed in the runner, since the start.
@@ -348,22 +350,27 @@ impl Engine {
                 continue;
             };
             let len = sequence.len();
+            let sampled = self.sampler.sampled();
             let ended = match take_logits(sequence, &mut self.sampler, logits, outputs) {
                 Ok(ended) => {
-                    let sampled = sequence.len() > len;
-                    if let Some(gap) = sampled.then(|| sequence.note_token(now)).flatten() {
+                    let generated = (sequence.len() - len) as u64;
+                    self.totals.generated_tokens += generated;
+                    self.totals.forced_tokens += generated - (self.sampler.sampled() - sampled);
+                    if let Some(gap) = (generated > 0).then(|| sequence.note_token(now)).flatten() {
                         self.measurements.inter_token.observe_duration(gap);
                     }
                     self.scheduler.publish(id);
                     ended
                 }
                 Err(error) => {
+                    // Whatever it has read may be what spoiled it. Nobody else shall find that.
+                    if !matches!(error, EngineError::Constraint(_)) {
+                        self.scheduler.forget_prefixes();
+                    }
                     outputs.push(StepOutput {
                         sequence: id,
                         result: Err(error),
                     });
-                    // Whatever it has read may be what spoiled it. Nobody else shall find that.
-                    self.scheduler.forget_prefixes();
                     true
                 }
             };
@@ -372,7 +379,6 @@ impl Engine {
                 self.runner.release(id);
             }
         }
-        self.totals.generated_tokens = self.sampler.sampled();
     }
 
     /// Ends every sequence of the batch with the runner's error; the others go on.
@@ -410,8 +416,8 @@ impl Engine {
     }
 }
 
-/// What the logits behind a row's last token bring its sequence: a score of the prompt's next token, or a new token. True if
-/// the sequence ended.
+/// What the logits behind a row's last token bring its sequence: a score of the prompt's next token, or a new token and
+/// those that it forces. True if the sequence ended.
 fn take_logits(
     sequence: &mut Sequence,
     sampler: &mut Sampler,
@@ -435,9 +441,20 @@ fn take_logits(
     let ended = if sequence.is_prompt_only() {
         Some(FinishReason::Length)
     } else {
-        let sampled = sequence.sample(sampler, row)?;
-        let ended = sequence.accept(sampled.id);
+        let sampled = match sequence.forced() {
+            Some(id) => sequence.tell_forced(sampler, row.logits, id)?,
+            None => sequence.sample(sampler, row)?,
+        };
+        let mut ended = sequence.accept(sampled.id);
         say_token(sampled, ended, sequence.cached_tokens(), &mut say);
+        while ended.is_none()
+            && let Some(id) = sequence.forced_ahead()
+        {
+            ended = sequence.accept(id);
+            let logprobs = None;
+            let forced = SampledToken { id, logprobs };
+            say_token(forced, ended, sequence.cached_tokens(), &mut say);
+        }
         ended
     };
     if let Some(reason) = ended {
@@ -449,7 +466,7 @@ fn take_logits(
     Ok(ended.is_some())
 }
 
-/// Says a sampled token. An end token is counted, but it is none of the answer's.
+/// Says a token. An end token is counted, but it is none of the answer's.
 fn say_token(
     sampled: SampledToken,
     ended: Option<FinishReason>,

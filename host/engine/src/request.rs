@@ -38,8 +38,8 @@ pub enum Pooling {
 
 /// What an output must look like; shared by all sequences that must look so.
 pub trait Constraint: Send + Sync + fmt::Debug {
-    /// The processor that keeps one sequence to it. `end_tokens` are those that end the sequence: it forbids them until
-    /// the output is what it must be.
+    /// The processor that keeps one sequence to it. `end_tokens` are those that end the sequence, at least one: it forbids
+    /// them until the output is what it must be, and forces one when nothing else may follow, `min_tokens` or not.
     fn processor(&self, end_tokens: &[u32]) -> Box<dyn LogitsProcessor>;
 }
 
@@ -116,6 +116,9 @@ pub struct StopConditions {
     pub stop_token_ids: Vec<u32>,
     /// Run on past the model's end-of-sequence tokens.
     pub ignore_eos: bool,
+    /// When so few tokens are left of `max_tokens`, and no more than half, a constraint forces the shortest end it finds; 0
+    /// lets it be cut.
+    pub closing_reserve: usize,
 }
 
 /// Why the engine ended a sequence.

@@ -42,6 +42,7 @@ pub(super) fn sequence_request(
             min_tokens: fields.min_tokens,
             stop_token_ids,
             ignore_eos: fields.ignore_eos,
+            closing_reserve: 0,
         },
         constraint: None,
         pooling: None,

@@ -76,6 +76,12 @@ const OF_ENGINE: &[Family<EngineCounters>] = &[
         |engine| engine.preemptions,
     ),
     (
+        "weir_forced_tokens_total",
+        Kind::Counter,
+        "Tokens that a schema or grammar left no choice of; most take no step of their own.",
+        |engine| engine.forced_tokens,
+    ),
+    (
         "weir_failed_steps_total",
         Kind::Counter,
         "Steps that failed in the runner.",
