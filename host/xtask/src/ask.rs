@@ -32,9 +32,6 @@ pub struct Reply {
 pub struct Stream {
     /// From the request to the first text.
     pub first: Duration,
-    /// From the request to the end.
-    pub whole: Duration,
-    pub text: String,
     /// Tokens, as the server counted them.
     pub tokens: u64,
 }
@@ -75,7 +72,7 @@ impl Client {
         if response.status().as_u16() != 200 {
             anyhow::bail!("{}", response.body_mut().read_to_string()?);
         }
-        let (mut first, mut text, mut tokens, mut ended) = (None, String::new(), 0, false);
+        let (mut first, mut tokens, mut ended) = (None, 0, false);
         for line in BufReader::new(response.into_body().into_reader()).lines() {
             let line = line?;
             let Some(data) = line.strip_prefix("data: ") else {
@@ -91,17 +88,14 @@ impl Client {
                 && !piece.is_empty()
             {
                 first.get_or_insert_with(|| asked.elapsed());
-                text.push_str(piece);
             }
             tokens = chunk["usage"]["completion_tokens"]
                 .as_u64()
                 .unwrap_or(tokens);
         }
-        ensure!(ended, "the stream broke off after {text:?}");
+        ensure!(ended, "the stream broke off");
         Ok(Stream {
             first: first.context("a stream without text")?,
-            whole: asked.elapsed(),
-            text,
             tokens,
         })
     }
