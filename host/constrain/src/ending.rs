@@ -52,7 +52,9 @@ fn closest(mask: &SimpleVob, trie: &TokTrie) -> Option<TokenId> {
         let id = trie.token_id_at_bytes(bytes);
         id.filter(|id| mask.is_allowed(*id))
     };
-    let any_text = [b"}", b"]", b"a"].iter().all(|bytes| allowed(*bytes).is_some());
+    let any_text = [b"}", b"]", b"a"]
+        .iter()
+        .all(|bytes| allowed(*bytes).is_some());
     let wanted: &[&[u8]] = if any_text { &STRING } else { &STRUCTURE };
     // A marker is allowed where a format goes on: behind text, it ends it.
     marker

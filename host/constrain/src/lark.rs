@@ -27,33 +27,34 @@ pub(crate) fn vetted(lark: &str) -> Result<String, ConstrainError> {
         let (lexeme, text) = next(rest);
         let mut behind = &rest[text.len()..];
         written.push_str(text);
-        match lexeme {
-            Lexeme::Pattern => {
+        match (lexeme, text) {
+            (Lexeme::Pattern, _) => {
                 let body = &text[1..text.rfind('/').unwrap_or(1).max(1)];
                 pattern::check(body).map_err(|problem| ConstrainError::pattern(body, problem))?;
+                rules.read(lexeme, text);
             }
-            Lexeme::Word if text == "%json" => {
+            (Lexeme::Word, "%json" | "%regex") => {
                 let (value, after) = json_value(behind)?;
-                let schema = with_fixed_space(schema::vetted(value)?);
-                written.push_str(&schema.to_string());
-                behind = after;
-            }
-            Lexeme::Word if matches!(text, "%llguidance" | "%lark" | "%import" | "%declare") => {
-                let other = text == "%import";
-                let (line, _) = behind.split_once('\n').unwrap_or((behind, ""));
-                if !(other && line.trim_start().starts_with("common.")) {
-                    return refuse(format!("{text} is not supported, but for %import common.…"));
+                match text {
+                    "%json" => {
+                        let schema = with_fixed_space(schema::vetted(value)?);
+                        written.push_str(&schema.to_string());
+                    }
+                    _ => written.push_str(value),
                 }
-            }
-            Lexeme::Word if text == "%regex" => {
-                let (value, after) = json_value(behind)?;
-                written.push_str(value);
+                rules.read(Lexeme::Pattern, text);
                 behind = after;
             }
-            Lexeme::Word if text.starts_with('@') => {
-                return refuse(format!("there is no grammar {text:?} to refer to"));
+            (Lexeme::Word, "%import") if behind.trim_start().starts_with("common.") => {}
+            (Lexeme::Word, "%import" | "%llguidance" | "%lark" | "%declare") => {
+                return refuse(format!(
+                    "{text} is not supported, but for %import common.NAME"
+                ));
             }
-            lexeme => rules.read(lexeme, text),
+            (Lexeme::Word, name) if name.starts_with('@') => {
+                return refuse(format!("there is no grammar {name:?} to refer to"));
+            }
+            _ => rules.read(lexeme, text),
         }
         rest = behind;
     }

@@ -22,7 +22,8 @@ pub(crate) fn check(pattern: &str) -> Result<(), String> {
         .parse(pattern);
     let ast = parsed.map_err(|error| {
         let text = pattern.get(error.span().start.offset..error.span().end.offset);
-        format!("{} ({:?})", error.kind(), text.unwrap_or_default())
+        let text: String = text.unwrap_or_default().chars().take(40).collect();
+        format!("{} ({text:?})", error.kind())
     })?;
     let expansion = characters(&ast);
     if expansion > limits::MAX_PATTERN_EXPANSION {
@@ -87,7 +88,7 @@ mod tests {
         for (pattern, problem) in [
             ("(x{1000}){1000}".to_owned(), "written out"),
             ("((x{99}){99}){99}".to_owned(), "written out"),
-            (deep, "limit"),
+            (deep, "maximum number"),
             ("a".repeat(limits::MAX_PATTERN_BYTES + 1), "bytes"),
             ("(?=a)b".to_owned(), "look-around"),
             (r"(a)\1".to_owned(), "backreference"),

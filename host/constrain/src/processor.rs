@@ -190,7 +190,7 @@ impl LogitsProcessor for GrammarMask {
 
     fn failure(&self) -> Option<String> {
         match &self.state {
-            State::Settled(outcome) => outcome.as_ref().err().cloned(),
+            State::Settled(outcome) => (**outcome).as_ref().err().cloned(),
             _ => None,
         }
     }

@@ -46,6 +46,7 @@ pub(crate) fn vetted(text: &str) -> Result<Value, ConstrainError> {
         draft: Draft::declared(&root)?,
         root: &root,
         path: Vec::new(),
+        depth: 0,
         references: References::default(),
         multiples: Multiples::default(),
         properties: 0,
@@ -98,6 +99,8 @@ struct Walk<'a> {
     draft: Option<Draft>,
     /// Keys and indices from the root to where it is.
     path: Vec<String>,
+    /// Schemas it is in.
+    depth: usize,
     references: References,
     multiples: Multiples,
     properties: usize,
@@ -130,11 +133,11 @@ impl Walk<'_> {
             Value::Object(object) => object,
             _ => return self.refuse("a schema is an object or a boolean"),
         };
-        // Each level of schemas is one or two steps of the path: under a keyword, and a name or a number.
-        if self.path.len() > 2 * limits::MAX_SCHEMA_DEPTH {
+        if self.depth == limits::MAX_SCHEMA_DEPTH {
             let limit = limits::MAX_SCHEMA_DEPTH;
             return self.refuse(format!("schemas nest deeper than {limit} levels"));
         }
+        self.depth += 1;
         let (mut vetted, mut deepest) = (Map::new(), 0);
         for (key, value) in object {
             let handed_on =
@@ -143,6 +146,7 @@ impl Walk<'_> {
                 vetted.insert(key.clone(), value);
             }
         }
+        self.depth -= 1;
         self.count_optional(object)?;
         self.multiples.note_siblings(object);
         self.references.note_schema(&self.path, deepest + 1);
@@ -163,7 +167,7 @@ impl Walk<'_> {
         if let Some(problem) = kind.needs_other_draft(key, value, self.draft) {
             return self.refuse(problem);
         }
-        let mut descend = |(value, depth): Vetted| {
+        let descend = |(value, depth): Vetted| {
             *deepest = (*deepest).max(depth);
             Some(value)
         };
@@ -416,14 +420,12 @@ impl Walk<'_> {
         let options = schema.get("oneOf").and_then(Value::as_array);
         let disjoint = options.is_some_and(|options| disjoint::all(options, self.root));
         if disjoint && let Some(options) = schema.shift_remove("oneOf") {
-            match schema.get_mut("allOf") {
-                Some(Value::Array(all)) => all.push(json!({ "anyOf": options })),
-                _ if schema.contains_key("anyOf") => {
-                    schema.insert("allOf".to_owned(), json!([{ "anyOf": options }]));
-                }
-                _ => {
-                    schema.insert("anyOf".to_owned(), options);
-                }
+            if let Some(Value::Array(all)) = schema.get_mut("allOf") {
+                all.push(json!({ "anyOf": options }));
+            } else if schema.contains_key("anyOf") {
+                schema.insert("allOf".to_owned(), json!([{ "anyOf": options }]));
+            } else {
+                schema.insert("anyOf".to_owned(), options);
             }
         }
         Value::Object(schema)

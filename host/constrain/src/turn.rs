@@ -91,6 +91,7 @@ impl Exchange {
 /// A job's side of an exchange.
 pub(crate) struct Teller {
     exchange: Arc<Exchange>,
+    told_forced: bool,
     done: bool,
 }
 
@@ -98,6 +99,7 @@ impl Teller {
     pub(crate) fn new(exchange: &Arc<Exchange>) -> Self {
         Self {
             exchange: Arc::clone(exchange),
+            told_forced: false,
             done: false,
         }
     }
@@ -110,7 +112,7 @@ impl Teller {
     }
 
     fn compute(
-        &self,
+        &mut self,
         mut matcher: Matcher,
         ends: &Ends,
         measured: &MaskMeasurements,
@@ -127,6 +129,7 @@ impl Teller {
             let left = within.saturating_sub(forced.len());
             forced.extend(ending(&matcher, *end, left).unwrap_or_default());
         }
+        self.told_forced = true;
         self.exchange.told().forced = Some(forced);
         self.exchange.changed.notify_all();
         let began = Instant::now();
@@ -140,7 +143,10 @@ impl Teller {
 
     fn end(&mut self, outcome: Outcome) {
         let mut told = self.exchange.told();
-        told.forced.get_or_insert_default();
+        // What was told may have been taken; the next job's is not to be answered for it.
+        if !self.told_forced {
+            told.forced = Some(Vec::new());
+        }
         told.turn = Some(outcome);
         self.done = true;
         drop(told);
@@ -163,7 +169,10 @@ fn mask(matcher: &mut Matcher, end_tokens: &[u32]) -> Result<SimpleVob, String> 
     if !end_tokens.contains(&own) {
         mask.disallow_token(own);
     }
-    for &end in end_tokens.iter().filter(|end| (**end as usize) < mask.len()) {
+    for &end in end_tokens {
+        if end as usize >= mask.len() {
+            continue;
+        }
         if may_end {
             mask.allow_token(end);
         } else if !trie.is_special_token(end) {

@@ -32,7 +32,7 @@ pub use error::EngineError;
 pub use fake_runner::{FakeRunner, FakeScript};
 pub use generator::{Generated, GeneratedStream, Generator, SequenceUsage, TokenLogprobs};
 pub use histogram::{Histogram, HistogramSnapshot};
-pub use logits_processor::LogitsProcessor;
+pub use logits_processor::{LogitsProcessor, ReasoningBudget, TokenTexts};
 pub use measurements::{EngineFigures, Measurements};
 pub use request::{
     Constraint, FinishReason, Pooling, SamplingParams, SequenceId, SequenceRequest, StopConditions,

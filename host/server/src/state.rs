@@ -19,6 +19,7 @@ use weir_protocol::Invalid;
 
 use crate::{
     active_plugins::PluginSlot,
+    constraints::ModelConstraints,
     embedding_thread::EmbeddingHandle,
     error::ApiError,
     keys::{ApiKey, Caller, KeyRing, RunningRequest},
@@ -130,6 +131,8 @@ pub struct ServedModel {
     pub max_model_len: usize,
     /// What a request that says nothing gets.
     pub defaults: SamplingDefaults,
+    /// What its answers can be held to.
+    pub constraints: Arc<ModelConstraints>,
     /// What its requests add up to.
     pub metrics: Arc<ModelMetrics>,
 }
@@ -162,8 +165,10 @@ impl ServedModel {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
+        let metrics = Arc::<ModelMetrics>::default();
         Self {
             fingerprint: fingerprint(&id),
+            constraints: ModelConstraints::new(Arc::clone(&tokenizer), Arc::clone(&metrics)),
             id,
             created,
             generator: None,
@@ -174,7 +179,7 @@ impl ServedModel {
             plugins: Arc::default(),
             max_model_len,
             defaults: SamplingDefaults::default(),
-            metrics: Arc::default(),
+            metrics,
         }
     }
 
@@ -261,6 +266,10 @@ pub struct SamplingDefaults {
     pub repetition_penalty: Option<f32>,
     /// Else what is left of the context.
     pub max_tokens: Option<usize>,
+    /// Tokens that a forced answer may be closed with; else it is cut.
+    pub structured_output_reserve: Option<usize>,
+    /// Tokens of reasoning; else no limit.
+    pub reasoning_budget: Option<usize>,
 }
 
 /// How the server behaves.

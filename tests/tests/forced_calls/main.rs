@@ -14,7 +14,7 @@ use serde_json::Value;
 use weir_constrain::Answer;
 use weir_corpus::fold::{Folded, Runner};
 use weir_output::{
-    FinishReason, Fragment, FragmentKind, Parser, RequestContext, Segment, Tool, ToolCallStreaming,
+    FinishReason, Fragment, FragmentKind, Parser, RequestContext, Tool, ToolCallStreaming,
     ToolChoice,
 };
 use weir_tests::{Plugins, manifest::Manifest, native::NativePlugins};

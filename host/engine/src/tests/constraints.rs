@@ -43,6 +43,11 @@ impl Constraint for Rhythm {
     }
 }
 
+/// A token that is no end.
+fn successor(token: u32, n: u32) -> u32 {
+    1 + (token + n) % (VOCAB - 1)
+}
+
 impl LogitsProcessor for Beat {
     fn apply(&mut self, logits: &mut [f32]) {
         for (id, logit) in (0..).zip(logits) {
@@ -64,7 +69,7 @@ impl LogitsProcessor for Beat {
             "{token} stands in place of {forced:?}"
         );
         if self.forced.is_empty() && token % 3 == 1 {
-            self.forced = (1..=self.rhythm.run).map(|n| (token + n) % VOCAB).collect();
+            self.forced = (1..=self.rhythm.run).map(|n| successor(token, n)).collect();
         }
         if self.accepted >= self.rhythm.length {
             self.forced.push_front(self.end);
@@ -208,7 +213,7 @@ fn penalties_see_forced_tokens() {
     for (index, id) in ids.iter().enumerate().take(9).skip(3) {
         let forced = ids[index.saturating_sub(4)..index]
             .iter()
-            .any(|before| before % 3 == 1 && (1..=4).any(|n| (before + n) % VOCAB == *id));
+            .any(|before| before % 3 == 1 && (1..=4).any(|n| successor(*before, n) == *id));
         assert!(forced || !ids[..index].contains(id), "{ids:?}");
     }
 }

@@ -86,11 +86,14 @@ pub(super) async fn plan_in_background(
     }
     let model = Arc::clone(model);
     let planned = tokio::task::spawn_blocking(move || {
-        request
-            .prompts
-            .into_iter()
-            .map(|prompt| plan(&model, prompt, &request.sampling, &request.options))
-            .collect()
+        let format = request.options.answer_format.as_ref();
+        let constraint = model.constraints.of_text(format)?;
+        let plan = |prompt| {
+            let (mut plan, echo) = plan(&model, prompt, &request.sampling, &request.options)?;
+            plan.constraint.clone_from(&constraint);
+            Ok((plan, echo))
+        };
+        request.prompts.into_iter().map(plan).collect()
     });
     planned
         .await
@@ -124,6 +127,8 @@ fn plan(
         plugins: model.plugins.get(),
         context: RequestContext::default(),
         tool_call_streaming: ToolCallStreaming::default(),
+        constraint: None,
+        reasoning_budget: None,
     };
     Ok((plan, echo))
 }
