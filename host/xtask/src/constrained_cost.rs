@@ -28,8 +28,8 @@ const MAX_FIRST_USE: Duration = Duration::from_millis(50);
 /// Wanted: the time of a mask, of 99 in a hundred.
 const MAX_MASK: Duration = Duration::from_millis(1);
 /// Times of masks, and times that steps waited for one.
-const MASKS: &str = "weir_constraint_mask_seconds";
-const WAITS: &str = "weir_constraint_wait_seconds";
+const MASKS: &str = "weir_mask_seconds";
+const WAITS: &str = "weir_mask_wait_seconds";
 const STEPS: &str = "weir_step_seconds_count";
 /// Bytes of the large schema, at least.
 const LARGE: usize = 20_000;
