@@ -169,6 +169,8 @@ pub fn validator(schema: &Value) -> Result<Validator, String> {
 pub fn invalid(validator: &Validator, text: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(text);
     match serde_json::from_str(&text) {
+        // The judge computes in f64.
+        Ok(value) if rounded(&value) => None,
         Ok(value) => {
             let error = validator.validate(&value).err()?;
             Some(format!("writes {text}: {error}"))
@@ -176,6 +178,17 @@ pub fn invalid(validator: &Validator, text: &[u8]) -> Option<String> {
         // JSON, but larger than this reader's numbers.
         Err(error) if error.to_string().contains("out of range") => None,
         Err(error) => Some(format!("writes {text}: {error}")),
+    }
+}
+
+/// Whether there is a number in it that f64 may not hold.
+fn rounded(value: &Value) -> bool {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => number.as_f64().is_none_or(|number| number.abs() >= EXACT),
+        Value::Array(items) => items.iter().any(rounded),
+        Value::Object(members) => members.values().any(rounded),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
     }
 }
 
