@@ -27,7 +27,7 @@ mod tests;
 
 pub use batch::{Batch, BatchRow, LOGITS_BLOCK, Logits, LogitsRow, likeliest_blocks};
 pub use embedding_runner::{EmbeddingInfo, EmbeddingRunner};
-pub use engine::{Engine, EngineConfig, EngineCounters, StepOutput};
+pub use engine::{Engine, EngineConfig, EngineCounters, MAX_FORCED_PER_STEP, StepOutput};
 pub use error::EngineError;
 pub use fake_runner::{FakeRunner, FakeScript};
 pub use generator::{Generated, GeneratedStream, Generator, SequenceUsage, TokenLogprobs};
