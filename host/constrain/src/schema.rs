@@ -10,6 +10,7 @@
 //! [`limits::MAX_SCHEMA_DEPTH`].
 
 mod disjoint;
+mod formats;
 mod json;
 mod keywords;
 mod numbers;
@@ -147,6 +148,7 @@ impl Walk<'_> {
             }
         }
         self.depth -= 1;
+        formats::narrow(&mut vetted);
         self.count_optional(object)?;
         self.multiples.note_siblings(object);
         self.references.note_schema(&self.path, deepest + 1);
