@@ -317,7 +317,11 @@ impl Walk<'_> {
                 walk.schema(schema)
             })?;
             deepest = deepest.max(depth);
-            vetted.insert(name.clone(), schema);
+            let name = match key {
+                "patternProperties" => pattern::with_ecma_spaces(name),
+                _ => name.clone(),
+            };
+            vetted.insert(name, schema);
         }
         Ok((Value::Object(vetted), deepest))
     }
@@ -388,7 +392,7 @@ impl Walk<'_> {
             return self.refuse("it must be a string");
         };
         match pattern::check(pattern) {
-            Ok(()) => Ok(Some(value.clone())),
+            Ok(()) => Ok(Some(Value::from(pattern::with_ecma_spaces(pattern)))),
             Err(problem) => self.refuse(problem),
         }
     }

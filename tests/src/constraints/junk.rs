@@ -317,7 +317,10 @@ impl Maker<'_> {
             .unwrap_or(text.len());
         match self.random.random_range(0..3) {
             0 => text.replace_range(from..to, ""),
-            1 => text.insert_str(from, &text[from..to].to_owned()),
+            1 => {
+                let piece = text[from..to].to_owned();
+                text.insert_str(from, &piece);
+            }
             _ => {
                 let letter = self.one(&[
                     "\"", "{", "}", "[", ",", "\\", "9", "(", "é", "\u{0}", "/", "|",

@@ -195,7 +195,6 @@ mod tests {
             finish_reason: None,
             token_ids: None,
             prompt_token_ids: None,
-            prompt_logprobs: None,
         };
         let frame = ChunkFrame::of(&completion(Vec::new(), None));
         let usage = Some(Usage::default());

@@ -70,7 +70,8 @@ async fn every_form_is_held() {
     };
     let tag = json!({"type": "tag", "begin": "<size>", "end": "</size>",
         "content": {"type": "json_schema", "json_schema": {"enum": ["S", "M"]}}});
-    let cases: Vec<(Value, &dyn Fn(&str))> = vec![
+    type Judge<'a> = &'a dyn Fn(&str);
+    let cases: Vec<(Value, Judge<'_>)> = vec![
         (json!({"response_format": bound}), &is_schema),
         (json!({"guided_json": schema().to_string()}), &is_schema),
         (
