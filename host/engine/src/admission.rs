@@ -16,6 +16,14 @@ use crate::{
 pub fn check(request: &SequenceRequest, info: &RunnerInfo) -> Result<usize, EngineError> {
     check_tokens(request, info.vocab_size)?;
     check_sampling(&request.sampling)?;
+    let stop = &request.stop;
+    let endless =
+        stop.stop_token_ids.is_empty() && (stop.ignore_eos || info.eos_token_ids.is_empty());
+    if request.constraint.is_some() && endless {
+        return Err(EngineError::InvalidRequest(
+            "what is constrained has an end: ignore_eos needs a stop token beside it".to_owned(),
+        ));
+    }
     check_first_token(request, info)?;
     let limit = info.longest_sequence();
     let prompt = request.prompt.len();

@@ -84,8 +84,10 @@ pub struct EngineCounters {
     pub steps: u64,
     /// Tokens computed by the model, recomputation included, since the start.
     pub computed_tokens: u64,
-    /// Tokens sampled, since the start.
+    /// Tokens sampled or forced, since the start.
     pub generated_tokens: u64,
+    /// Those of them that a constraint forced, since the start.
+    pub forced_tokens: u64,
     /// Sequences preempted because blocks ran out, since the start.
     pub preemptions: u64,
     /// Steps that failed in the runner, since the start.
@@ -354,10 +356,13 @@ impl Engine {
                 continue;
             };
             let len = sequence.len();
+            let sampled = self.sampler.sampled();
             let ended = match take_logits(sequence, &mut self.sampler, logits, outputs) {
                 Ok(ended) => {
-                    let sampled = sequence.len() > len;
-                    if let Some(gap) = sampled.then(|| sequence.note_token(now)).flatten() {
+                    let generated = (sequence.len() - len) as u64;
+                    self.totals.generated_tokens += generated;
+                    self.totals.forced_tokens += generated - (self.sampler.sampled() - sampled);
+                    if let Some(gap) = (generated > 0).then(|| sequence.note_token(now)).flatten() {
                         self.measurements.inter_token.observe_duration(gap);
                     }
                     self.scheduler.publish(id);
@@ -366,7 +371,10 @@ impl Engine {
                 Err(error) => {
                     // Whatever it has read may be what spoiled it. Nobody else shall find that. What a request itself asks
                     // for spoils nothing.
-                    if !matches!(error, EngineError::InvalidRequest(_)) {
+                    if !matches!(
+                        error,
+                        EngineError::InvalidRequest(_) | EngineError::Constraint(_)
+                    ) {
                         self.scheduler.forget_prefixes();
                     }
                     outputs.push(StepOutput {
@@ -381,7 +389,6 @@ impl Engine {
                 self.runner.release(id);
             }
         }
-        self.totals.generated_tokens = self.sampler.sampled();
     }
 
     /// Ends every sequence of the batch with the runner's error; the others go on.
@@ -419,8 +426,12 @@ impl Engine {
     }
 }
 
-/// What the logits behind a row's last token bring its sequence: a score of the prompt's next token, or a new token. True if
-/// the sequence ended.
+/// Tokens that one step may force behind the one it samples: whoever takes what a step says needs room for them. Further ones are
+/// forced behind the next.
+pub const MAX_FORCED_PER_STEP: usize = 32;
+
+/// What the logits behind a row's last token bring its sequence: a score of the prompt's next token, or a new token and
+/// those that it forces. True if the sequence ended.
 fn take_logits(
     sequence: &mut Sequence,
     sampler: &mut Sampler,
@@ -444,9 +455,23 @@ fn take_logits(
     let ended = if sequence.is_prompt_only() {
         Some(FinishReason::Length)
     } else {
-        let sampled = sequence.sample(sampler, row)?;
-        let ended = sequence.accept(sampled.id);
+        let sampled = match sequence.forced() {
+            Some(id) => sequence.tell_forced(sampler, row.logits, id)?,
+            None => sequence.sample(sampler, row)?,
+        };
+        let mut ended = sequence.accept(sampled.id);
         say_token(sampled, ended, sequence.cached_tokens(), &mut say);
+        let mut room = MAX_FORCED_PER_STEP;
+        while ended.is_none()
+            && room > 0
+            && let Some(id) = sequence.forced_ahead()
+        {
+            room -= 1;
+            ended = sequence.accept(id);
+            let logprobs = None;
+            let forced = SampledToken { id, logprobs };
+            say_token(forced, ended, sequence.cached_tokens(), &mut say);
+        }
         ended
     };
     if let Some(reason) = ended {
@@ -458,7 +483,7 @@ fn take_logits(
     Ok(ended.is_some())
 }
 
-/// Says a sampled token. An end token is counted, but it is none of the answer's.
+/// Says a token. An end token is counted, but it is none of the answer's.
 fn say_token(
     sampled: SampledToken,
     ended: Option<FinishReason>,

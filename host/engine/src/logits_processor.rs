@@ -3,15 +3,39 @@
 //! Invariants: a processor sees every generated token of its sequence exactly once, in order (recomputing a preempted
 //! sequence shows it nothing again); it touches nothing but the row it is given. Choosing the token is the sampler's part.
 
+use std::time::Duration;
+
 use crate::request::{SamplingParams, SequenceRequest};
+
+mod reasoning_budget;
+
+pub use reasoning_budget::{ReasoningBudget, TokenTexts};
 
 /// Changes one sequence's logits in place; keeps whatever state it needs of that sequence.
 pub trait LogitsProcessor: Send {
+    /// Its sequence starts: what takes time may begin, on another thread.
+    fn prepare(&mut self) {}
+
     /// Changes the logits of the next token. A token is forbidden with negative infinity.
     fn apply(&mut self, logits: &mut [f32]);
 
     /// Learns which token was chosen.
     fn accept(&mut self, token: u32);
+
+    /// The next token, where no other is possible whatever the logits; waits so long at most to find out. Asked of a
+    /// constraint only.
+    fn forced(&mut self, _patience: Duration) -> Option<u32> {
+        None
+    }
+
+    /// From the next accepted token on so many tokens are left: what it forces is an end, if it finds one so short.
+    /// Asked of a constraint only.
+    fn close(&mut self, _tokens: usize) {}
+
+    /// Why it cannot go on, if it cannot: it has forbidden every token then.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The processors that a request asks for, in the order they apply; masks stand last, so that nothing lifts them again.
@@ -51,6 +75,9 @@ pub fn processors_for(
             missing: request.stop.min_tokens,
             end_tokens: end_tokens.to_vec(),
         }));
+    }
+    if let Some(budget) = &request.stop.reasoning {
+        processors.push(budget.processor());
     }
     if let Some(constraint) = &request.constraint {
         processors.push(constraint.processor(end_tokens));

@@ -9,7 +9,7 @@
 //! slow reader give theirs first.
 //!
 //! Invariants: `running` is sorted by id, which is by age, `waiting` by priority and id; only running sequences hold blocks, enough
-//! for all their tokens but the last sampled one; while an unpaused sequence lives, every step computes at least one token;
+//! for all their tokens but those that came behind the last logits; while an unpaused sequence lives, every step computes at least one token;
 //! a step costs time linear in the sequences, whatever their lengths, but for those it admits or tries to.
 //! It does not run the model and does not sample.
 
@@ -142,10 +142,20 @@ impl Scheduler {
     /// Appends the rows of each runnable sequence of one kind, oldest first, as far as the limits allow: one, but where a
     /// prompt is scored.
     fn fill(&mut self, batch: &mut Batch, pooled: &mut Batch, decoding: bool) {
+        // Forced tokens make a decode row long: it leaves each of those behind it a token of the budget.
+        let mut behind = match decoding {
+            true => self
+                .running
+                .iter()
+                .filter(|s| !s.paused && s.is_decoding())
+                .count(),
+            false => 0,
+        };
         for sequence in &self.running {
             if sequence.paused || sequence.is_decoding() != decoding {
                 continue;
             }
+            behind = behind.saturating_sub(1);
             let uncomputed = sequence.uncomputed();
             let mut start = sequence.computed;
             while start < sequence.len() {
@@ -160,7 +170,7 @@ impl Scheduler {
                     false => &mut *batch,
                 };
                 let end = sequence.row_end(start);
-                let len = (end - start).min(budget);
+                let len = (end - start).min(budget.saturating_sub(behind).max(1));
                 let from = start - sequence.computed;
                 let embedded = sequence.embedded(start, start + len, batch.tokens.len());
                 batch.embedded.extend(embedded);
@@ -181,7 +191,7 @@ impl Scheduler {
         }
     }
 
-    /// Gives every decoding sequence room for its last token, oldest first, preempting where blocks run out.
+    /// Gives every decoding sequence room for its last tokens, oldest first, preempting where blocks run out.
     fn grow_decoding(&mut self) {
         let mut index = 0;
         while let Some(sequence) = self.running.get_mut(index) {

@@ -1,7 +1,7 @@
 //! One sequence's state: its tokens, how many of them are in the KV cache, its blocks, and everything its sampling needs.
 //!
 //! Invariants: `tokens` only ever grows; `computed <= tokens.len()`, and they are equal only between a forward pass and
-//! the acceptance of its token. Preemption resets `computed` and the blocks and nothing else, so the recomputed sequence
+//! the acceptance of its token, behind which a constraint may force more: those are computed as one row. Preemption resets `computed` and the blocks and nothing else, so the recomputed sequence
 //! goes on with the same random numbers, and scores no token of its prompt again; what it pools begins anew. A full block's hash is made once, however often its sequence starts.
 //! It does not decide when it runs (the scheduler does).
 
@@ -22,6 +22,10 @@ use crate::{
     },
     sampler::{SampledToken, Sampler},
 };
+
+/// How long a step waits to learn which tokens a constraint forces: a hundred times what it takes as a rule, and less than
+/// the step that is saved.
+const FORCING_PATIENCE: Duration = Duration::from_millis(2);
 
 /// A sequence that waits or runs.
 pub struct Sequence {
@@ -62,7 +66,13 @@ pub struct Sequence {
     last_token: Option<Instant>,
     end_tokens: Vec<u32>,
     sampling: SamplingParams,
+    /// Where there is a constraint, its processor is the last.
     processors: Vec<Box<dyn LogitsProcessor>>,
+    constrained: bool,
+    /// Tokens that came behind the last logits: one, and those that a constraint forced behind it.
+    appended: usize,
+    /// See [`crate::StopConditions`].
+    closing_reserve: usize,
     rng: ChaCha8Rng,
 }
 
@@ -90,6 +100,9 @@ impl Sequence {
             published: 0,
             cached_tokens: None,
             processors: processors_for(&request, &end_tokens),
+            constrained: request.constraint.is_some(),
+            appended: 0,
+            closing_reserve: request.stop.closing_reserve.min(max_tokens / 2),
             rng: ChaCha8Rng::seed_from_u64(request.sampling.seed.unwrap_or(fresh_seed)),
             prompt_len: request.prompt.len(),
             to_score: match request.sampling.prompt_logprobs {
@@ -208,6 +221,11 @@ impl Sequence {
         self.leader = None;
         self.pooled.clear();
         let first = self.cached_tokens.is_none();
+        if first {
+            self.processors
+                .iter_mut()
+                .for_each(|processor| processor.prepare());
+        }
         first.then(|| *self.cached_tokens.insert(self.computed))
     }
 
@@ -250,9 +268,10 @@ impl Sequence {
         &self.tokens[self.computed..]
     }
 
-    /// Whether a single token is to be computed: a decode row, not a prefill chunk.
+    /// Whether only what came behind the last logits is to be computed, as a rule a single token: a decode row, not a prefill
+    /// chunk.
     pub fn is_decoding(&self) -> bool {
-        self.uncomputed().len() == 1
+        self.uncomputed().len() <= self.appended.max(1)
     }
 
     /// Scores the prompt's next token from the logits behind the last computed one.
@@ -325,19 +344,73 @@ impl Sequence {
         sampler: &mut Sampler,
         row: LogitsRow<'_>,
     ) -> Result<SampledToken, EngineError> {
-        let mut sampled = sampler.sample(
+        let sampled = sampler.sample(
             row.logits,
             &self.sampling,
             &mut self.processors,
             &mut self.rng,
-        )?;
+        );
+        let mut sampled = sampled.map_err(|error| match self.failure() {
+            Some(reason) => EngineError::Constraint(reason),
+            None => error,
+        })?;
         sampled.id = row.token(sampled.id);
         Ok(sampled)
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.processors.last()?.failure()
+    }
+
+    /// The next token, where its constraint leaves no other: it costs no random number. Other masks are not overruled: where
+    /// the request has any, every token is chosen from logits.
+    pub fn forced(&mut self) -> Option<u32> {
+        self.forced_within(Duration::MAX)
+    }
+
+    fn forced_within(&mut self, patience: Duration) -> Option<u32> {
+        let masked = self.sampling.allowed_tokens.is_some() || !self.sampling.bad_words.is_empty();
+        match self.processors.last_mut() {
+            Some(constraint) if self.constrained && !masked => constraint.forced(patience),
+            _ => None,
+        }
+    }
+
+    /// As [`Sequence::forced`], where that is soon known and nobody wants to know what the model thinks of the token: then it
+    /// takes no logits. What is not known in time is forced behind the next ones: that changes no token.
+    pub fn forced_ahead(&mut self) -> Option<u32> {
+        match self.sampling.logprobs {
+            Some(_) => None,
+            None => self.forced_within(FORCING_PATIENCE),
+        }
+    }
+
+    /// What is told of a forced token, from the logits before it.
+    ///
+    /// # Errors
+    /// As [`Sequence::sample`].
+    pub fn tell_forced(
+        &self,
+        sampler: &mut Sampler,
+        logits: &[f32],
+        id: u32,
+    ) -> Result<SampledToken, EngineError> {
+        let top = self.sampling.logprobs;
+        let logprobs = top.map(|top| sampler.score(logits, id, top)).transpose()?;
+        Ok(SampledToken { id, logprobs })
     }
 
     /// Appends a chosen token and says whether the sequence ends with it. An end token ends it as [`FinishReason::Stop`].
     pub fn accept(&mut self, token: u32) -> Option<FinishReason> {
         self.tokens.push(token);
+        self.appended = self.tokens.len() - self.computed;
+        let left = self.max_tokens + self.prompt_len - self.tokens.len();
+        if self.constrained
+            && left <= self.closing_reserve
+            && let Some(constraint) = self.processors.last_mut()
+        {
+            constraint.close(left);
+        }
         for processor in &mut self.processors {
             processor.accept(token);
         }

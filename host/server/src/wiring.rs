@@ -153,6 +153,7 @@ pub fn load_model(
         tracing::info!("the model has no chat template: the tool-call parser's is used");
     }
     model.embedder = embedding::of_engine(&handle, sizes, parts.pooling, config.max_queue);
+    model.constraints.prepare();
     model.prompt_embedding_size = prompt_embedding_size;
     model.chat_template = chat_template;
     model.tool_chat_template = tool_chat_template;
@@ -169,6 +170,8 @@ fn defaults(config: &Config, own: SamplingDefaults) -> SamplingDefaults {
         temperature: config.default_temperature.or(own.temperature),
         top_p: config.default_top_p.or(own.top_p),
         max_tokens: config.default_max_tokens.or(own.max_tokens),
+        reasoning_budget: config.reasoning_budget,
+        structured_output_reserve: config.structured_output_reserve,
         ..own
     }
 }

@@ -2,6 +2,7 @@
 
 mod arithmetic_runner;
 mod batching;
+mod constraints;
 mod embeddings;
 mod fake_runner;
 mod measurements;
