@@ -10,6 +10,7 @@
 //! [`limits::MAX_SCHEMA_DEPTH`].
 
 mod disjoint;
+mod formats;
 mod json;
 mod keywords;
 mod numbers;
@@ -56,6 +57,14 @@ pub(crate) fn vetted(text: &str) -> Result<Value, ConstrainError> {
     walk.references.check(depth)?;
     walk.multiples.check()?;
     Ok(vetted)
+}
+
+/// Whether a schema would be taken, as far as that shows without compiling it: to find which of several is at fault.
+///
+/// # Errors
+/// [`ConstrainError::Json`] or [`ConstrainError::Schema`].
+pub fn check_schema(text: &str) -> Result<(), ConstrainError> {
+    vetted(text).map(drop)
 }
 
 /// The schema of a tool's arguments, which are an object whatever else a schema allows.
@@ -150,6 +159,7 @@ impl Walk<'_> {
         self.count_optional(object)?;
         self.multiples.note_siblings(object);
         self.references.note_schema(&self.path, deepest + 1);
+        formats::narrow(&mut vetted);
         Ok((self.choose(vetted), deepest + 1))
     }
 

@@ -111,7 +111,12 @@ impl Teller {
         self.end(outcome);
     }
 
-    fn compute(&mut self, mut matcher: Matcher, ends: &Ends, measured: &MaskMeasurements) -> Outcome {
+    fn compute(
+        &mut self,
+        mut matcher: Matcher,
+        ends: &Ends,
+        measured: &MaskMeasurements,
+    ) -> Outcome {
         let mut forced = matcher.consume_ff_tokens();
         if let Some(error) = matcher.get_error() {
             return Err(error);

@@ -9,7 +9,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     mem,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rand::{Rng, SeedableRng};
@@ -30,6 +30,10 @@ use crate::{
 };
 
 mod pooled;
+
+/// How long a step waits to learn which tokens constraints force, all its rows together: a row takes a hundredth of it as a
+/// rule, and a step that is saved more.
+const FORCING_PATIENCE: Duration = Duration::from_millis(4);
 
 /// The engine's limits. Zeros count as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -332,6 +336,7 @@ impl Engine {
     /// Counts what was computed and gives every row that wanted logits what they bring.
     fn postprocess(&mut self, outputs: &mut Vec<StepOutput>) {
         let now = Instant::now();
+        let mut patience = FORCING_PATIENCE;
         let mut logits = self.logits.parts_mut();
         for row in &self.batch.rows {
             let id = row.sequence;
@@ -351,29 +356,32 @@ impl Engine {
             };
             let len = sequence.len();
             let sampled = self.sampler.sampled();
-            let ended = match take_logits(sequence, &mut self.sampler, logits, outputs) {
-                Ok(ended) => {
-                    let generated = (sequence.len() - len) as u64;
-                    self.totals.generated_tokens += generated;
-                    self.totals.forced_tokens += generated - (self.sampler.sampled() - sampled);
-                    if let Some(gap) = (generated > 0).then(|| sequence.note_token(now)).flatten() {
-                        self.measurements.inter_token.observe_duration(gap);
+            let ended =
+                match take_logits(sequence, &mut self.sampler, logits, &mut patience, outputs) {
+                    Ok(ended) => {
+                        let generated = (sequence.len() - len) as u64;
+                        self.totals.generated_tokens += generated;
+                        self.totals.forced_tokens += generated - (self.sampler.sampled() - sampled);
+                        if let Some(gap) =
+                            (generated > 0).then(|| sequence.note_token(now)).flatten()
+                        {
+                            self.measurements.inter_token.observe_duration(gap);
+                        }
+                        self.scheduler.publish(id);
+                        ended
                     }
-                    self.scheduler.publish(id);
-                    ended
-                }
-                Err(error) => {
-                    // Whatever it has read may be what spoiled it. Nobody else shall find that.
-                    if !matches!(error, EngineError::Constraint(_)) {
-                        self.scheduler.forget_prefixes();
+                    Err(error) => {
+                        // Whatever it has read may be what spoiled it. Nobody else shall find that.
+                        if !matches!(error, EngineError::Constraint(_)) {
+                            self.scheduler.forget_prefixes();
+                        }
+                        outputs.push(StepOutput {
+                            sequence: id,
+                            result: Err(error),
+                        });
+                        true
                     }
-                    outputs.push(StepOutput {
-                        sequence: id,
-                        result: Err(error),
-                    });
-                    true
-                }
-            };
+                };
             if ended {
                 self.scheduler.remove(id);
                 self.runner.release(id);
@@ -422,6 +430,7 @@ fn take_logits(
     sequence: &mut Sequence,
     sampler: &mut Sampler,
     row: LogitsRow<'_>,
+    patience: &mut Duration,
     outputs: &mut Vec<StepOutput>,
 ) -> Result<bool, EngineError> {
     if !sequence.uncomputed().is_empty() {
@@ -448,7 +457,7 @@ fn take_logits(
         let mut ended = sequence.accept(sampled.id);
         say_token(sampled, ended, sequence.cached_tokens(), &mut say);
         while ended.is_none()
-            && let Some(id) = sequence.forced_ahead()
+            && let Some(id) = sequence.forced_ahead(patience)
         {
             ended = sequence.accept(id);
             let logprobs = None;
