@@ -17,19 +17,22 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     admission,
-    batch::{Batch, Logits, LogitsRow},
+    batch::{Batch, Logits},
     block_manager::BlockManager,
     error::EngineError,
     generator::Generated,
     measurements::Measurements,
-    request::{FinishReason, SequenceId, SequenceRequest},
+    request::{SequenceId, SequenceRequest},
     runner::{ModelRunner, RunnerInfo},
-    sampler::{SampledToken, Sampler},
+    sampler::Sampler,
     scheduler::Scheduler,
     sequence::Sequence,
 };
 
+mod answers;
 mod pooled;
+
+use answers::take_logits;
 
 /// How long a step waits to learn which tokens constraints force, all its rows together: a row takes a hundredth of it as a
 /// rule, and a step that is saved more.
@@ -165,6 +168,11 @@ impl Engine {
         self.runner.hidden_size()
     }
 
+    /// Elements of the embeddings that a request may have in place of tokens; None if its runner takes none.
+    pub fn prompt_embedding_size(&self) -> Option<usize> {
+        self.runner.prompt_embedding_size()
+    }
+
     /// What it measures as it steps.
     pub fn measurements(&self) -> &Arc<Measurements> {
         &self.measurements
@@ -204,6 +212,7 @@ impl Engine {
                 "this model's runner makes no vectors".to_owned(),
             ));
         }
+        admission::check_embeddings(request, self.runner.prompt_embedding_size())?;
         admission::check(request, &self.info)
     }
 
@@ -371,8 +380,12 @@ impl Engine {
                         ended
                     }
                     Err(error) => {
-                        // Whatever it has read may be what spoiled it. Nobody else shall find that.
-                        if !matches!(error, EngineError::Constraint(_)) {
+                        // Whatever it has read may be what spoiled it. Nobody else shall find that. What a request itself
+                        // asks for spoils nothing.
+                        if !matches!(
+                            error,
+                            EngineError::Constraint(_) | EngineError::InvalidRequest(_)
+                        ) {
                             self.scheduler.forget_prefixes();
                         }
                         outputs.push(StepOutput {
@@ -421,75 +434,5 @@ impl Engine {
     #[cfg(test)]
     pub fn check_invariants(&self) {
         self.scheduler.check_invariants();
-    }
-}
-
-/// What the logits behind a row's last token bring its sequence: a score of the prompt's next token, or a new token and
-/// those that it forces. True if the sequence ended.
-fn take_logits(
-    sequence: &mut Sequence,
-    sampler: &mut Sampler,
-    row: LogitsRow<'_>,
-    patience: &mut Duration,
-    outputs: &mut Vec<StepOutput>,
-) -> Result<bool, EngineError> {
-    if !sequence.uncomputed().is_empty() {
-        sequence.score(sampler, row.logits)?;
-        return Ok(false);
-    }
-    let id = sequence.id;
-    let mut say = |generated| {
-        outputs.push(StepOutput {
-            sequence: id,
-            result: Ok(generated),
-        })
-    };
-    if let Some(logprobs) = sequence.take_prompt_logprobs() {
-        say(Generated::Prompt { logprobs });
-    }
-    let ended = if sequence.is_prompt_only() {
-        Some(FinishReason::Length)
-    } else {
-        let sampled = match sequence.forced() {
-            Some(id) => sequence.tell_forced(sampler, row.logits, id)?,
-            None => sequence.sample(sampler, row)?,
-        };
-        let mut ended = sequence.accept(sampled.id);
-        say_token(sampled, ended, sequence.cached_tokens(), &mut say);
-        while ended.is_none()
-            && let Some(id) = sequence.forced_ahead(patience)
-        {
-            ended = sequence.accept(id);
-            let logprobs = None;
-            let forced = SampledToken { id, logprobs };
-            say_token(forced, ended, sequence.cached_tokens(), &mut say);
-        }
-        ended
-    };
-    if let Some(reason) = ended {
-        say(Generated::Finished {
-            reason,
-            usage: sequence.usage(),
-        });
-    }
-    Ok(ended.is_some())
-}
-
-/// Says a token. An end token is counted, but it is none of the answer's.
-fn say_token(
-    sampled: SampledToken,
-    ended: Option<FinishReason>,
-    cached_tokens: usize,
-    say: &mut impl FnMut(Generated),
-) {
-    let SampledToken { id, logprobs } = sampled;
-    match (ended, logprobs) {
-        (Some(FinishReason::Stop), None) => {}
-        (Some(FinishReason::Stop), Some(logprobs)) => say(Generated::EndToken { id, logprobs }),
-        (_, logprobs) => say(Generated::Token {
-            id,
-            logprobs,
-            cached_tokens,
-        }),
     }
 }

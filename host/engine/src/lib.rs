@@ -25,7 +25,9 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, BatchRow, LOGITS_BLOCK, Logits, LogitsRow, likeliest_blocks};
+pub use batch::{
+    Batch, BatchRow, EmbeddedTokens, LOGITS_BLOCK, Logits, LogitsRow, likeliest_blocks,
+};
 pub use embedding_runner::{EmbeddingInfo, EmbeddingRunner};
 pub use engine::{Engine, EngineConfig, EngineCounters, StepOutput};
 pub use error::EngineError;
@@ -35,6 +37,7 @@ pub use histogram::{Histogram, HistogramSnapshot};
 pub use logits_processor::LogitsProcessor;
 pub use measurements::{EngineFigures, Measurements};
 pub use request::{
-    Constraint, FinishReason, Pooling, SamplingParams, SequenceId, SequenceRequest, StopConditions,
+    Constraint, FinishReason, Pooling, PromptEmbeddings, SamplingParams, SequenceId,
+    SequenceRequest, StopConditions,
 };
 pub use runner::{ModelRunner, RunnerInfo};

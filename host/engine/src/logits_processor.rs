@@ -41,7 +41,12 @@ pub fn processors_for(
     end_tokens: &[u32],
 ) -> Vec<Box<dyn LogitsProcessor>> {
     let mut processors: Vec<Box<dyn LogitsProcessor>> = Vec::new();
-    if let Some(penalties) = Penalties::new(&request.sampling, &request.prompt) {
+    // Places for embeddings are no tokens that could be said again.
+    let prompt = match request.embeddings {
+        None => request.prompt.as_slice(),
+        Some(_) => &[],
+    };
+    if let Some(penalties) = Penalties::new(&request.sampling, prompt) {
         processors.push(Box::new(penalties));
     }
     if !request.sampling.logit_bias.is_empty() {
@@ -235,7 +240,7 @@ impl LogitsProcessor for MinTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::StopConditions;
+    use crate::request::{PromptEmbeddings, StopConditions};
 
     /// Logits after processing `[2, -2, 1, 0]` behind the prompt `[0, 1]` and the given output.
     fn processed(sampling: SamplingParams, min_tokens: usize, output: &[u32]) -> Vec<f32> {
@@ -249,6 +254,7 @@ mod tests {
                 sampling,
                 stop,
                 constraint: None,
+                embeddings: None,
                 pooling: None,
                 priority: 0,
             },
@@ -262,6 +268,28 @@ mod tests {
             .iter_mut()
             .for_each(|processor| processor.apply(&mut logits));
         logits
+    }
+
+    #[test]
+    fn places_for_embeddings_are_not_penalised() {
+        let request = SequenceRequest {
+            prompt: vec![0, 0],
+            sampling: SamplingParams {
+                repetition_penalty: 2.0,
+                ..SamplingParams::default()
+            },
+            stop: StopConditions::default(),
+            constraint: None,
+            embeddings: PromptEmbeddings::new(vec![1.0; 6], 3),
+            pooling: None,
+            priority: 0,
+        };
+        let mut logits = [2.0, -2.0];
+        for processor in &mut processors_for(&request, &[]) {
+            processor.apply(&mut logits);
+            processor.accept(1);
+        }
+        assert_eq!(logits, [2.0, -2.0]);
     }
 
     const MASKED: f32 = f32::NEG_INFINITY;

@@ -133,6 +133,7 @@ impl Scheduler {
             self.spare_tables
                 .extend(batch.rows.drain(..).map(|row| row.block_table));
             batch.tokens.clear();
+            batch.embedded.clear();
         }
         self.fill(batch, pooled, true);
         self.fill(batch, pooled, false);
@@ -171,6 +172,8 @@ impl Scheduler {
                 let end = sequence.row_end(start);
                 let len = (end - start).min(budget.saturating_sub(behind).max(1));
                 let from = start - sequence.computed;
+                let embedded = sequence.embedded(start, start + len, batch.tokens.len());
+                batch.embedded.extend(embedded);
                 batch
                     .tokens
                     .extend_from_slice(&uncomputed[from..from + len]);
@@ -183,6 +186,9 @@ impl Scheduler {
                     block_table,
                     wants_logits: sequence.wants(start, start + len),
                 });
+                if len < end - start {
+                    break;
+                }
                 start += len;
             }
         }
@@ -239,7 +245,7 @@ impl Scheduler {
 
     /// Gives a sequence its blocks, the first of them from the prefix cache.
     fn start(&mut self, sequence: &mut Sequence) -> Start {
-        if self.prefix_cache && !sequence.sees_whole_prompt() {
+        if self.prefix_cache && sequence.is_cacheable() && !sequence.sees_whole_prompt() {
             sequence.find_prefix(&self.blocks, &self.hasher);
             sequence.leader = self.leader_of(sequence);
             if sequence.leader.is_some() {

@@ -11,13 +11,15 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    batch::LogitsRow,
+    batch::{EmbeddedTokens, LogitsRow},
     block_manager::BlockManager,
     error::EngineError,
     generator::{SequenceUsage, TokenLogprobs},
     logits_processor::{LogitsProcessor, processors_for},
     prefix_index::BlockHasher,
-    request::{FinishReason, Pooling, SamplingParams, SequenceId, SequenceRequest},
+    request::{
+        FinishReason, Pooling, PromptEmbeddings, SamplingParams, SequenceId, SequenceRequest,
+    },
     sampler::{SampledToken, Sampler},
 };
 
@@ -50,6 +52,8 @@ pub struct Sequence {
     scored: usize,
     /// Until they are told.
     prompt_logprobs: Vec<TokenLogprobs>,
+    /// What is computed in place of its prompt's tokens.
+    embeddings: Option<PromptEmbeddings>,
     pooling: Option<Pooling>,
     /// The sum of the hidden states that were pooled since it started.
     pooled: Vec<f64>,
@@ -98,11 +102,12 @@ impl Sequence {
             rng: ChaCha8Rng::seed_from_u64(request.sampling.seed.unwrap_or(fresh_seed)),
             prompt_len: request.prompt.len(),
             to_score: match request.sampling.prompt_logprobs {
-                true => request.prompt.len() - 1,
-                false => 0,
+                Some(_) => request.prompt.len() - 1,
+                None => 0,
             },
             scored: 0,
             prompt_logprobs: Vec::new(),
+            embeddings: request.embeddings,
             pooling: request.pooling,
             pooled: Vec::new(),
             tokens: request.prompt,
@@ -139,6 +144,23 @@ impl Sequence {
     /// shall not depend on where others cut the prompt.
     pub fn sees_whole_prompt(&self) -> bool {
         self.scored < self.to_score || self.is_pooling()
+    }
+
+    /// Whether its tokens say what its blocks hold: only then can others find them, and it those of others.
+    pub fn is_cacheable(&self) -> bool {
+        self.embeddings.is_none()
+    }
+
+    /// Which tokens of a row from position `start` to `end` are places for embeddings; the row's stand in its batch from
+    /// `at` on.
+    pub fn embedded(&self, start: usize, end: usize, at: usize) -> Option<EmbeddedTokens> {
+        let embeddings = self.embeddings.as_ref()?;
+        let len = end.min(self.prompt_len).checked_sub(start)?;
+        (len > 0).then(|| EmbeddedTokens {
+            tokens: at..at + len,
+            embeddings: embeddings.clone(),
+            first: start,
+        })
     }
 
     /// Whether it becomes a vector.
@@ -210,6 +232,9 @@ impl Sequence {
 
     /// Lets others find the blocks that are full and computed.
     pub fn publish(&mut self, blocks: &mut BlockManager, hasher: &BlockHasher) {
+        if !self.is_cacheable() {
+            return;
+        }
         let block_size = blocks.block_size();
         while (self.published + 1) * block_size <= self.computed {
             let index = self.published;
@@ -251,7 +276,7 @@ impl Sequence {
     /// [`EngineError::Runner`] if the logits are unusable.
     pub fn score(&mut self, sampler: &mut Sampler, logits: &[f32]) -> Result<(), EngineError> {
         let token = self.tokens[self.computed];
-        let top = self.sampling.logprobs.unwrap_or(0);
+        let top = self.sampling.prompt_logprobs.unwrap_or(0);
         self.prompt_logprobs
             .push(sampler.score(logits, token, top)?);
         self.scored += 1;
@@ -288,8 +313,8 @@ impl Sequence {
 
     /// What the model thinks of the prompt, once; None where nobody asked.
     pub fn take_prompt_logprobs(&mut self) -> Option<Vec<TokenLogprobs>> {
-        let asked = std::mem::take(&mut self.sampling.prompt_logprobs);
-        asked.then(|| std::mem::take(&mut self.prompt_logprobs))
+        self.sampling.prompt_logprobs.take()?;
+        Some(std::mem::take(&mut self.prompt_logprobs))
     }
 
     /// How many of the largest logits are enough to choose from, whichever they are; None if only all are.

@@ -48,10 +48,12 @@ pub struct ChatRequest {
     pub ignored_fields: Vec<String>,
 }
 
-/// Fields that change nothing in an answer: labels, caches, and KsanaLLM's switch for a `response_format` that is checked itself.
+/// Fields that change nothing in an answer: labels, caches, a guess of the answer that would only hasten it, and KsanaLLM's switch
+/// for a `response_format` that is checked itself.
 const WITHOUT_EFFECT: &[&str] = &[
     "metadata",
     "enable_structured_output",
+    "prediction",
     "prompt_cache_key",
     "prompt_cache_retention",
     "safety_identifier",
@@ -61,7 +63,6 @@ const WITHOUT_EFFECT: &[&str] = &[
 /// Fields that are known, not built, and ask for something whatever their value.
 const NOT_BUILT: &[&str] = &[
     "audio",
-    "prediction",
     "web_search_options",
     "guided_json",
     "guided_regex",
@@ -122,6 +123,7 @@ impl ChatRequest {
         let (mut sampling, mut options) =
             RequestOptions::take(&mut fields, sampling, n, 1, stream)?;
         sampling.logprobs = options::take_chat_logprobs(&mut fields)?;
+        sampling.prompt_logprobs = options.prompt_logprobs;
         options.continuous_usage = continuous_usage;
         let tools = ToolFields::take(&mut fields)?;
         options.functions = tools.functions;

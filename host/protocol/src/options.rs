@@ -28,6 +28,10 @@ pub struct RequestOptions {
     pub use_raw_prompt: bool,
     /// What is told beside the answer.
     pub annotations: Annotations,
+    /// How many log-probabilities are told beside each of the prompt's tokens, in the answer's `prompt_logprobs`.
+    pub prompt_logprobs: Option<usize>,
+    /// In log-probabilities tokens are told by their ids (`token_id:7`).
+    pub tokens_as_ids: bool,
     /// Tools came as OpenAI's older `functions`, and calls are told in that shape.
     pub functions: bool,
 }
@@ -46,6 +50,10 @@ impl RequestOptions {
             echo: fields.boolean("echo")?.unwrap_or(false),
             truncate_prompt_tokens: take_truncation(fields)?,
             add_special_tokens: fields.boolean("add_special_tokens")?,
+            prompt_logprobs: take_prompt_logprobs(fields, stream)?,
+            tokens_as_ids: fields
+                .boolean("return_tokens_as_token_ids")?
+                .unwrap_or(false),
             ..Self::default()
         };
         if let Some(nvext) = fields.object("nvext")? {
@@ -107,6 +115,18 @@ fn take_truncation(fields: &mut Fields) -> Result<Option<usize>, Invalid> {
                 &tokens.into(),
             )),
         },
+    }
+}
+
+/// `prompt_logprobs`, which a stream has no place for.
+fn take_prompt_logprobs(fields: &mut Fields, stream: bool) -> Result<Option<usize>, Invalid> {
+    const NAME: &str = "prompt_logprobs";
+    match fields.count(NAME, 0, sampling::MAX_TOP_LOGPROBS)? {
+        Some(count) if stream => {
+            let message = format!("`{NAME}` cannot be had when `stream` is true, got {count}");
+            Err(Invalid::bad_value(NAME, message))
+        }
+        count => Ok(count),
     }
 }
 

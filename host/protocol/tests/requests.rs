@@ -225,10 +225,8 @@ fn known_but_not_built_is_said() {
         json!({"nvext": {"token_data": [1]}}),
         json!({"nvext": {"guided_json": {}}}),
         json!({"nvext": {"max_thinking_tokens": 9}}),
-        json!({"return_tokens_as_token_ids": true}),
         json!({"use_beam_search": true}),
         json!({"length_penalty": 1.2}),
-        json!({"prompt_logprobs": 0}),
         json!({"skip_special_tokens": false, "spaces_between_special_tokens": true}),
         json!({"include_stop_str_in_output": true, "stop_token_ids": [7]}),
         json!({"functions": [{"name": "f"}], "function_call": {"name": "f"}}),
@@ -358,8 +356,49 @@ fn prompts_come_in_four_shapes() {
         many.message,
         "`n` times the number of prompts must be at most 128, got 2 times 65"
     );
-    let embeds = CompletionRequest::from_json(json!({"prompt_embeds": "AAAA"})).unwrap_err();
-    assert_eq!(embeds.kind, InvalidKind::NotImplemented);
+}
+
+#[test]
+fn embeddings_may_stand_for_a_prompt() {
+    let counts = |body: Value| {
+        let request = CompletionRequest::from_json(body)?;
+        Ok::<_, weir_protocol::Invalid>((request.prompt_embeds.len(), request.prompts.len()))
+    };
+    assert_eq!(counts(json!({"prompt_embeds": "AAAA"})), Ok((1, 0)));
+    assert_eq!(
+        counts(json!({"prompt_embeds": ["AAAA", "?"], "prompt": ""})),
+        Ok((2, 0))
+    );
+    assert_eq!(
+        counts(json!({"prompt_embeds": "AAAA", "prompt": "a"})),
+        Ok((1, 1))
+    );
+    assert_eq!(
+        counts(json!({"prompt_embeds": null, "prompt": ""})),
+        Ok((0, 1))
+    );
+    let wrong = [
+        (json!({"prompt_embeds": []}), "prompt_embeds"),
+        (json!({"prompt_embeds": ["AAAA", 1]}), "prompt_embeds[1]"),
+        (
+            json!({"prompt_embeds": vec!["AAAA"; 64], "prompt": "a", "n": 2}),
+            "n",
+        ),
+        (json!({"prompt_embeds": "AAAA", "echo": true}), "echo"),
+        (
+            json!({"prompt_embeds": "AAAA", "prompt_logprobs": 0}),
+            "prompt_logprobs",
+        ),
+        (
+            json!({"prompt_embeds": "AAAA", "truncate_prompt_tokens": 4}),
+            "truncate_prompt_tokens",
+        ),
+    ];
+    for (body, param) in wrong {
+        let invalid = counts(body.clone()).unwrap_err();
+        assert_eq!(invalid.param.as_deref(), Some(param), "{body}");
+        assert_eq!(invalid.kind, InvalidKind::BadValue);
+    }
 }
 
 #[test]

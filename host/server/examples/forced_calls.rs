@@ -132,6 +132,7 @@ impl Check<'_> {
                 ..StopConditions::default()
             },
             constraint: Some(Arc::clone(constraint)),
+            embeddings: None,
             pooling: None,
             priority: 0,
         };

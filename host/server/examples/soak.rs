@@ -236,6 +236,7 @@ impl Soak {
         let context = context(case);
         let plan = Plan {
             prompt: key(which).bytes().map(u32::from).collect(),
+            embeddings: None,
             sampling: SamplingFields::default(),
             parse: true,
             plugins: Arc::clone(plugins),

@@ -295,7 +295,7 @@ pub struct EngineFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// Tensor-parallel devices [default: 1]
+    /// GPUs that share the model, each with its part of every layer [default: 1]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tp: Option<usize>,
@@ -311,7 +311,7 @@ pub struct EngineFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_num_batched_tokens: Option<usize>,
-    /// Memory for the KV cache, such as 2GiB [default: 1GiB; on a GPU all that is left]
+    /// Memory for the KV cache, such as 2GiB, on each device [default: 1GiB; on a GPU all that is left]
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_cache_memory: Option<String>,

@@ -250,13 +250,7 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
             "threads is {threads}, it must be at most {MAX_THREADS}"
         ));
     }
-    if config.tp > 1 {
-        return bad(format!(
-            "tp is {}, but this build computes on one device: only --tp 1 works",
-            config.tp
-        ));
-    }
-    config.device.check().map_err(ConfigError::Value)?;
+    config.device.check(config.tp).map_err(ConfigError::Value)?;
     if config
         .default_temperature
         .is_some_and(|t| !(0.0..=2.0).contains(&t))

@@ -12,7 +12,7 @@ use std::{
 use futures_core::Stream;
 use futures_util::stream;
 use tokio::time::{Instant, Sleep, sleep_until};
-use weir_engine::{EngineError, Generated, GeneratedStream, TokenLogprobs};
+use weir_engine::{EngineError, Generated, GeneratedStream, PromptEmbeddings, TokenLogprobs};
 use weir_output::{
     Detokenizer, Event, FinishReason, Fragment, FragmentKind, OutputPipeline, PipelineSpec,
     RequestContext, StopStrings, ToolCallStreaming,
@@ -36,6 +36,8 @@ mod told;
 pub struct Plan {
     /// Token ids of the prompt.
     pub prompt: Vec<u32>,
+    /// What stands for the prompt's tokens, which then only hold its places.
+    pub embeddings: Option<PromptEmbeddings>,
     /// What the request said of sampling and stopping.
     pub sampling: SamplingFields,
     /// Whether the parsers read the answers; completions are raw text.
@@ -46,6 +48,16 @@ pub struct Plan {
     pub context: RequestContext,
     /// When the deltas of a call are sent.
     pub tool_call_streaming: ToolCallStreaming,
+}
+
+impl Plan {
+    /// The prompt's tokens; none where embeddings stand for it.
+    pub fn prompt_tokens(&self) -> &[u32] {
+        match self.embeddings {
+            None => &self.prompt,
+            Some(_) => &[],
+        }
+    }
 }
 
 /// What one token, or the end, brought for one choice.

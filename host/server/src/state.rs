@@ -128,6 +128,8 @@ pub struct ServedModel {
     pub plugins: Arc<PluginSlot>,
     /// Longest context in tokens, prompt and answer together.
     pub max_model_len: usize,
+    /// Elements of the embeddings that a request may have in place of tokens; None if the engine takes none.
+    pub prompt_embedding_size: Option<usize>,
     /// What a request that says nothing gets.
     pub defaults: SamplingDefaults,
     /// What its requests add up to.
@@ -173,6 +175,7 @@ impl ServedModel {
             tool_chat_template: None,
             plugins: Arc::default(),
             max_model_len,
+            prompt_embedding_size: None,
             defaults: SamplingDefaults::default(),
             metrics: Arc::default(),
         }

@@ -139,6 +139,7 @@ pub fn load_model(
     );
     let max_model_len = engine.info().max_model_len;
     let sizes = embedding::sizes(&engine);
+    let prompt_embedding_size = engine.prompt_embedding_size();
     let handle = EngineThread::spawn(engine).map_err(WiringError::Thread)?;
     let mut model = ServedModel::new(
         id,
@@ -152,6 +153,7 @@ pub fn load_model(
         tracing::info!("the model has no chat template: the tool-call parser's is used");
     }
     model.embedder = embedding::of_engine(&handle, sizes, parts.pooling, config.max_queue);
+    model.prompt_embedding_size = prompt_embedding_size;
     model.chat_template = chat_template;
     model.tool_chat_template = tool_chat_template;
     model.defaults = SamplingDefaults {

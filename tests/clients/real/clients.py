@@ -170,7 +170,6 @@ def aider_answer(output):
 
 
 COMMAND = ("It-is-done-42", "The command printed its number.")
-FULL = "its prompt of 7,712 tokens just fits the default model, which takes minutes to read it: not waited for"
 CLIENTS = [
     Client("async-openai (Rust)", "async_openai", rust),
     Client("LangChain", "pins/langchain.txt", python("ask_langchain.py"), note="langchain-openai"),
@@ -183,7 +182,7 @@ CLIENTS = [
     Client("smolagents", "pins/smolagents.txt", python("ask_smolagents.py"), note='model made with its option tool_choice="auto"'),
     Client("Claude Code", "pins/claude_code.json", claude_code, fits=False, tool=COMMAND),
     Client("Codex CLI", "pins/codex.json", codex, fits=False, tool=COMMAND),
-    Client("opencode", "pins/opencode.json", opencode, fits=False, tool=COMMAND, note=FULL),
+    Client("opencode", "pins/opencode.json", opencode, tool=COMMAND),
     Client("qwen-code", "pins/qwen_code.json", qwen_code, fits=False, tool=COMMAND),
     Client("aider", "pins/aider.txt", aider, note="has no tools: it edits by what the answer says"),
 ]

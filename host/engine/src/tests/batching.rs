@@ -67,7 +67,7 @@ fn sampling() -> impl Strategy<Value = SamplingParams> {
                 },
                 seed: Some(seed),
                 logprobs: told.0,
-                prompt_logprobs: told.1,
+                prompt_logprobs: told.1.then_some(1),
             },
         )
 }
@@ -101,6 +101,7 @@ fn request() -> impl Strategy<Value = SequenceRequest> {
             sampling,
             stop,
             constraint: rhythm.map(|rhythm| Arc::new(rhythm) as Arc<dyn Constraint>),
+            embeddings: None,
             pooling,
             priority,
         }

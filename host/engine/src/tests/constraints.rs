@@ -95,6 +95,7 @@ fn request(rhythm: Rhythm, max_tokens: usize) -> SequenceRequest {
             ..StopConditions::default()
         },
         constraint: Some(Arc::new(rhythm)),
+        embeddings: None,
         pooling: None,
         priority: 0,
     }

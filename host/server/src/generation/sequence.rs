@@ -45,6 +45,7 @@ pub(super) fn sequence_request(
             closing_reserve: 0,
         },
         constraint: None,
+        embeddings: plan.embeddings.clone(),
         pooling: None,
         priority: fields.priority,
     })

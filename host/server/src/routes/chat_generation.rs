@@ -161,6 +161,7 @@ fn plan(
     cut_prompt(model, &mut prompt, &request.sampling, &request.options);
     Ok(Plan {
         prompt,
+        embeddings: None,
         sampling: request.sampling,
         parse: true,
         plugins,

@@ -10,6 +10,7 @@ mod folder;
 mod generative_embeddings;
 mod http;
 mod logprobs;
+mod prompt_embeds;
 mod tiny_model;
 mod token_fields;
 mod token_ids;
