@@ -9,6 +9,14 @@ const UNBOUNDED: u64 = 2;
 
 /// Whether it can be enforced within the limits; if not, why.
 pub(crate) fn check(pattern: &str) -> Result<(), String> {
+    expansion(pattern).map(drop)
+}
+
+/// Characters with its repetitions written out.
+///
+/// # Errors
+/// When it cannot be enforced within the limits: why.
+pub(crate) fn expansion(pattern: &str) -> Result<u64, String> {
     if pattern.len() > limits::MAX_PATTERN_BYTES {
         return Err(format!(
             "a regular expression of {} bytes, the limit is {}",
@@ -32,7 +40,7 @@ pub(crate) fn check(pattern: &str) -> Result<(), String> {
             limits::MAX_PATTERN_EXPANSION
         ));
     }
-    Ok(())
+    Ok(expansion)
 }
 
 /// Characters with all repetitions written out. Recursion is bounded by the parser's limit.

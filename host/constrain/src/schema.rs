@@ -9,6 +9,7 @@
 //! annotations never reach it; it allows no value that the given one forbids. Recursion is bounded by
 //! [`limits::MAX_SCHEMA_DEPTH`].
 
+mod conjunctions;
 mod disjoint;
 mod formats;
 mod json;
@@ -56,6 +57,7 @@ pub(crate) fn vetted(text: &str) -> Result<Value, ConstrainError> {
     let (vetted, depth) = walk.schema(&root)?;
     walk.references.check(depth)?;
     walk.multiples.check()?;
+    conjunctions::check(&vetted)?;
     Ok(vetted)
 }
 

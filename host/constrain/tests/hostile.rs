@@ -10,6 +10,9 @@ use weir_prompt::{TokenKind, Vocabulary};
 
 const END: u32 = 256;
 
+/// No compilation may last so long: what is too slow for its request holds one of few places meanwhile.
+const ENDLESS: std::time::Duration = std::time::Duration::from_secs(60);
+
 fn constrainer() -> Constrainer {
     let bytes = (0..=255_u8).map(|byte| ([byte].into(), TokenKind::Normal));
     let end = (b"<end>".as_slice().into(), TokenKind::Special);
@@ -25,7 +28,13 @@ fn attack(
     answer: &Answer,
 ) -> Result<(), ConstrainError> {
     let began = Instant::now();
-    let compiled = constrainer.compile(segment, answer);
+    let mut compiled = constrainer.compile(segment, answer);
+    // Its thread must end by itself, or its place would be lost.
+    while let Err(ConstrainError::TooSlow(_)) = compiled {
+        assert!(began.elapsed() < ENDLESS, "{name} is still being compiled");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        compiled = constrainer.compile(segment, answer);
+    }
     let took = began.elapsed();
     println!(
         "{name}: {took:?}, {:?}",
@@ -115,7 +124,7 @@ fn schemas() {
         ),
         ("4,000 optional properties", properties(4000, false)),
         ("500 optional properties", properties(500, false)),
-        ("4,000 properties", properties(4000, true)),
+        ("2,000 properties", properties(2000, true)),
         (
             "10,000 words",
             json!({"enum": (0..10_000).map(|n| format!("word {n}")).collect::<Vec<_>>()}),
@@ -160,6 +169,14 @@ fn schemas() {
         (
             "intersected patterns",
             json!({"type": "string", "allOf": (0..60).map(|n| json!({"pattern": format!("[a-z]{{{n}}}x")})).collect::<Vec<_>>()}),
+        ),
+        (
+            "patterns that meet",
+            json!({"type": "string", "allOf": (27..31).map(|n| json!({"pattern": format!("[a-z]{{{n}}}x")})).collect::<Vec<_>>()}),
+        ),
+        (
+            "long patterns that meet",
+            json!({"type": "string", "pattern": "(a|b)*a(a|b){400}", "allOf": [{"pattern": "(b|c)*b[abc]{800}"}]}),
         ),
         ("nothing", json!(false)),
         (
