@@ -204,6 +204,7 @@ fn refusal(error: &str) -> ConstrainError {
             "\"oneOf\" is supported where types, or one required property with \"const\" or \"enum\", show that no value \
              matches two of its schemas; \"anyOf\" always is"
         }
+        _ if said.contains("NoExtensionBias") => "there is nothing to write that matches it",
         said => said.trim(),
     };
     ConstrainError::Grammar(said.chars().take(500).collect())

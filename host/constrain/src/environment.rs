@@ -19,6 +19,8 @@ pub(crate) struct Environment {
     vocabulary: Arc<Vocabulary>,
     /// None for a vocabulary that nothing is tokenized with: nothing is forced ahead of the model then.
     tokenizer: Option<Arc<Tokenizer>>,
+    /// What the tokenizer makes of [`GUARD`].
+    guard: Vec<TokenId>,
 }
 
 impl Environment {
@@ -38,6 +40,10 @@ impl Environment {
         Ok(Self {
             trie: TokTrie::from(&TokRxInfo::new(size, end_token), &words),
             vocabulary: Arc::clone(vocabulary),
+            guard: tokenizer
+                .as_ref()
+                .and_then(|tokenizer| tokenizer.encode_plain(GUARD).ok())
+                .unwrap_or_default(),
             tokenizer,
         })
     }
@@ -49,9 +55,8 @@ impl Environment {
         if self.spells(&tokens, text) {
             return Some(tokens);
         }
-        let guard = tokenizer.encode_plain(GUARD).ok()?;
         let guarded = tokenizer.encode_plain(&format!("{GUARD}{text}")).ok()?;
-        let tokens = guarded.strip_prefix(guard.as_slice())?;
+        let tokens = guarded.strip_prefix(self.guard.as_slice())?;
         self.spells(tokens, text).then(|| tokens.to_vec())
     }
 

@@ -30,7 +30,10 @@ pub(crate) fn vetted(lark: &str) -> Result<String, ConstrainError> {
         match (lexeme, text) {
             (Lexeme::Pattern, _) => {
                 let body = &text[1..text.rfind('/').unwrap_or(1).max(1)];
-                pattern::check(body).map_err(|problem| ConstrainError::pattern(body, problem))?;
+                let expansion = pattern::expansion(body);
+                let expansion =
+                    expansion.map_err(|problem| ConstrainError::pattern(body, problem))?;
+                rules.expansions.push(expansion);
                 rules.read(lexeme, text);
             }
             (Lexeme::Word, "%json" | "%regex") => {
@@ -136,6 +139,12 @@ fn closed(text: &str, sign: char) -> Option<usize> {
     None
 }
 
+/// Terminals have names in capitals.
+fn is_terminal(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+        && !name.contains(|c: char| c.is_ascii_lowercase())
+}
+
 fn is_number(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_digit())
 }
@@ -154,6 +163,9 @@ struct Rules {
     /// How often the last part repeats what it is made of.
     last: u64,
     deepest: usize,
+    /// Signs that ask for two patterns at once, and what each pattern comes to.
+    conjunctions: usize,
+    expansions: Vec<u64>,
     /// Behind a brace or a tilde numbers count: the largest so far.
     count: Option<u64>,
 }
@@ -179,6 +191,7 @@ impl Rules {
                 self.line_starts = true;
             }
             (_, ":") => self.begin_rule(),
+            (_, "&") => self.conjunctions += 1,
             (_, "(" | "[") => {
                 self.end_part();
                 self.open.push(1);
@@ -251,6 +264,17 @@ impl Rules {
                 "its brackets nest deeper than {limit} levels"
             )));
         }
+        // Which patterns meet is not looked for: the largest that could.
+        let mut largest = self.expansions.clone();
+        largest.sort_unstable_by(|a, b| b.cmp(a));
+        let meeting = largest.iter().take(self.conjunctions + 1);
+        let product = meeting.fold(1_u64, |product, one| product.saturating_mul(*one));
+        if self.conjunctions > 0 && product > limits::MAX_PATTERN_PRODUCT {
+            let limit = limits::MAX_PATTERN_PRODUCT;
+            return Err(ConstrainError::Grammar(format!(
+                "patterns joined by & multiply to {product} characters, the limit is {limit}"
+            )));
+        }
         let mut known = HashMap::new();
         for name in self.rules.keys() {
             let (repeats, depth) = self.repeats(name, &mut known, 0);
@@ -288,14 +312,23 @@ impl Rules {
             return (1, depth);
         }
         known.insert(name.to_owned(), (1, 0));
-        let behind = rule
+        let behind: Vec<_> = rule
             .names
             .iter()
-            .map(|name| self.repeats(name, known, depth + 1));
-        let (repeats, chain) = behind.fold((1, 0), |(most, longest), (repeats, chain)| {
-            (most.max(repeats), longest.max(chain))
-        });
-        let own = (rule.repeats.max(1).saturating_mul(repeats), chain + 1);
+            .map(|name| self.repeats(name, known, depth + 1))
+            .collect();
+        let most = match is_terminal(name) {
+            true => behind
+                .iter()
+                .fold(0, |sum: u64, (repeats, _)| sum.saturating_add(*repeats)),
+            false => behind
+                .iter()
+                .map(|(repeats, _)| *repeats)
+                .max()
+                .unwrap_or(1),
+        };
+        let chain = behind.iter().map(|(_, chain)| *chain).max().unwrap_or(0);
+        let own = (rule.repeats.max(1).saturating_mul(most.max(1)), chain + 1);
         known.insert(name.to_owned(), own);
         own
     }
@@ -336,6 +369,9 @@ mod tests {
     #[test]
     fn what_costs_too_much_is_refused() {
         let deep = format!("start: {}\"a\"{}", "(".repeat(60), ")".repeat(60));
+        let laughs: String = (0..60)
+            .map(|n| format!("A{n}: A{0} A{0}\n", n + 1))
+            .collect();
         let chain: String = (0..3000).map(|n| format!("r{n}: r{}\n", n + 1)).collect();
         for (lark, problem) in [
             ("start: x{1000}\nx: y{1000}\ny: \"a\"".to_owned(), "repeats"),
@@ -343,6 +379,8 @@ mod tests {
                 "start: X\nX: Y{300}\nY: Z~1..300\nZ: \"a\"".to_owned(),
                 "repeats",
             ),
+            (laughs, "repeats"),
+            ("start: /(x{99}){99}/ & /y{900}/".to_owned(), "joined by &"),
             ("start: /(x{1000}){1000}/".to_owned(), "written out"),
             (deep, "nest"),
             (chain, "in a row"),

@@ -20,8 +20,8 @@ pub const MAX_RECURSION: usize = 4_000;
 /// `$ref`s of one schema.
 pub const MAX_REFERENCES: usize = 4_000;
 
-/// Properties of all objects of one schema.
-pub const MAX_PROPERTIES: usize = 4_000;
+/// Properties of all objects of one schema: 4,000 take more than a second to compile.
+pub const MAX_PROPERTIES: usize = 2_000;
 
 /// Properties of one object that may be left out: 4,000 of them take 1.3 s to compile.
 pub const MAX_OPTIONAL_PROPERTIES: usize = 500;
@@ -54,13 +54,18 @@ pub const MAX_PATTERN_DEPTH: u32 = 50;
 /// Characters of a regular expression with every repetition written out: `(x{1000}){1000}` costs a second a mask.
 pub const MAX_PATTERN_EXPANSION: u64 = 20_000;
 
+/// What the expansions of regular expressions that a text has to match together multiply to: sixty short ones are not done
+/// within a minute.
+pub const MAX_PATTERN_PRODUCT: u64 = 1_000_000;
+
 /// Bytes of a client's Lark grammar.
 pub const MAX_LARK_BYTES: usize = 64 << 10;
 
 /// How deep brackets of a Lark grammar nest: its parser is recursive.
 pub const MAX_LARK_DEPTH: usize = 50;
 
-/// How often a rule of a Lark grammar repeats its smallest part, through all rules it names.
+/// How often a rule of a Lark grammar repeats its smallest part, through all rules it names; a terminal is written out, so its
+/// parts are summed: sixty that each name the next twice would never be done.
 pub const MAX_LARK_EXPANSION: u64 = 20_000;
 
 /// Rules of a Lark grammar that name each other in a row: terminals are followed by recursion.

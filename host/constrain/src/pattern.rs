@@ -14,6 +14,14 @@ const UNBOUNDED: u64 = 2;
 
 /// Whether it can be enforced within the limits; if not, why.
 pub(crate) fn check(pattern: &str) -> Result<(), String> {
+    expansion(pattern).map(drop)
+}
+
+/// Characters with its repetitions written out.
+///
+/// # Errors
+/// When it cannot be enforced within the limits: why.
+pub(crate) fn expansion(pattern: &str) -> Result<u64, String> {
     if pattern.len() > limits::MAX_PATTERN_BYTES {
         return Err(format!(
             "a regular expression of {} bytes, the limit is {}",
@@ -37,7 +45,7 @@ pub(crate) fn check(pattern: &str) -> Result<(), String> {
             limits::MAX_PATTERN_EXPANSION
         ));
     }
-    Ok(())
+    Ok(expansion)
 }
 
 /// What ECMA-262 (WhiteSpace and LineTerminator) takes for a space. Unicode, which a regular expression means otherwise,

@@ -9,6 +9,7 @@
 //! annotations never reach it; it allows no value that the given one forbids. Recursion is bounded by
 //! [`limits::MAX_SCHEMA_DEPTH`].
 
+mod conjunctions;
 mod disjoint;
 mod formats;
 mod json;
@@ -56,7 +57,16 @@ pub(crate) fn vetted(text: &str) -> Result<Value, ConstrainError> {
     let (vetted, depth) = walk.schema(&root)?;
     walk.references.check(depth)?;
     walk.multiples.check()?;
+    conjunctions::check(&vetted)?;
     Ok(vetted)
+}
+
+/// Whether a schema would be taken, as far as that shows without compiling it: to find which of several is at fault.
+///
+/// # Errors
+/// [`ConstrainError::Json`] or [`ConstrainError::Schema`].
+pub fn check_schema(text: &str) -> Result<(), ConstrainError> {
+    vetted(text).map(drop)
 }
 
 /// The schema of a tool's arguments, which are an object whatever else a schema allows.
@@ -152,6 +162,7 @@ impl Walk<'_> {
         self.count_optional(object)?;
         self.multiples.note_siblings(object);
         self.references.note_schema(&self.path, deepest + 1);
+        formats::narrow(&mut vetted);
         Ok((self.choose(vetted), deepest + 1))
     }
 

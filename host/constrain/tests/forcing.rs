@@ -285,7 +285,7 @@ fn what_would_be_cut_is_closed_where_asked_for() {
         },
         "required": ["list", "note"],
         "additionalProperties": false,
-        "$defs": {"item": {"type": "object", "properties": {"n": {"type": "integer", "maximum": 999}, "more": {"type": "array", "items": {"$ref": "#/$defs/item"}}}, "required": ["n"]}}
+        "$defs": {"item": {"type": "object", "properties": {"n": {"type": "integer", "maximum": 999}, "more": {"type": "array", "items": {"$ref": "#/$defs/item"}}}, "required": ["n"], "additionalProperties": false}}
     });
     let constraint = bench.json(&long);
     let mut closed = 0;

@@ -186,6 +186,9 @@ impl Scheduler {
                     block_table,
                     wants_logits: sequence.wants(start, start + len),
                 });
+                if len < end - start {
+                    break;
+                }
                 start += len;
             }
         }

@@ -23,10 +23,6 @@ use crate::{
     sampler::{SampledToken, Sampler},
 };
 
-/// How long a step waits to learn which tokens a constraint forces: a hundred times what it takes as a rule, and less than
-/// the step that is saved.
-const FORCING_PATIENCE: Duration = Duration::from_millis(2);
-
 /// A sequence that waits or runs.
 pub struct Sequence {
     /// Its name.
@@ -377,12 +373,16 @@ impl Sequence {
     }
 
     /// As [`Sequence::forced`], where that is soon known and nobody wants to know what the model thinks of the token: then it
-    /// takes no logits. What is not known in time is forced behind the next ones: that changes no token.
-    pub fn forced_ahead(&mut self) -> Option<u32> {
-        match self.sampling.logprobs {
-            Some(_) => None,
-            None => self.forced_within(FORCING_PATIENCE),
+    /// takes no logits. What is not known in time is forced behind the next ones: that changes no token. What is waited goes off
+    /// the patience.
+    pub fn forced_ahead(&mut self, patience: &mut Duration) -> Option<u32> {
+        if !self.constrained || self.sampling.logprobs.is_some() {
+            return None;
         }
+        let began = Instant::now();
+        let forced = self.forced_within(*patience);
+        *patience = patience.saturating_sub(began.elapsed());
+        forced
     }
 
     /// What is told of a forced token, from the logits before it.

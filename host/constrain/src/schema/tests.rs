@@ -27,7 +27,7 @@ fn annotations_are_left_out_and_the_rest_is_kept() {
             "age": {"anyOf": [{"type": "integer", "minimum": 0, "format": "int32"}, {"type": "null"}], "default": null},
             "tags": {"type": "array", "items": {"type": "string"}, "uniqueItems": false, "deprecated": true},
             "mother": {"$ref": "#/$defs/Parent"},
-            "born": {"type": ["string", "null"], "format": "date", "readOnly": true}
+            "born": {"type": ["string", "null"], "format": "uuid", "readOnly": true}
         },
         "required": ["title", "age"],
         "additionalProperties": false,
@@ -40,7 +40,7 @@ fn annotations_are_left_out_and_the_rest_is_kept() {
             "age": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]},
             "tags": {"type": "array", "items": {"type": "string"}},
             "mother": {"$ref": "#/$defs/Parent"},
-            "born": {"type": ["string", "null"], "format": "date"}
+            "born": {"type": ["string", "null"], "format": "uuid"}
         },
         "required": ["title", "age"],
         "additionalProperties": false,
