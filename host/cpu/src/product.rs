@@ -69,7 +69,9 @@ fn compute<const ADD: bool>(simd: Simd, product: &Product<'_>, c: &mut [i32], c_
         Simd::Portable => portable::<ADD>(product, c, c_stride),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the instructions are there, and the shapes above fit the slices.
-        Simd::Avx2 => unsafe { avx2::compute::<ADD>(product, c.as_mut_ptr(), c_stride) },
+        Simd::Avx2 | Simd::Avx512 => unsafe {
+            avx2::compute::<ADD>(product, c.as_mut_ptr(), c_stride);
+        },
     }
 }
 

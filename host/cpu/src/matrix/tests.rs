@@ -11,6 +11,10 @@ use crate::simd::Simd;
 /// Every instruction set this processor has.
 fn sets() -> Vec<Simd> {
     let mut sets = vec![Simd::Portable];
+    #[cfg(target_arch = "x86_64")]
+    if Simd::detect() == Simd::Avx512 {
+        sets.push(Simd::Avx2);
+    }
     if Simd::detect() != Simd::Portable {
         sets.push(Simd::detect());
     }
@@ -48,7 +52,8 @@ fn product(matrix: &PackedMatrix, x: &QuantizedRows) -> Vec<f32> {
     products
 }
 
-/// Checks both kernels: within the stated bound of the dequantized product, and of each other within rounding.
+/// Checks all kernels: within the stated bound of the dequantized product, and of each other within rounding; those for
+/// vector instructions agree to the bit.
 fn check(weights: &Weights, x: &[f32]) {
     let (columns, rows) = (weights.columns, weights.rows);
     let mut products = Vec::new();
@@ -69,6 +74,11 @@ fn check(weights: &Weights, x: &[f32]) {
             }
         }
         products.push(got);
+    }
+    if let [_portable, avx2, avx512] = &products[..] {
+        let bits =
+            |products: &[f32]| -> Vec<u32> { products.iter().map(|x| x.to_bits()).collect() };
+        assert_eq!(bits(avx2), bits(avx512), "{:?}", weights.format);
     }
     let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     let rounding = 2.0 * weights.rounding(largest);
