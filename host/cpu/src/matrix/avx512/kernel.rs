@@ -175,9 +175,8 @@ unsafe fn add_products<T: Decode, const M: usize>(
     x: Cursor,
     totals: &mut [[f32; TILE]],
 ) {
-    let x: [*const RowQuants; M] = std::array::from_fn(|m| x.advance(m, 0).blocks);
     // Unrelated pointers, as far as the compiler knows: a register each instead of sums of strides in the loop.
-    let mut x = black_box(x);
+    let mut x: [*const RowQuants; M] = std::array::from_fn(|m| black_box(x.advance(m, 0).blocks));
     let totals = &mut totals[..M];
     // Two sums a row where halves have factors, and where there are too few rows to keep the multipliers busy.
     let apart = T::Kind::HALVES || M < 4;
