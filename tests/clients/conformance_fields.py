@@ -57,6 +57,51 @@ def bad_words_are_not_written(weir):
     assert "5" not in weir.complete(**count, bad_words=["5"]).choices[0].text
 
 
+# Log-probabilities beyond OpenAI's.
+
+
+@of_any_model
+def a_prompts_tokens_are_told(weir):
+    for answer, told in [
+        ((chat := weir.chat(prompt_logprobs=2)), chat.prompt_logprobs),
+        ((text := weir.complete(prompt_logprobs=2)), text.choices[0].prompt_logprobs),
+    ]:
+        assert len(told) == answer.usage.prompt_tokens and told[0] is None, told
+        for place in told[1:]:
+            assert 2 <= len(place) <= 3 and all(entry["rank"] >= 1 and entry["logprob"] <= 0 for entry in place.values()), place
+    assert "prompt_logprobs" not in weir.chat().to_dict()
+
+
+@of_any_model
+def tokens_may_be_told_by_their_ids(weir):
+    logprobs = weir.complete(logprobs=1, echo=True, return_tokens_as_token_ids=True).choices[0].logprobs
+    assert all(token.removeprefix("token_id:").isdigit() for token in logprobs.tokens), logprobs
+    content = weir.chat(logprobs=True, return_tokens_as_token_ids=True).choices[0].logprobs.content
+    assert all(entry.token.startswith("token_id:") for entry in content), content
+
+
+@of_any_model
+def a_guess_of_the_answer_changes_nothing(weir):
+    fields = {"temperature": 0, "prediction": {"type": "content", "content": "Hello!"}}
+    assert weir.text(**fields) == weir.text(temperature=0)
+
+
+@of_any_model
+def embeddings_for_a_prompt_are_judged(weir):
+    for tensor, param in [("AAAA", "prompt_embeds"), (["?"], "prompt_embeds[0]")]:
+        answer = weir.raw("/v1/completions", {"prompt": "", "prompt_embeds": tensor})
+        # 501 where a model's engine takes none.
+        assert answer.status_code in (400, 501) and answer.json()["error"]["param"] == param, answer.text
+
+
+@of_any_model
+def beam_search_is_known_and_may_be_off(weir):
+    assert weir.chat(use_beam_search=False, length_penalty=1.0).choices
+    for asked in ({"use_beam_search": True}, {"length_penalty": 0.5}):
+        answer = weir.raw("/v1/chat/completions", {"messages": HELLO, **asked})
+        assert answer.status_code == 501 and answer.json()["error"]["param"] == next(iter(asked)), answer.text
+
+
 # Stops and what is shown.
 
 

@@ -35,6 +35,7 @@ PARTS = [
     ("logits-llama-8b", "logits", "llama-8b", 90),
     ("transformers", "transformers_speed", "llama-8b", 100),
     ("memcheck", "memcheck", None, 90),
+    ("tp", "shared", ("llama-1b", "llama-8b"), 90),
 ]
 
 # Seconds for all of them, most of which end long before their time is up.

@@ -17,6 +17,11 @@ ALLOWED = 2.0
 
 
 def run(plan, name, outcome):
+    compare(plan, name, outcome, name)
+
+
+def compare(plan, name, outcome, title, *options):
+    """weir with these options, under this title, against PyTorch."""
     folder = models.folder(plan, name)
     sizes = plan.sizes
     vocabulary = models.facts(plan, name)["vocab"]
@@ -24,7 +29,7 @@ def run(plan, name, outcome):
     lengths = [length + sizes.decoded for length in sizes.prompts]
     sequences = [[tokens.randrange(vocabulary) for _ in range(length)] for length in lengths]
     kept = sizes.decoded + 1
-    ours = by_weir(plan, folder, sequences, kept, outcome)
+    ours = by_weir(plan, folder, sequences, kept, outcome, *options)
     exact = by_torch(plan, folder, sequences, kept, torch.float32, "eager")
     theirs = by_torch(plan, folder, sequences, kept, torch.bfloat16, "sdpa")
     largest, size = exact.abs().max().item(), exact.pow(2).mean().sqrt().item()
@@ -35,18 +40,18 @@ def run(plan, name, outcome):
         agree = (computed.argmax(1) == exact.argmax(1)).sum().item()
         rows.append([who, errors[who][0] / size, errors[who][1] / largest, f"{agree} of {len(exact)}"])
     head = ["", "error, root of mean square", "largest error, of the largest logit", "same highest token as f32"]
-    outcome.table(f"{name}, {sum(lengths)} tokens, {len(exact)} rows of logits against PyTorch f32", head, rows)
+    outcome.table(f"{title}, {sum(lengths)} tokens, {len(exact)} rows of logits against PyTorch f32", head, rows)
     for kind, index in (("mean square", 0), ("largest", 1)):
         ratio = errors["weir"][index] / max(errors["PyTorch bf16"][index], 1e-30)
-        outcome.goal(f"{name}: weir's error to PyTorch bf16's, {kind}", ratio, at_most=ALLOWED)
+        outcome.goal(f"{title}: weir's error to PyTorch bf16's, {kind}", ratio, at_most=ALLOWED)
     outcome.figures = {"bf16_largest_error": errors["PyTorch bf16"][1], "largest_logit": largest}
 
 
-def by_weir(plan, folder, sequences, kept, outcome):
+def by_weir(plan, folder, sequences, kept, outcome, *options):
     output = plan.work / "logits.f32"
     longest = max(len(sequence) for sequence in sequences)
-    options = ["--kv-cache-memory", "1GiB", "--max-model-len", str(max(longest, 512))]
-    with Engine(plan, folder, *options) as engine:
+    sizes = ["--kv-cache-memory", "1GiB", "--max-model-len", str(max(longest, 512))]
+    with Engine(plan, folder, *sizes, *options) as engine:
         outcome.note(f"weir loaded it in {engine.load_seconds:.1f} s.")
         first = [len(sequence) - kept for sequence in sequences]
         engine.ask("logits", sequences=sequences, **{"from": first}, output=str(output))

@@ -48,27 +48,18 @@ class Tokens:
 
 
 def decode(plan, engine, facts, limits, tokens, outcome):
-    """The first to begin decode while the prompts of the last are computed, so each goes on for that long, and then all of
-    them for `decode_steps`."""
     sizes = plan.sizes
-    room = engine.info["num_blocks"] * engine.info["block_size"]
     head = ["sequences", "tokens before", "step, ms", "tok/s", "floor, ms", "of the floor"]
     rows = []
     for batch in sizes.batches:
-        # Each step that computes prompts leaves room for a token of everybody else.
-        begin = -(-sizes.context * batch // (sizes.step_tokens - batch)) + 1
-        generated = begin + sizes.decode_steps
-        context = min(sizes.context, room // batch - generated - engine.info["block_size"])
+        context, generated, step = decode_step(plan, engine, tokens, batch)
         if context < 1:
             rows.append([batch, "no room", None, None, None, None])
             continue
-        requests = tokens.requests([context] * batch, generated)
-        answer = engine.ask("generate", requests=requests, max_num_batched_tokens=sizes.step_tokens)
-        step = answer["decode"]["median_ms"]
         floor = share = None
         if limits and step:
-            # The first to begin are `begin` tokens ahead of the last.
-            read = floors.decode_bytes(facts, batch, context + (begin + sizes.decode_steps) / 2)
+            # The first to begin are ahead of the last.
+            read = floors.decode_bytes(facts, batch, context + generated / 2)
             floor = read / limits["bandwidth"] * 1e3
             share = floor / step
         rate = batch / step * 1e3 if step else None
@@ -84,6 +75,24 @@ def decode(plan, engine, facts, limits, tokens, outcome):
     short = [row[0] for row in rows if row[1] != sizes.context]
     if short:
         outcome.note(f"With {short} sequences the KV has no room for {sizes.context} tokens each: fewer were taken.")
+
+
+def decode_step(plan, engine, tokens, batch):
+    """Tokens before the first that is decoded, how many each sequence generates, and the median step in ms.
+
+    The first to begin decode while the prompts of the last are computed, so each goes on for that long, and then all of them
+    for `decode_steps`."""
+    sizes = plan.sizes
+    room = engine.info["num_blocks"] * engine.info["block_size"]
+    # Each step that computes prompts leaves room for a token of everybody else.
+    begin = -(-sizes.context * batch // (sizes.step_tokens - batch)) + 1
+    generated = begin + sizes.decode_steps
+    context = min(sizes.context, room // batch - generated - engine.info["block_size"])
+    if context < 1:
+        return context, generated, None
+    requests = tokens.requests([context] * batch, generated)
+    answer = engine.ask("generate", requests=requests, max_num_batched_tokens=sizes.step_tokens)
+    return context, generated, answer["decode"]["median_ms"]
 
 
 def prefill(plan, engine, facts, limits, tokens, outcome):

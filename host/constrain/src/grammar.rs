@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use weir_output::Segment;
 use weir_prompt::{TokenKind, Vocabulary};
 
-use crate::{Answer, ConstrainError};
+use crate::{Answer, ConstrainError, lark, pattern, schema};
 
-/// The grammars of a tree; `answer` stands where the tree says so.
+/// The grammars of a tree; `answer` stands where the tree says so. What strangers wrote in it is vetted.
 ///
 /// # Errors
-/// When a schema is not JSON.
+/// When a schema, a pattern or a grammar in it cannot be enforced.
 pub fn llguidance_grammar(
     segment: &Segment,
     answer: &Answer,
@@ -55,7 +55,11 @@ impl LarkWriter<'_> {
             Segment::Marker(marker) => self.marker(marker),
             Segment::Literal(text) => literal(text),
             Segment::Json(schema) => self.json(schema)?,
-            Segment::Pattern(pattern) => self.terminal(&regex(&format!("(?:{pattern})"))),
+            Segment::Pattern(pattern) => {
+                pattern::check(pattern)
+                    .map_err(|problem| ConstrainError::pattern(pattern, problem))?;
+                self.terminal(&regex(&format!("(?:{pattern})")))
+            }
             Segment::Until(marker) => self.until(marker),
             Segment::TextWithout(markers) => self.text_without(markers),
             Segment::Answer => self.answer()?,
@@ -77,7 +81,7 @@ impl LarkWriter<'_> {
                     None => format!("{one}{}", times(*min, *max)),
                 }
             }
-            Segment::Lark(rule) => format!("({rule})"),
+            Segment::Lark(rule) => format!("({})", lark::vetted_body(rule)?),
         })
     }
 
@@ -92,7 +96,7 @@ impl LarkWriter<'_> {
                 let name = format!("answer_{}", self.schemas.len());
                 self.schemas.push(GrammarWithLexer {
                     name: Some(name.clone()),
-                    lark_grammar: Some(lark.clone()),
+                    lark_grammar: Some(lark::vetted(lark)?),
                     json_schema: None,
                 });
                 Ok(format!("@{name}"))
@@ -186,7 +190,7 @@ impl LarkWriter<'_> {
         let name = format!("json_{}", self.schemas.len());
         let grammar = GrammarWithLexer {
             name: Some(name.clone()),
-            json_schema: Some(with_fixed_space(serde_json::from_str(schema)?)),
+            json_schema: Some(with_fixed_space(schema::vetted(schema)?)),
             lark_grammar: None,
         };
         self.schemas.push(grammar);
@@ -196,7 +200,7 @@ impl LarkWriter<'_> {
 
 /// A schema that asks for the white space that models write, and for nothing else of llguidance's own options, whatever the
 /// schema's author wrote there.
-fn with_fixed_space(schema: Value) -> Value {
+pub(crate) fn with_fixed_space(schema: Value) -> Value {
     let mut schema = match schema {
         Value::Object(schema) => schema,
         // `true` is the schema of everything and `false` of nothing; neither is an arguments object.

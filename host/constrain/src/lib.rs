@@ -1,40 +1,43 @@
-//! Constrained decoding: from what a model must write (a tree of [`Segment`]s) to a logits processor that lets it write
-//! nothing else.
+//! Constrained decoding: from what a model must write (a tree of [`Segment`]s, in which clients' schemas, patterns and grammars
+//! stand) to a logits processor that lets it write nothing else.
 //!
 //! Invariants: a marker is one token, or text around tokens, where the vocabulary has them and its bytes where not; JSON is
-//! written with one fixed white space, because unbounded white space lets a small model write nothing else; what llguidance
-//! refuses is an error with its reason before anything is generated. It does not yet vet schemas that come from strangers
-//! (see issue 9), so no request reaches it: the forced-call check is its only user.
+//! written with one fixed white space, because unbounded white space lets a small model write nothing else; what cannot be
+//! enforced is an error with its place and reason before anything is generated, never loosened in silence. Whatever a
+//! stranger sends, [`Constrainer::compile`] answers within a second or two, on a bounded number of threads ([`limits`]), and
+//! no mask is computed on the engine's thread.
+//! It does not know HTTP, nor which request wants what.
 
+mod compilation;
+mod ending;
+mod environment;
+mod error;
 mod grammar;
+mod lark;
+pub mod limits;
+mod mask_threads;
+mod measurements;
+mod pattern;
 mod processor;
+mod schema;
+mod turn;
 
 use std::sync::Arc;
 
-use llguidance::{Matcher, ParserFactory};
-use thiserror::Error;
-use toktrie::{TokRxInfo, TokTrie, TokenId, TokenizerEnv};
+use llguidance::ParserFactory;
 use weir_engine::Constraint;
 use weir_output::Segment;
-use weir_prompt::{TokenKind, Vocabulary};
+use weir_prompt::{Tokenizer, Vocabulary};
 
+pub use error::ConstrainError;
 pub use grammar::llguidance_grammar;
+pub use measurements::MaskMeasurements;
+pub use schema::{arguments_schema, check_schema};
 
-use crate::processor::CompiledGrammar;
-
-/// Why nothing can be forced.
-#[derive(Debug, Error)]
-pub enum ConstrainError {
-    /// A vocabulary without an end token, or one that llguidance cannot hold.
-    #[error("this vocabulary cannot be constrained: {0}")]
-    Vocabulary(String),
-    /// A JSON Schema that is no JSON.
-    #[error("a JSON Schema is not JSON: {0}")]
-    Schema(#[from] serde_json::Error),
-    /// What llguidance says of a grammar.
-    #[error("the grammar cannot be enforced: {0}")]
-    Grammar(String),
-}
+use crate::{
+    compilation::Compiler, environment::Environment, mask_threads::MaskThreads,
+    processor::GrammarConstraint,
+};
 
 /// What stands where a tree leaves its place to the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,92 +52,86 @@ pub enum Answer {
 
 /// One model's vocabulary, ready to be constrained; made once, since it takes a third of a second for 49,000 tokens.
 pub struct Constrainer {
-    factory: ParserFactory,
+    compiler: Arc<Compiler>,
+    threads: Arc<MaskThreads>,
+    measurements: Arc<MaskMeasurements>,
     vocabulary: Arc<Vocabulary>,
+    end_token: u32,
 }
 
 impl Constrainer {
-    /// `end_token` is the token that ends an answer; further ones are allowed wherever it is.
+    /// `end_token` is the token that ends an answer; further ones are allowed wherever it is. Where a grammar leaves one text
+    /// only, its tokens are those of this tokenizer, and the model is not asked for them.
     ///
     /// # Errors
-    /// When the vocabulary is unusable.
-    pub fn new(vocabulary: &Arc<Vocabulary>, end_token: u32) -> Result<Self, ConstrainError> {
-        let unusable =
-            |error: &dyn std::fmt::Display| ConstrainError::Vocabulary(error.to_string());
-        let size = u32::try_from(vocabulary.len()).map_err(|error| unusable(&error))?;
-        if end_token >= size {
-            return Err(unusable(&"the end token is not in it"));
-        }
-        let words: Vec<Vec<u8>> = (0..size).map(|id| word(vocabulary, id)).collect();
-        let environment = VocabularyEnv {
-            trie: TokTrie::from(&TokRxInfo::new(size, end_token), &words),
-        };
+    /// [`ConstrainError::Vocabulary`] when the vocabulary is unusable, [`ConstrainError::Internal`] when threads cannot be
+    /// started.
+    pub fn new(tokenizer: &Arc<Tokenizer>, end_token: u32) -> Result<Self, ConstrainError> {
+        let forcing = (!tokenizer.is_replay()).then(|| Arc::clone(tokenizer));
+        Self::over(tokenizer.vocabulary(), forcing, end_token)
+    }
+
+    /// [`Constrainer::new`] for a vocabulary without a tokenizer: the model chooses how every text is cut into tokens.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_vocabulary(
+        vocabulary: &Arc<Vocabulary>,
+        end_token: u32,
+    ) -> Result<Self, ConstrainError> {
+        Self::over(vocabulary, None, end_token)
+    }
+
+    fn over(
+        vocabulary: &Arc<Vocabulary>,
+        tokenizer: Option<Arc<Tokenizer>>,
+        end_token: u32,
+    ) -> Result<Self, ConstrainError> {
+        let environment = Environment::new(vocabulary, tokenizer, end_token)?;
         let environment: toktrie::TokEnv = Arc::new(environment);
-        let mut factory =
-            ParserFactory::new_simple(&environment).map_err(|error| unusable(&error))?;
+        let mut factory = ParserFactory::new_simple(&environment)
+            .map_err(|error| ConstrainError::Vocabulary(error.to_string()))?;
         factory.quiet();
+        *factory.limits_mut() = limits::parser_limits();
         Ok(Self {
-            factory,
+            compiler: Arc::new(Compiler::new(factory)),
+            threads: Arc::new(MaskThreads::start()?),
+            measurements: Arc::default(),
             vocabulary: Arc::clone(vocabulary),
+            end_token,
         })
     }
 
-    /// Compiles what must be written. `answer` stands where the tree says so.
+    /// Compiles what must be written. `answer` stands where the tree says so. It blocks, for two seconds at most: one in
+    /// which others compile, and one of its own. What was compiled before comes at once.
     ///
     /// # Errors
-    /// When a schema or the whole cannot be enforced; nothing is loosened in silence.
+    /// When it cannot be enforced, or not within the [`limits`]; nothing is loosened in silence.
     pub fn compile(
         &self,
         segment: &Segment,
         answer: &Answer,
     ) -> Result<Arc<dyn Constraint>, ConstrainError> {
         let grammar = llguidance_grammar(segment, answer, &self.vocabulary)?;
-        let mut matcher = Matcher::new(self.factory.create_parser(grammar));
-        if let Some(error) = matcher.get_error() {
-            return Err(ConstrainError::Grammar(error));
-        }
-        if let Some(warning) = matcher.grammar_warnings().into_iter().next() {
-            return Err(ConstrainError::Grammar(warning));
-        }
-        Ok(Arc::new(CompiledGrammar::new(matcher)))
-    }
-}
-
-/// A token as llguidance's trie wants it: control tokens are marked, so that no text spells them.
-fn word(vocabulary: &Vocabulary, id: u32) -> Vec<u8> {
-    let bytes = vocabulary.bytes(id).unwrap_or_default();
-    match vocabulary.kind(id) {
-        TokenKind::Normal => bytes.to_vec(),
-        TokenKind::Added | TokenKind::Special => {
-            let mut word = vec![TokTrie::SPECIAL_TOKEN_MARKER];
-            word.extend_from_slice(bytes);
-            word
-        }
-    }
-}
-
-/// The vocabulary as llguidance asks for it. It tokenizes greedily, which is not how the model's tokenizer does it, and
-/// says so: nothing is forced ahead of the model then.
-struct VocabularyEnv {
-    trie: TokTrie,
-}
-
-impl TokenizerEnv for VocabularyEnv {
-    fn tok_trie(&self) -> &TokTrie {
-        &self.trie
+        let compiled = self.compiler.compile(grammar)?;
+        Ok(Arc::new(GrammarConstraint {
+            compiled,
+            threads: Arc::clone(&self.threads),
+            measured: Arc::clone(&self.measurements),
+            end_token: self.end_token,
+        }))
     }
 
-    fn tokenize_bytes(&self, text: &[u8]) -> Vec<TokenId> {
-        self.trie.greedy_tokenize(text)
-    }
-
-    fn tokenize_is_canonical(&self) -> bool {
-        false
+    /// What its masks cost.
+    pub fn measurements(&self) -> &Arc<MaskMeasurements> {
+        &self.measurements
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use weir_prompt::TokenKind;
+
     use super::*;
 
     const INNER: u32 = 128;
@@ -146,7 +143,7 @@ mod tests {
         let inner = (b"|D|".as_slice().into(), TokenKind::Added);
         let end = (b"<end>".as_slice().into(), TokenKind::Special);
         let vocabulary = Vocabulary::new(ascii.chain([inner, end]).collect());
-        Constrainer::new(&Arc::new(vocabulary), END).expect("a vocabulary")
+        Constrainer::of_vocabulary(&Arc::new(vocabulary), END).expect("a vocabulary")
     }
 
     /// Whether each token is allowed where it stands: a character each, `|` for the inner token.

@@ -1,83 +1,246 @@
 //! A compiled grammar as the engine's logits processor.
 //!
-//! Invariant: whatever goes wrong, a sequence ends: when llguidance gives up, the end token alone is left.
+//! Behind each token a mask thread takes the grammar on: it says first which tokens are forced, then which may follow, while
+//! the model computes the logits. Invariants: at most one job of a sequence is under way; masks depend on the tokens alone,
+//! never on when a job is done. Where llguidance gives up every token is forbidden, and the engine asks why.
 
-use std::fmt;
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use llguidance::Matcher;
+use toktrie::SimpleVob;
 use weir_engine::{Constraint, LogitsProcessor};
 
-/// A grammar at its start; each sequence goes on from its own copy.
-pub(crate) struct CompiledGrammar {
-    matcher: Matcher,
+use crate::{
+    compilation::Compiled,
+    mask_threads::MaskThreads,
+    measurements::MaskMeasurements,
+    turn::{Ends, Exchange, Outcome, Teller},
+};
+
+/// Tokens of one word of a mask.
+const WORD: usize = 32;
+
+/// A grammar that sequences are kept to.
+#[derive(Clone)]
+pub(crate) struct GrammarConstraint {
+    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) threads: Arc<MaskThreads>,
+    pub(crate) measured: Arc<MaskMeasurements>,
+    /// The model's own end token, which a finished grammar ends with.
+    pub(crate) end_token: u32,
 }
 
-impl CompiledGrammar {
-    pub(crate) fn new(matcher: Matcher) -> Self {
-        Self { matcher }
-    }
-}
-
-impl fmt::Debug for CompiledGrammar {
+impl fmt::Debug for GrammarConstraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CompiledGrammar")
+        f.write_str("GrammarConstraint")
     }
 }
 
-impl Constraint for CompiledGrammar {
+impl Constraint for GrammarConstraint {
     fn processor(&self, end_tokens: &[u32]) -> Box<dyn LogitsProcessor> {
+        let mut end_tokens = end_tokens.to_vec();
+        end_tokens.sort_by_key(|end| *end != self.end_token);
         Box::new(GrammarMask {
-            // Its own lexer: a shared one is behind a lock that all sequences would wait for.
-            matcher: self.matcher.deep_clone(),
-            end_tokens: end_tokens.to_vec(),
+            constraint: self.clone(),
+            ends: Ends {
+                tokens: end_tokens.into(),
+                within: None,
+            },
+            exchange: Arc::default(),
+            ahead: VecDeque::new(),
+            state: State::Fresh,
+            waited: Duration::ZERO,
         })
     }
 }
 
 struct GrammarMask {
-    matcher: Matcher,
-    end_tokens: Vec<u32>,
+    constraint: GrammarConstraint,
+    ends: Ends,
+    exchange: Arc<Exchange>,
+    /// Forced tokens that are not accepted yet; the grammar is behind them already.
+    ahead: VecDeque<u32>,
+    state: State,
+    /// What the engine's thread waited for since the last mask.
+    waited: Duration,
+}
+
+enum State {
+    /// No job has begun.
+    Fresh,
+    /// A job is under way, and what it forces is not known here.
+    Begun,
+    /// What it forces is known here.
+    Forced,
+    /// What it found out is here.
+    Settled(Box<Outcome>),
 }
 
 impl GrammarMask {
-    fn leave_the_end(&self, logits: &mut [f32]) {
-        for (id, logit) in logits.iter_mut().enumerate() {
-            if !self.end_tokens.iter().any(|end| *end as usize == id) {
-                *logit = f32::NEG_INFINITY;
-            }
+    /// Learns what is forced, if that is known in time. False if not.
+    fn learn_forced(&mut self, patience: Duration) -> bool {
+        self.prepare();
+        if let State::Begun = self.state {
+            let began = Instant::now();
+            let forced = self.exchange.take_forced(patience);
+            self.waited += began.elapsed();
+            let Some(forced) = forced else {
+                return false;
+            };
+            self.ahead = forced.into();
+            self.state = State::Forced;
         }
+        true
+    }
+
+    /// What the last job found out.
+    fn settle(&mut self) -> &mut Outcome {
+        self.learn_forced(Duration::MAX);
+        if !matches!(self.state, State::Settled(_)) {
+            let began = Instant::now();
+            self.state = State::Settled(Box::new(self.exchange.take_turn()));
+            self.waited += began.elapsed();
+        }
+        match &mut self.state {
+            State::Settled(outcome) => outcome,
+            _ => unreachable!("it was settled just now"),
+        }
+    }
+
+    fn fail(&mut self, reason: String) {
+        self.state = State::Settled(Box::new(Err(reason)));
     }
 }
 
 impl LogitsProcessor for GrammarMask {
-    fn apply(&mut self, logits: &mut [f32]) {
-        let mask = match self.matcher.compute_mask_or_eos() {
-            Ok(mask) => mask,
-            Err(error) => {
-                tracing::error!(%error, "constrained decoding failed; the sequence ends here");
-                return self.leave_the_end(logits);
-            }
+    fn prepare(&mut self) {
+        let State::Fresh = self.state else {
+            return;
         };
-        let may_end = self.matcher.is_stopped() || self.matcher.is_accepting().unwrap_or(true);
-        for (id, logit) in logits.iter_mut().enumerate() {
-            let ends = self.end_tokens.iter().any(|end| *end as usize == id);
-            let allowed = if ends {
-                may_end
-            } else {
-                id < mask.len() && mask.is_allowed(id as u32)
-            };
-            if !allowed {
-                *logit = f32::NEG_INFINITY;
-            }
+        let GrammarConstraint {
+            compiled,
+            threads,
+            measured,
+            ..
+        } = self.constraint.clone();
+        let (teller, ends) = (Teller::new(&self.exchange), self.ends.clone());
+        // Its own lexer: a shared one is behind a lock that all sequences would wait for.
+        threads.run(move || teller.turn(compiled.matcher.deep_clone(), &ends, &measured));
+        self.state = State::Begun;
+    }
+
+    fn apply(&mut self, logits: &mut [f32]) {
+        self.learn_forced(Duration::MAX);
+        if let Some(&forced) = self.ahead.front() {
+            return allow_one(forced, logits);
         }
+        match self.settle() {
+            Ok(turn) => allow(&turn.mask, logits),
+            Err(_) => logits.fill(f32::NEG_INFINITY),
+        }
+        let waited = std::mem::take(&mut self.waited);
+        self.constraint.measured.wait.observe_duration(waited);
+    }
+
+    fn close(&mut self, tokens: usize) {
+        self.ends.within = Some(tokens);
     }
 
     fn accept(&mut self, token: u32) {
-        if self.end_tokens.contains(&token) || self.matcher.is_stopped() {
+        self.learn_forced(Duration::MAX);
+        if self.ahead.front() == Some(&token) {
+            self.ahead.pop_front();
             return;
         }
-        if let Err(error) = self.matcher.consume_token(token) {
-            tracing::error!(%error, token, "a token was sampled that the grammar forbids");
+        if self.ends.tokens.contains(&token) {
+            return;
         }
+        if !self.ahead.is_empty() {
+            return self.fail(format!("token {token} stands where another is forced"));
+        }
+        self.settle();
+        let settled = std::mem::replace(&mut self.state, State::Begun);
+        let mut matcher = match settled {
+            State::Settled(outcome) => match *outcome {
+                Ok(turn) => turn.matcher,
+                Err(reason) => return self.fail(reason),
+            },
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        let (teller, ends) = (Teller::new(&self.exchange), self.ends.clone());
+        let measured = Arc::clone(&self.constraint.measured);
+        self.constraint.threads.run(move || {
+            // An error stays in the matcher, and the turn says so.
+            let _ = matcher.consume_token(token);
+            teller.turn(matcher, &ends, &measured);
+        });
+    }
+
+    fn forced(&mut self, patience: Duration) -> Option<u32> {
+        self.learn_forced(patience);
+        self.ahead.front().copied()
+    }
+
+    fn failure(&self) -> Option<String> {
+        match &self.state {
+            State::Settled(outcome) => (**outcome).as_ref().err().cloned(),
+            _ => None,
+        }
+    }
+}
+
+fn allow_one(token: u32, logits: &mut [f32]) {
+    let kept = logits.get(token as usize).copied();
+    logits.fill(f32::NEG_INFINITY);
+    if let (Some(kept), Some(logit)) = (kept, logits.get_mut(token as usize)) {
+        *logit = kept;
+    }
+}
+
+/// Forbids what the mask does not allow, a word at a time: most words are empty or full.
+fn allow(mask: &SimpleVob, logits: &mut [f32]) {
+    let words = mask.as_slice();
+    for (index, logits) in logits.chunks_mut(WORD).enumerate() {
+        match words.get(index).copied().unwrap_or(0) {
+            0 => logits.fill(f32::NEG_INFINITY),
+            u32::MAX => {}
+            word => {
+                for (bit, logit) in logits.iter_mut().enumerate() {
+                    let allowed = word & (1 << bit) != 0;
+                    *logit = if allowed { *logit } else { f32::NEG_INFINITY };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_forbids_what_it_does_not_allow() {
+        let mut mask = SimpleVob::alloc(100);
+        mask.allow_range(32..=63);
+        for token in [3, 64, 99] {
+            mask.allow_token(token);
+        }
+        // Rows may be longer than the vocabulary.
+        let mut logits = [1.0; 130];
+        allow(&mask, &mut logits);
+        let allowed: Vec<u32> = (0..130).filter(|id| logits[*id as usize] == 1.0).collect();
+        let expected = [3].into_iter().chain(32..=64).chain([99]);
+        assert_eq!(allowed, expected.collect::<Vec<_>>());
+        allow_one(99, &mut logits);
+        assert_eq!(logits.iter().filter(|logit| **logit == 1.0).count(), 1);
+        allow_one(200, &mut logits);
+        assert!(logits.iter().all(|logit| *logit == f32::NEG_INFINITY));
     }
 }

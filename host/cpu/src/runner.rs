@@ -195,6 +195,10 @@ impl ModelRunner for CpuRunner {
         self.run(batch, Output::Logits(&logits))
     }
 
+    fn prompt_embedding_size(&self) -> Option<usize> {
+        Some(self.decoder.description.hidden)
+    }
+
     fn hidden_size(&self) -> Option<usize> {
         Some(self.decoder.description.hidden)
     }
@@ -282,6 +286,7 @@ mod tests {
 
     fn chunk(context_len: usize, tokens: &[u32]) -> Batch {
         Batch {
+            embedded: Vec::new(),
             tokens: tokens.to_vec(),
             rows: vec![BatchRow {
                 sequence: SequenceId(1),

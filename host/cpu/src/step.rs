@@ -201,10 +201,14 @@ impl Worker<'_> {
             for token in tokens {
                 // SAFETY: in this phase a token's rows belong to whoever took the token.
                 let row = unsafe { step.buffers.hidden.slice_mut(Step::row(token, width)) };
-                let embedded = &mut worker.scratch.row;
-                embedded.resize(embedding.columns(), 0.0);
-                embedding.dequantize_row(step.batch.tokens[token] as usize, embedded);
-                row.copy_from_slice(&embedded[..width]);
+                if let Some(given) = step.batch.embedding(token) {
+                    row.copy_from_slice(given);
+                } else {
+                    let embedded = &mut worker.scratch.row;
+                    embedded.resize(embedding.columns(), 0.0);
+                    embedding.dequantize_row(step.batch.tokens[token] as usize, embedded);
+                    row.copy_from_slice(&embedded[..width]);
+                }
                 scale(step.simd, row, step.decoder.description.embedding_scale);
                 for (rope, angles) in step.decoder.ropes.iter().zip(&step.buffers.angles) {
                     let range = Step::row(token, rope.angles_len());

@@ -38,6 +38,7 @@ fn batch(context_len: usize, len: usize) -> Batch {
         wants_logits: true,
     };
     Batch {
+        embedded: Vec::new(),
         tokens: (0..SEQUENCES * len)
             .map(|token| token as u32 % 90)
             .collect(),

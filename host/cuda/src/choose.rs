@@ -13,9 +13,11 @@ use crate::{device::fetch, kernels::Kernels};
 /// A row of which more than one in so many blocks would be taken goes over whole.
 const SPARED: usize = 2;
 
-/// Hands rows over; holds nothing but buffers.
+/// Hands rows over; holds little but buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Chooser {
+    /// Whatever is enough, all of each row: the device does not find the largest.
+    whole_rows: bool,
     maxima: Vec<f32>,
     scratch: Vec<f32>,
     /// Of one row.
@@ -28,6 +30,14 @@ pub(crate) struct Chooser {
 }
 
 impl Chooser {
+    /// One that hands over rows in part, or only whole ones.
+    pub(crate) fn new(whole_rows: bool) -> Self {
+        Self {
+            whole_rows,
+            ..Self::default()
+        }
+    }
+
     /// Hands over `computed`, `(rows, vocab)`. `enough` says of each row how many of its largest logits are; if it says nothing
     /// at all, all rows are whole.
     pub(crate) fn hand_over(
@@ -40,7 +50,7 @@ impl Chooser {
         let (rows, vocab) = computed.dims2()?;
         let blocks = vocab.div_ceil(LOGITS_BLOCK);
         let spares = |count: &Option<usize>| count.is_some_and(|count| count * SPARED <= blocks);
-        if !enough.iter().any(spares) {
+        if self.whole_rows || !enough.iter().any(spares) {
             return fetch(computed, logits.resize(rows, vocab));
         }
         self.choose(computed, enough, blocks, kernels)?;

@@ -1,5 +1,7 @@
 //! The decoder: embedding, layers, head. It keeps nothing between steps: KV lives in the slabs.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Result, Tensor};
 use weir_model::{
     KvSlabs, ModelDescription,
@@ -7,6 +9,7 @@ use weir_model::{
 };
 
 use crate::{
+    collective::Collective,
     kernels::Kernels,
     layer::Layer,
     loader::{Linear, Loaded, Loader, Norm},
@@ -25,10 +28,12 @@ pub(crate) struct Decoder {
     output_norm: Norm,
     output: Linear,
     kernels: Box<dyn Kernels>,
+    collective: Arc<dyn Collective>,
 }
 
 impl Decoder {
-    /// Loads what the description asks for, in a type on a device, for sequences of up to `max_model_len` tokens.
+    /// Loads what the description asks for, in a type on a device, for sequences of up to `max_model_len` tokens. The
+    /// description is of a device's share where `collective` joins several.
     pub(crate) fn load(
         description: &ModelDescription,
         max_model_len: usize,
@@ -36,6 +41,7 @@ impl Decoder {
         dtype: DType,
         device: &Device,
         kernels: Box<dyn Kernels>,
+        collective: Arc<dyn Collective>,
     ) -> Loaded<Self> {
         let table = |rope| RopeTable::new(rope, max_model_len, device);
         let ropes = description.ropes.iter().map(table);
@@ -72,6 +78,7 @@ impl Decoder {
             output_norm,
             output,
             kernels,
+            collective,
         })
     }
 
@@ -81,6 +88,10 @@ impl Decoder {
 
     pub(crate) fn kernels(&self) -> &dyn Kernels {
         self.kernels.as_ref()
+    }
+
+    pub(crate) fn collective(&self) -> &Arc<dyn Collective> {
+        &self.collective
     }
 
     /// Writes K and V of the step's tokens into the slabs and returns the logits of the wanted tokens, `(wanted, vocab)` in
@@ -112,13 +123,14 @@ impl Decoder {
         normed.map(|normed| normed.to_dtype(DType::F32)).transpose()
     }
 
-    fn hidden_states(&self, step: &Step<'_>, slabs: &KvSlabs) -> Result<Option<Tensor>> {
+    /// What comes before the head: the last norm's result for the wanted tokens, `(wanted, hidden)`.
+    pub(crate) fn hidden_states(&self, step: &Step<'_>, slabs: &KvSlabs) -> Result<Option<Tensor>> {
         let ModelDescription {
             embedding_scale,
             residual_scale,
             ..
         } = self.description;
-        let kernels = self.kernels.as_ref();
+        let (kernels, collective) = (self.kernels.as_ref(), self.collective.as_ref());
         let embedded = self.embedding.index_select(&step.tokens, 0)?;
         let mut hidden = scaled(embedded, embedding_scale)?;
         for (index, layer) in self.layers.iter().enumerate() {
@@ -133,9 +145,9 @@ impl Decoder {
                 mixed = step.wanted.of(mixed)?;
                 hidden = step.wanted.of(hidden)?;
             }
-            let attended = layer.bring_back(&mixed, kernels)?;
+            let attended = layer.bring_back(&mixed, collective)?;
             hidden = (hidden + scaled(attended, residual_scale)?)?;
-            let fed = layer.feed_forward(&hidden, kernels)?;
+            let fed = layer.feed_forward(&hidden, kernels, collective)?;
             hidden = (hidden + scaled(fed, residual_scale)?)?;
         }
         self.output_norm.forward(&hidden).map(Some)

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What differs between devices.
-pub(crate) trait Kernels: fmt::Debug + Send {
+pub(crate) trait Kernels: fmt::Debug + Send + Sync {
     /// Adds biases, norms heads of queries and keys, and turns them by their tokens' positions, whichever of these the
     /// layer has. What was projected may be overwritten.
     fn turn(&self, projected: Tensor, heads: &Heads, step: &Step<'_>) -> Result<Tensor>;
@@ -53,11 +53,6 @@ pub(crate) trait Kernels: fmt::Debug + Send {
     /// negative infinity.
     fn take_blocks(&self, logits: &Tensor, which: &Tensor) -> Result<Tensor> {
         reference::take_blocks(logits, which)
-    }
-
-    /// The sum over all devices that hold a part of each layer, of a half layer's result; one device holds all of it.
-    fn sum(&self, part: Tensor) -> Result<Tensor> {
-        Ok(part)
     }
 }
 

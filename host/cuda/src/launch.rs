@@ -9,13 +9,14 @@
 )]
 
 use candle_core::{
-    CudaDevice, CudaStorage, Result, Storage, Tensor,
-    backend::BackendStorage,
+    CudaDevice, Result, Tensor,
     cuda_backend::{
-        CudaStorageSlice, WrapErr,
-        cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg},
+        WrapErr,
+        cudarc::driver::{LaunchConfig, PushKernelArg},
     },
 };
+
+use crate::memory;
 
 /// A file of kernels.
 pub(crate) struct Module {
@@ -66,37 +67,13 @@ impl Argument {
 
     /// Where a contiguous tensor's elements begin.
     pub(crate) fn pointer(tensor: &Tensor) -> Result<Self> {
-        if !tensor.is_contiguous() {
-            candle_core::bail!("a kernel's argument must be contiguous");
-        }
-        let (storage, layout) = tensor.storage_and_layout();
-        let Storage::Cuda(storage) = &*storage else {
-            candle_core::bail!("a kernel's argument must be on the GPU");
-        };
-        let offset = layout.start_offset() * tensor.dtype().size_in_bytes();
-        Ok(Self(base(storage)? + offset as u64))
+        memory::pointer(tensor).map(Self)
     }
 
     /// The same, or null.
     pub(crate) fn optional(tensor: Option<&Tensor>) -> Result<Self> {
         tensor.map_or(Ok(Self::NULL), Self::pointer)
     }
-}
-
-fn base(storage: &CudaStorage) -> Result<u64> {
-    let stream = storage.device().cuda_stream();
-    Ok(match &storage.slice {
-        CudaStorageSlice::BF16(slice) => address(slice, &stream),
-        CudaStorageSlice::F16(slice) => address(slice, &stream),
-        CudaStorageSlice::F32(slice) => address(slice, &stream),
-        CudaStorageSlice::U32(slice) => address(slice, &stream),
-        _ => candle_core::bail!("kernels take bf16, f16, f32 and u32"),
-    })
-}
-
-fn address<T>(slice: &CudaSlice<T>, stream: &CudaStream) -> u64 {
-    // What is dropped here would record an event, and events are off.
-    slice.device_ptr(stream).0
 }
 
 /// Launches a kernel of a module on the device's stream.

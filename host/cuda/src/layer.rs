@@ -7,6 +7,7 @@ use weir_model::{
 };
 
 use crate::{
+    collective::Collective,
     heads::Heads,
     kernels::Kernels,
     loader::{Linear, Loaded, Loader, Norm},
@@ -110,17 +111,22 @@ impl Layer {
     }
 
     /// What was found, on its way to the residual stream.
-    pub(crate) fn bring_back(&self, mixed: &Tensor, kernels: &dyn Kernels) -> Result<Tensor> {
-        let attended = kernels.sum(self.output.forward(mixed)?)?;
+    pub(crate) fn bring_back(&self, mixed: &Tensor, collective: &dyn Collective) -> Result<Tensor> {
+        let attended = collective.sum(self.output.forward(mixed)?)?;
         normed_by(self.post_attention_norm.as_ref(), attended)
     }
 
     /// The network, before it is added to the residual stream.
-    pub(crate) fn feed_forward(&self, hidden: &Tensor, kernels: &dyn Kernels) -> Result<Tensor> {
+    pub(crate) fn feed_forward(
+        &self,
+        hidden: &Tensor,
+        kernels: &dyn Kernels,
+        collective: &dyn Collective,
+    ) -> Result<Tensor> {
         let normed = self.network_norm.forward(hidden)?;
         let both = self.gate_and_up.forward(&normed)?;
         let gated = kernels.gate(&both, self.activation)?;
-        let fed = kernels.sum(self.down.forward(&gated)?)?;
+        let fed = collective.sum(self.down.forward(&gated)?)?;
         normed_by(self.post_network_norm.as_ref(), fed)
     }
 }

@@ -1,10 +1,12 @@
 //! One step's integers: which token, position and slot each new token has, where rows begin and end, which blocks they
-//! read. All of it stands in one buffer that is uploaded once; what kernels take are views of it.
+//! read. All of it stands in one buffer that is uploaded once ([`Uploads`]); what kernels take are views of it.
 
 use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
 use weir_engine::Batch;
+
+use crate::uploads::Uploads;
 
 /// What all layers of one step share.
 #[derive(Debug)]
@@ -87,7 +89,7 @@ struct Metadata {
 impl<'a> Step<'a> {
     /// Of a batch that is checked and not empty.
     pub(crate) fn new(batch: &'a Batch, block_size: usize, device: &Device) -> Result<Self> {
-        Self::wanting(batch, block_size, false, device)
+        Self::wanting(batch, block_size, false, &mut Uploads::to(device))
     }
 
     /// The same; of a row that wants something the last token is wanted, or all tokens for their hidden states.
@@ -95,7 +97,7 @@ impl<'a> Step<'a> {
         batch: &'a Batch,
         block_size: usize,
         hidden: bool,
-        device: &Device,
+        uploads: &mut Uploads,
     ) -> Result<Self> {
         let Metadata {
             numbers,
@@ -107,8 +109,7 @@ impl<'a> Step<'a> {
             block_table,
             wanted,
         } = Metadata::new(batch, block_size, hidden);
-        let len = numbers.len();
-        let all = Tensor::from_vec(numbers, len, device)?;
+        let all = uploads.upload(numbers)?;
         let part = |range: Range<usize>| all.narrow(0, range.start, range.len());
         let rows = batch.rows.len();
         let contexts = batch.rows.iter().map(|row| row.context_len + row.len);
@@ -227,6 +228,7 @@ mod tests {
     #[test]
     fn a_decode_beside_a_prefill_across_a_page_border() {
         let batch = Batch {
+            embedded: Vec::new(),
             tokens: vec![9, 5, 6, 7],
             rows: vec![row(4, 1, &[3, 8, 1], true), row(3, 3, &[2, 6], false)],
         };
@@ -241,6 +243,7 @@ mod tests {
         assert_eq!(part(&metadata.block_table), [3, 8, 2, 6]);
         assert_eq!(part(&metadata.wanted), [0]);
         let batch = Batch {
+            embedded: Vec::new(),
             rows: vec![row(4, 1, &[3, 8], false), row(3, 3, &[2, 6], true)],
             ..batch
         };
@@ -253,6 +256,7 @@ mod tests {
     #[test]
     fn rows_of_unequal_lengths_are_padded_and_nobody_need_want_logits() {
         let batch = Batch {
+            embedded: Vec::new(),
             tokens: vec![1; 10],
             rows: vec![row(0, 9, &[5, 4, 3], false), row(0, 1, &[7], false)],
         };

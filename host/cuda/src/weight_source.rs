@@ -1,10 +1,14 @@
 //! Where weights come from: a checkpoint, or a generator of random ones for the self-test.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Tensor};
 use weir_model::{
-    Checkpoint, LoadProgress, ModelDescription, ModelError, TensorAccount,
+    Checkpoint, LoadProgress, ModelError, TensorAccount,
     names::{Part, Place},
 };
+
+use crate::split::{Cut, Share};
 
 /// Hands out tensors by part and place.
 pub(crate) trait WeightSource {
@@ -23,10 +27,11 @@ pub(crate) trait WeightSource {
     }
 }
 
-/// The files of a model. Quantized tensors are widened: the runner multiplies floats only. Floats stay what they are stored as,
+/// The files of a model, of which one device's share is read. Quantized tensors are widened: the runner multiplies floats only. Floats stay what they are stored as,
 /// because widening gigabytes takes longer than all the rest of a start.
 pub(crate) struct CheckpointSource<'a> {
     checkpoint: &'a Checkpoint,
+    share: Share<'a>,
     account: TensorAccount<'a>,
     loaded: LoadProgress,
     progress: &'a mut dyn FnMut(LoadProgress),
@@ -35,6 +40,7 @@ pub(crate) struct CheckpointSource<'a> {
 impl<'a> CheckpointSource<'a> {
     pub(crate) fn new(
         checkpoint: &'a Checkpoint,
+        share: Share<'a>,
         progress: &'a mut dyn FnMut(LoadProgress),
     ) -> Self {
         let account = TensorAccount::new(checkpoint);
@@ -42,6 +48,7 @@ impl<'a> CheckpointSource<'a> {
         progress(loaded);
         Self {
             checkpoint,
+            share,
             account,
             loaded,
             progress,
@@ -49,13 +56,20 @@ impl<'a> CheckpointSource<'a> {
     }
 
     /// An error if a tensor is left over that the model cannot be without.
-    pub(crate) fn finish(self, description: &ModelDescription) -> Result<(), ModelError> {
-        self.account.finish(description)
+    pub(crate) fn finish(self) -> Result<(), ModelError> {
+        self.account.finish(self.share.model)
     }
 
-    fn read(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+    /// A tensor that has a shape in the files, by whatever reads what is wanted of it. Its bytes count as loaded even where
+    /// this device reads a part, because the others read the rest.
+    fn read(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        read: impl FnOnce(&Checkpoint) -> Result<Tensor, ModelError>,
+    ) -> Result<Tensor, ModelError> {
         let bytes = self.account.take(name, shape)?;
-        let tensor = self.checkpoint.read_floats(name)?;
+        let tensor = read(self.checkpoint)?;
         self.loaded.loaded_bytes += bytes;
         (self.progress)(self.loaded);
         Ok(tensor)
@@ -71,14 +85,32 @@ impl WeightSource for CheckpointSource<'_> {
         shape: &[usize],
     ) -> Result<Tensor, ModelError> {
         let name = self.checkpoint.name(place, part, suffix);
-        self.read(&name, shape)
+        let name = name.as_str();
+        let mut whole = shape.to_vec();
+        match self.share.cut(place, part, suffix) {
+            Cut::Whole => self.read(name, shape, |files| files.read_floats(name)),
+            Cut::Rows(of, ranges) => {
+                whole[0] = of;
+                self.read(name, &whole, |files| rows(files, name, &whole, &ranges))
+            }
+            Cut::Columns(of, range) => {
+                whole[1] = of;
+                self.read(name, &whole, |files| {
+                    files.read_section(name, 0..shape[0], range)
+                })
+            }
+            Cut::Zeros => self.read(name, shape, |_| {
+                Ok(Tensor::zeros(shape, DType::F32, &Device::Cpu)?)
+            }),
+        }
     }
 
     fn check_second_head(&mut self, embedding: &Tensor) -> Result<(), ModelError> {
         let Some(name) = self.checkpoint.second_head() else {
             return Ok(());
         };
-        let head = self.read(name, embedding.dims())?.to_dtype(DType::F32)?;
+        let head = self.read(name, embedding.dims(), |files| files.read_floats(name))?;
+        let head = head.to_dtype(DType::F32)?;
         let embedding = embedding.to_dtype(DType::F32)?;
         let differences = head.ne(&embedding)?.flatten_all()?.max(0)?;
         if differences.to_scalar::<u8>()? == 0 {
@@ -89,6 +121,23 @@ impl WeightSource for CheckpointSource<'_> {
             reason: format!("is true, but tensor {name} is not the embedding"),
         })
     }
+}
+
+/// Ranges of the rows of a matrix, or of a vector's elements, one behind the other.
+fn rows(
+    files: &Checkpoint,
+    name: &str,
+    shape: &[usize],
+    ranges: &[Range<usize>],
+) -> Result<Tensor, ModelError> {
+    let read = |range: &Range<usize>| match shape {
+        [_, columns] => files.read_section(name, range.clone(), 0..*columns),
+        _ => Ok(files
+            .read_floats(name)?
+            .narrow(0, range.start, range.len())?),
+    };
+    let parts: Vec<Tensor> = ranges.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Tensor::cat(&parts, 0)?)
 }
 
 /// Random weights, the same for the same order of calls. Numbers keep their size from layer to layer, or roundings would

@@ -77,6 +77,7 @@ fn sampler(criterion: &mut Criterion) {
                 sampling,
                 stop: StopConditions::default(),
                 constraint: None,
+                embeddings: None,
                 pooling: None,
                 priority: 0,
             };

@@ -71,6 +71,7 @@ fn engine(sampling: &SamplingParams) -> Engine {
                 ..StopConditions::default()
             },
             constraint: None,
+            embeddings: None,
             pooling: None,
             priority: 0,
         };

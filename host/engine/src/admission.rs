@@ -5,7 +5,7 @@
 
 use crate::{
     error::EngineError,
-    request::{SamplingParams, SequenceRequest},
+    request::{SamplingParams, SequenceRequest, StopConditions},
     runner::RunnerInfo,
 };
 
@@ -16,6 +16,15 @@ use crate::{
 pub fn check(request: &SequenceRequest, info: &RunnerInfo) -> Result<usize, EngineError> {
     check_tokens(request, info.vocab_size)?;
     check_sampling(&request.sampling)?;
+    let stop = &request.stop;
+    let endless =
+        stop.stop_token_ids.is_empty() && (stop.ignore_eos || info.eos_token_ids.is_empty());
+    if request.constraint.is_some() && endless {
+        return Err(EngineError::InvalidRequest(
+            "what is constrained has an end: ignore_eos needs a stop token beside it".to_owned(),
+        ));
+    }
+    check_first_token(request, info)?;
     let limit = info.longest_sequence();
     let prompt = request.prompt.len();
     let max_tokens = match request.pooling {
@@ -56,6 +65,66 @@ fn check_tokens(request: &SequenceRequest, vocab_size: usize) -> Result<(), Engi
             "token {token} is outside the vocabulary of {vocab_size} tokens"
         ))),
         None => Ok(()),
+    }
+}
+
+/// Refuses embeddings that a runner with a table of `width` columns, or with none, cannot compute in place of the prompt.
+///
+/// # Errors
+/// [`EngineError::InvalidRequest`].
+pub fn check_embeddings(
+    request: &SequenceRequest,
+    width: Option<usize>,
+) -> Result<(), EngineError> {
+    let Some(embeddings) = &request.embeddings else {
+        return Ok(());
+    };
+    let refuse = |message: String| Err(EngineError::InvalidRequest(message));
+    let shape = (embeddings.rows(), embeddings.width());
+    match width {
+        None => refuse("this model's runner takes no embeddings in place of tokens".to_owned()),
+        Some(width) if shape != (request.prompt.len(), width) => refuse(format!(
+            "embeddings of the shape {shape:?} cannot stand for {} tokens of {width} elements",
+            request.prompt.len()
+        )),
+        Some(_) if !embeddings.is_finite() => {
+            refuse("an embedding holds what is no finite number".to_owned())
+        }
+        Some(_) if request.sampling.prompt_logprobs.is_some() || request.pooling.is_some() => {
+            refuse(
+                "embeddings are no tokens: their log-probabilities and vectors are not to be had"
+                    .to_owned(),
+            )
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Refuses a request that forbids every token it may begin with.
+fn check_first_token(request: &SequenceRequest, info: &RunnerInfo) -> Result<(), EngineError> {
+    let StopConditions {
+        min_tokens,
+        ref stop_token_ids,
+        ignore_eos,
+        ..
+    } = request.stop;
+    let Some(allowed) = request
+        .sampling
+        .allowed_tokens
+        .as_ref()
+        .filter(|_| min_tokens > 0)
+    else {
+        return Ok(());
+    };
+    let ends = |token: &u32| {
+        stop_token_ids.contains(token) || (!ignore_eos && info.eos_token_ids.contains(token))
+    };
+    match allowed.iter().all(ends) {
+        false => Ok(()),
+        true => Err(EngineError::InvalidRequest(format!(
+            "`allowed_token_ids` holds only tokens that end the answer, and `min_tokens` {min_tokens} forbids those: \
+             no token is left to begin with"
+        ))),
     }
 }
 
@@ -105,7 +174,6 @@ fn check_sampling(params: &SamplingParams) -> Result<(), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::StopConditions;
 
     fn info(max_model_len: usize, num_blocks: usize) -> RunnerInfo {
         RunnerInfo {
@@ -126,6 +194,7 @@ mod tests {
                 ..StopConditions::default()
             },
             constraint: None,
+            embeddings: None,
             pooling: None,
             priority: 0,
         }
@@ -166,7 +235,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         type Case = (&'static str, fn(&mut SequenceRequest));
-        let cases: [Case; 13] = [
+        let cases: [Case; 14] = [
             ("no tokens", |r| r.prompt.clear()),
             ("outside the vocabulary", |r| r.prompt.push(10)),
             ("outside the vocabulary", |r| {
@@ -181,6 +250,11 @@ mod tests {
             ("allowed_token_ids", |r| {
                 r.sampling.allowed_tokens = Some(Vec::new())
             }),
+            ("no token is left to begin with", |r| {
+                r.sampling.allowed_tokens = Some(vec![0, 7]);
+                r.stop.stop_token_ids = vec![7];
+                r.stop.min_tokens = 1;
+            }),
             ("temperature", |r| r.sampling.temperature = -0.1),
             ("temperature", |r| r.sampling.temperature = f32::NAN),
             ("top_p", |r| r.sampling.top_p = 0.0),
@@ -193,6 +267,10 @@ mod tests {
                 r.sampling.presence_penalty = f32::INFINITY
             }),
         ];
+        let mut unending = request(3, None);
+        unending.sampling.allowed_tokens = Some(vec![0]);
+        (unending.stop.min_tokens, unending.stop.ignore_eos) = (1, true);
+        assert_eq!(check(&unending, &info(16, 4)), Ok(13));
         for (message, spoil) in cases {
             let mut request = request(3, None);
             spoil(&mut request);

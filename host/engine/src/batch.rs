@@ -5,18 +5,32 @@
 
 use std::ops::Range;
 
-use crate::request::SequenceId;
+use crate::request::{PromptEmbeddings, SequenceId};
 
 /// Logits of a block, in which a row is handed over that is not handed over whole.
 pub const LOGITS_BLOCK: usize = 64;
 
 /// A ragged batch. `tokens` holds all rows' new tokens, one row after the other.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
     /// New token ids of all rows, concatenated; length is the sum of the rows' `len`.
     pub tokens: Vec<u32>,
     /// The rows, in the order of their tokens.
     pub rows: Vec<BatchRow>,
+    /// Tokens that are no more than places for embeddings, in their order. Only for runners with a
+    /// [`crate::ModelRunner::prompt_embedding_size`].
+    pub embedded: Vec<EmbeddedTokens>,
+}
+
+/// New tokens in a row of which the embeddings came with the request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbeddedTokens {
+    /// Which of `Batch::tokens`.
+    pub tokens: Range<usize>,
+    /// The prompt's embeddings.
+    pub embeddings: PromptEmbeddings,
+    /// Which of its rows stands for the first of the tokens.
+    pub first: usize,
 }
 
 /// Part of one sequence, or all that a batch computes of it: `len` new tokens behind `context_len` tokens whose K and V are in its blocks already.
@@ -44,6 +58,16 @@ impl Batch {
             start += row.len;
             (row, tokens)
         })
+    }
+
+    /// What stands in for the embedding of `Batch::tokens[token]`; None where that is a token like any other.
+    pub fn embedding(&self, token: usize) -> Option<&[f32]> {
+        let next = self
+            .embedded
+            .partition_point(|part| part.tokens.end <= token);
+        let part = self.embedded.get(next)?;
+        let place = token.checked_sub(part.tokens.start)?;
+        Some(part.embeddings.row(part.first + place))
     }
 
     /// How many tokens the rows have that want something.

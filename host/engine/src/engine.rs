@@ -9,7 +9,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     mem,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rand::{Rng, SeedableRng};
@@ -17,19 +17,27 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     admission,
-    batch::{Batch, Logits, LogitsRow},
+    batch::{Batch, Logits},
     block_manager::BlockManager,
     error::EngineError,
     generator::Generated,
     measurements::Measurements,
-    request::{FinishReason, SequenceId, SequenceRequest},
+    request::{SequenceId, SequenceRequest},
     runner::{ModelRunner, RunnerInfo},
-    sampler::{SampledToken, Sampler},
+    sampler::Sampler,
     scheduler::Scheduler,
     sequence::Sequence,
 };
 
+mod answers;
 mod pooled;
+
+pub use answers::MAX_FORCED_PER_STEP;
+use answers::take_logits;
+
+/// How long a step waits to learn which tokens constraints force, all its rows together: a row takes a hundredth of it as a
+/// rule, and a step that is saved more.
+const FORCING_PATIENCE: Duration = Duration::from_millis(4);
 
 /// The engine's limits. Zeros count as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +92,10 @@ pub struct EngineCounters {
     pub steps: u64,
     /// Tokens computed by the model, recomputation included, since the start.
     pub computed_tokens: u64,
-    /// Tokens sampled, since the start.
+    /// Tokens sampled or forced, since the start.
     pub generated_tokens: u64,
+    /// Those of them that a constraint forced, since the start.
+    pub forced_tokens: u64,
     /// Sequences preempted because blocks ran out, since the start.
     pub preemptions: u64,
     /// Steps that failed in the runner, since the start.
@@ -159,6 +169,11 @@ impl Engine {
         self.runner.hidden_size()
     }
 
+    /// Elements of the embeddings that a request may have in place of tokens; None if its runner takes none.
+    pub fn prompt_embedding_size(&self) -> Option<usize> {
+        self.runner.prompt_embedding_size()
+    }
+
     /// What it measures as it steps.
     pub fn measurements(&self) -> &Arc<Measurements> {
         &self.measurements
@@ -198,6 +213,7 @@ impl Engine {
                 "this model's runner makes no vectors".to_owned(),
             ));
         }
+        admission::check_embeddings(request, self.runner.prompt_embedding_size())?;
         admission::check(request, &self.info)
     }
 
@@ -330,6 +346,7 @@ impl Engine {
     /// Counts what was computed and gives every row that wanted logits what they bring.
     fn postprocess(&mut self, outputs: &mut Vec<StepOutput>) {
         let now = Instant::now();
+        let mut patience = FORCING_PATIENCE;
         let mut logits = self.logits.parts_mut();
         for row in &self.batch.rows {
             let id = row.sequence;
@@ -348,31 +365,42 @@ impl Engine {
                 continue;
             };
             let len = sequence.len();
-            let ended = match take_logits(sequence, &mut self.sampler, logits, outputs) {
-                Ok(ended) => {
-                    let sampled = sequence.len() > len;
-                    if let Some(gap) = sampled.then(|| sequence.note_token(now)).flatten() {
-                        self.measurements.inter_token.observe_duration(gap);
+            let sampled = self.sampler.sampled();
+            let ended =
+                match take_logits(sequence, &mut self.sampler, logits, &mut patience, outputs) {
+                    Ok(ended) => {
+                        let generated = (sequence.len() - len) as u64;
+                        self.totals.generated_tokens += generated;
+                        self.totals.forced_tokens += generated - (self.sampler.sampled() - sampled);
+                        if let Some(gap) =
+                            (generated > 0).then(|| sequence.note_token(now)).flatten()
+                        {
+                            self.measurements.inter_token.observe_duration(gap);
+                        }
+                        self.scheduler.publish(id);
+                        ended
                     }
-                    self.scheduler.publish(id);
-                    ended
-                }
-                Err(error) => {
-                    outputs.push(StepOutput {
-                        sequence: id,
-                        result: Err(error),
-                    });
-                    // Whatever it has read may be what spoiled it. Nobody else shall find that.
-                    self.scheduler.forget_prefixes();
-                    true
-                }
-            };
+                    Err(error) => {
+                        // Whatever it has read may be what spoiled it. Nobody else shall find that. What a request itself
+                        // asks for spoils nothing.
+                        if !matches!(
+                            error,
+                            EngineError::Constraint(_) | EngineError::InvalidRequest(_)
+                        ) {
+                            self.scheduler.forget_prefixes();
+                        }
+                        outputs.push(StepOutput {
+                            sequence: id,
+                            result: Err(error),
+                        });
+                        true
+                    }
+                };
             if ended {
                 self.scheduler.remove(id);
                 self.runner.release(id);
             }
         }
-        self.totals.generated_tokens = self.sampler.sampled();
     }
 
     /// Ends every sequence of the batch with the runner's error; the others go on.
@@ -407,63 +435,5 @@ impl Engine {
     #[cfg(test)]
     pub fn check_invariants(&self) {
         self.scheduler.check_invariants();
-    }
-}
-
-/// What the logits behind a row's last token bring its sequence: a score of the prompt's next token, or a new token. True if
-/// the sequence ended.
-fn take_logits(
-    sequence: &mut Sequence,
-    sampler: &mut Sampler,
-    row: LogitsRow<'_>,
-    outputs: &mut Vec<StepOutput>,
-) -> Result<bool, EngineError> {
-    if !sequence.uncomputed().is_empty() {
-        sequence.score(sampler, row.logits)?;
-        return Ok(false);
-    }
-    let id = sequence.id;
-    let mut say = |generated| {
-        outputs.push(StepOutput {
-            sequence: id,
-            result: Ok(generated),
-        })
-    };
-    if let Some(logprobs) = sequence.take_prompt_logprobs() {
-        say(Generated::Prompt { logprobs });
-    }
-    let ended = if sequence.is_prompt_only() {
-        Some(FinishReason::Length)
-    } else {
-        let sampled = sequence.sample(sampler, row)?;
-        let ended = sequence.accept(sampled.id);
-        say_token(sampled, ended, sequence.cached_tokens(), &mut say);
-        ended
-    };
-    if let Some(reason) = ended {
-        say(Generated::Finished {
-            reason,
-            usage: sequence.usage(),
-        });
-    }
-    Ok(ended.is_some())
-}
-
-/// Says a sampled token. An end token is counted, but it is none of the answer's.
-fn say_token(
-    sampled: SampledToken,
-    ended: Option<FinishReason>,
-    cached_tokens: usize,
-    say: &mut impl FnMut(Generated),
-) {
-    let SampledToken { id, logprobs } = sampled;
-    match (ended, logprobs) {
-        (Some(FinishReason::Stop), None) => {}
-        (Some(FinishReason::Stop), Some(logprobs)) => say(Generated::EndToken { id, logprobs }),
-        (_, logprobs) => say(Generated::Token {
-            id,
-            logprobs,
-            cached_tokens,
-        }),
     }
 }

@@ -30,6 +30,9 @@ pub enum EngineError {
     /// The runner failed; every sequence of that step ends with this.
     #[error("the model runner failed: {0}")]
     Runner(String),
+    /// A constraint could not say what may come next; its sequence ends with this.
+    #[error("constrained decoding failed: {0}")]
+    Constraint(String),
     /// Nothing can be computed any more, or not until what the runner lacks is there again; trying is allowed.
     #[error("the engine cannot compute: {0}")]
     Lost(String),

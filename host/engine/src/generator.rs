@@ -54,6 +54,8 @@ pub enum Generated {
 pub struct TokenLogprobs {
     /// Of the token that stands there.
     pub sampled: f32,
+    /// Its place among all tokens, 1 for the likeliest; tokens that are as likely as it share one.
+    pub rank: usize,
     /// The likeliest tokens, best first.
     pub top: Vec<(u32, f32)>,
 }

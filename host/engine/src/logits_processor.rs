@@ -3,15 +3,39 @@
 //! Invariants: a processor sees every generated token of its sequence exactly once, in order (recomputing a preempted
 //! sequence shows it nothing again); it touches nothing but the row it is given. Choosing the token is the sampler's part.
 
+use std::time::Duration;
+
 use crate::request::{SamplingParams, SequenceRequest};
+
+mod reasoning_budget;
+
+pub use reasoning_budget::{ReasoningBudget, TokenTexts};
 
 /// Changes one sequence's logits in place; keeps whatever state it needs of that sequence.
 pub trait LogitsProcessor: Send {
+    /// Its sequence starts: what takes time may begin, on another thread.
+    fn prepare(&mut self) {}
+
     /// Changes the logits of the next token. A token is forbidden with negative infinity.
     fn apply(&mut self, logits: &mut [f32]);
 
     /// Learns which token was chosen.
     fn accept(&mut self, token: u32);
+
+    /// The next token, where no other is possible whatever the logits; waits so long at most to find out. Asked of a
+    /// constraint only.
+    fn forced(&mut self, _patience: Duration) -> Option<u32> {
+        None
+    }
+
+    /// From the next accepted token on so many tokens are left: what it forces is an end, if it finds one so short.
+    /// Asked of a constraint only.
+    fn close(&mut self, _tokens: usize) {}
+
+    /// Why it cannot go on, if it cannot: it has forbidden every token then.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The processors that a request asks for, in the order they apply; masks stand last, so that nothing lifts them again.
@@ -21,7 +45,12 @@ pub fn processors_for(
     end_tokens: &[u32],
 ) -> Vec<Box<dyn LogitsProcessor>> {
     let mut processors: Vec<Box<dyn LogitsProcessor>> = Vec::new();
-    if let Some(penalties) = Penalties::new(&request.sampling, &request.prompt) {
+    // Places for embeddings are no tokens that could be said again.
+    let prompt = match request.embeddings {
+        None => request.prompt.as_slice(),
+        Some(_) => &[],
+    };
+    if let Some(penalties) = Penalties::new(&request.sampling, prompt) {
         processors.push(Box::new(penalties));
     }
     if !request.sampling.logit_bias.is_empty() {
@@ -46,6 +75,9 @@ pub fn processors_for(
             missing: request.stop.min_tokens,
             end_tokens: end_tokens.to_vec(),
         }));
+    }
+    if let Some(budget) = &request.stop.reasoning {
+        processors.push(budget.processor());
     }
     if let Some(constraint) = &request.constraint {
         processors.push(constraint.processor(end_tokens));
@@ -215,7 +247,7 @@ impl LogitsProcessor for MinTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::StopConditions;
+    use crate::request::{PromptEmbeddings, StopConditions};
 
     /// Logits after processing `[2, -2, 1, 0]` behind the prompt `[0, 1]` and the given output.
     fn processed(sampling: SamplingParams, min_tokens: usize, output: &[u32]) -> Vec<f32> {
@@ -229,6 +261,7 @@ mod tests {
                 sampling,
                 stop,
                 constraint: None,
+                embeddings: None,
                 pooling: None,
                 priority: 0,
             },
@@ -242,6 +275,28 @@ mod tests {
             .iter_mut()
             .for_each(|processor| processor.apply(&mut logits));
         logits
+    }
+
+    #[test]
+    fn places_for_embeddings_are_not_penalised() {
+        let request = SequenceRequest {
+            prompt: vec![0, 0],
+            sampling: SamplingParams {
+                repetition_penalty: 2.0,
+                ..SamplingParams::default()
+            },
+            stop: StopConditions::default(),
+            constraint: None,
+            embeddings: PromptEmbeddings::new(vec![1.0; 6], 3),
+            pooling: None,
+            priority: 0,
+        };
+        let mut logits = [2.0, -2.0];
+        for processor in &mut processors_for(&request, &[]) {
+            processor.apply(&mut logits);
+            processor.accept(1);
+        }
+        assert_eq!(logits, [2.0, -2.0]);
     }
 
     const MASKED: f32 = f32::NEG_INFINITY;

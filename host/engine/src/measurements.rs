@@ -63,7 +63,8 @@ pub struct Measurements {
     pub step_sequences: Histogram,
     /// Tokens computed in each such step.
     pub step_tokens: Histogram,
-    /// Nanoseconds between two tokens of a sequence, the end token included; not over a pause for a slow reader.
+    /// Nanoseconds between two tokens of a sequence, the end token included; not over a pause for a slow reader. Tokens that a
+    /// constraint forces come with the one before them, and count as one.
     pub inter_token: Histogram,
 }
 

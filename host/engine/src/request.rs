@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::logits_processor::LogitsProcessor;
+use crate::logits_processor::{LogitsProcessor, ReasoningBudget};
 
 /// Names one sequence for the engine's life; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,6 +15,8 @@ pub struct SequenceId(pub u64);
 pub struct SequenceRequest {
     /// Token ids of the rendered prompt; at least one.
     pub prompt: Vec<u32>,
+    /// What is computed in place of the prompt's tokens, which then mean nothing: a row for each of them.
+    pub embeddings: Option<PromptEmbeddings>,
     /// How tokens are chosen.
     pub sampling: SamplingParams,
     /// When the sequence ends by itself.
@@ -25,6 +27,47 @@ pub struct SequenceRequest {
     pub pooling: Option<Pooling>,
     /// Who starts first of those that wait: the lowest, then whoever came first. Nothing that runs gives way to it.
     pub priority: i64,
+}
+
+/// Rows that stand in for those of a model's embedding table: whatever the model does to these, it does to them. Cheap to
+/// clone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PromptEmbeddings {
+    /// Row-major.
+    data: Arc<[f32]>,
+    width: usize,
+}
+
+impl PromptEmbeddings {
+    /// Rows of `width` elements, one behind the other; None if that is no whole number of rows, at least one.
+    pub fn new(data: impl Into<Arc<[f32]>>, width: usize) -> Option<Self> {
+        let data = data.into();
+        let whole = !data.is_empty() && width > 0 && data.len().is_multiple_of(width);
+        whole.then_some(Self { data, width })
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.data.len() / self.width
+    }
+
+    /// Elements of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// One of the rows.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.data[index * self.width..][..self.width]
+    }
+
+    /// Whether all of it are numbers that a model can compute with.
+    pub fn is_finite(&self) -> bool {
+        self.data.iter().all(|value| value.is_finite())
+    }
 }
 
 /// How the hidden states of a text's tokens become its vector.
@@ -38,8 +81,8 @@ pub enum Pooling {
 
 /// What an output must look like; shared by all sequences that must look so.
 pub trait Constraint: Send + Sync + fmt::Debug {
-    /// The processor that keeps one sequence to it. `end_tokens` are those that end the sequence: it forbids them until
-    /// the output is what it must be.
+    /// The processor that keeps one sequence to it. `end_tokens` are those that end the sequence, at least one: it forbids
+    /// them until the output is what it must be, and forces one when nothing else may follow, `min_tokens` or not.
     fn processor(&self, end_tokens: &[u32]) -> Box<dyn LogitsProcessor>;
 }
 
@@ -72,9 +115,9 @@ pub struct SamplingParams {
     pub seed: Option<u64>,
     /// How many top log-probabilities to report beside the sampled token's; None reports nothing.
     pub logprobs: Option<usize>,
-    /// Reports the prompt's own tokens too, with as many top ones. Such a prompt is computed a token a row from its first token
-    /// on, whatever is cached: a step holds no more rows of logits for it than sequences may run.
-    pub prompt_logprobs: bool,
+    /// How many to report beside each of the prompt's own tokens; None reports nothing. Such a prompt is computed a token a row
+    /// from its first token on, whatever is cached: a step holds no more rows of logits for it than sequences may run.
+    pub prompt_logprobs: Option<usize>,
 }
 
 impl SamplingParams {
@@ -100,13 +143,13 @@ impl Default for SamplingParams {
             bad_words: Vec::new(),
             seed: None,
             logprobs: None,
-            prompt_logprobs: false,
+            prompt_logprobs: None,
         }
     }
 }
 
-/// When a sequence ends by itself.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// When a sequence ends by itself, or a part of it.
+#[derive(Debug, Clone, Default)]
 pub struct StopConditions {
     /// Generated tokens at most; None means what is left of the context, 0 only computes the prompt.
     pub max_tokens: Option<usize>,
@@ -116,6 +159,11 @@ pub struct StopConditions {
     pub stop_token_ids: Vec<u32>,
     /// Run on past the model's end-of-sequence tokens.
     pub ignore_eos: bool,
+    /// Ends the reasoning; None leaves that to the model.
+    pub reasoning: Option<ReasoningBudget>,
+    /// When so few tokens are left of `max_tokens`, and no more than half, a constraint forces the shortest end it finds; 0
+    /// lets it be cut.
+    pub closing_reserve: usize,
 }
 
 /// Why the engine ended a sequence.

@@ -73,6 +73,11 @@ pub trait ModelRunner: Send {
         Ok(logits)
     }
 
+    /// Elements of the embeddings that it takes in place of tokens; None for a runner that takes none.
+    fn prompt_embedding_size(&self) -> Option<usize> {
+        None
+    }
+
     /// Elements of a token's hidden state; None for a runner that tells no hidden states.
     fn hidden_size(&self) -> Option<usize> {
         None

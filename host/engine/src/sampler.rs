@@ -59,7 +59,8 @@ impl Sampler {
     /// Applies the processors to the row and chooses a token. The processors are not told: the caller accepts the token.
     ///
     /// # Errors
-    /// [`EngineError::Runner`] if no token has a usable logit, that is all are NaN or masked.
+    /// [`EngineError::InvalidRequest`] if the processors have masked all tokens, [`EngineError::Runner`] if none has a usable
+    /// logit anyway.
     pub fn sample(
         &mut self,
         logits: &mut [f32],
@@ -75,7 +76,8 @@ impl Sampler {
         for processor in processors.iter_mut() {
             processor.apply(logits);
         }
-        let row = Row::new(logits, &mut self.maxima).ok_or_else(unusable)?;
+        let masked = !processors.is_empty();
+        let row = Row::new(logits, &mut self.maxima).ok_or_else(|| nothing_left(logits, masked))?;
         let id = if params.is_greedy() {
             row.likeliest()
         } else {
@@ -112,6 +114,17 @@ impl Sampler {
     pub fn sampled(&self) -> u64 {
         self.sampled
     }
+}
+
+/// Masks leave negative infinity; what a model spoils is NaN, which no mask makes a number of.
+fn nothing_left(logits: &[f32], masked: bool) -> EngineError {
+    if !masked || logits.iter().any(|logit| logit.is_nan()) {
+        return unusable();
+    }
+    EngineError::InvalidRequest(
+        "what the request allows and what it forbids (allowed_token_ids, bad_words, min_tokens) leave no token to go on with"
+            .to_owned(),
+    )
 }
 
 fn unusable() -> EngineError {
@@ -194,6 +207,7 @@ impl Buffers {
         let top = self.candidates.iter();
         TokenLogprobs {
             sampled: row.scaled(chosen) - log_total,
+            rank: row.larger(chosen) + 1,
             top: top.map(|c| (c.id, c.scaled - log_total)).collect(),
         }
     }

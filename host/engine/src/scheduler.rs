@@ -9,7 +9,7 @@
 //! slow reader give theirs first.
 //!
 //! Invariants: `running` is sorted by id, which is by age, `waiting` by priority and id; only running sequences hold blocks, enough
-//! for all their tokens but the last sampled one; while an unpaused sequence lives, every step computes at least one token;
+//! for all their tokens but those that came behind the last logits; while an unpaused sequence lives, every step computes at least one token;
 //! a step costs time linear in the sequences, whatever their lengths, but for those it admits or tries to.
 //! It does not run the model and does not sample.
 
@@ -133,6 +133,7 @@ impl Scheduler {
             self.spare_tables
                 .extend(batch.rows.drain(..).map(|row| row.block_table));
             batch.tokens.clear();
+            batch.embedded.clear();
         }
         self.fill(batch, pooled, true);
         self.fill(batch, pooled, false);
@@ -141,10 +142,20 @@ impl Scheduler {
     /// Appends the rows of each runnable sequence of one kind, oldest first, as far as the limits allow: one, but where a
     /// prompt is scored.
     fn fill(&mut self, batch: &mut Batch, pooled: &mut Batch, decoding: bool) {
+        // Forced tokens make a decode row long: it leaves each of those behind it a token of the budget.
+        let mut behind = match decoding {
+            true => self
+                .running
+                .iter()
+                .filter(|s| !s.paused && s.is_decoding())
+                .count(),
+            false => 0,
+        };
         for sequence in &self.running {
             if sequence.paused || sequence.is_decoding() != decoding {
                 continue;
             }
+            behind = behind.saturating_sub(1);
             let uncomputed = sequence.uncomputed();
             let mut start = sequence.computed;
             while start < sequence.len() {
@@ -159,8 +170,10 @@ impl Scheduler {
                     false => &mut *batch,
                 };
                 let end = sequence.row_end(start);
-                let len = (end - start).min(budget);
+                let len = (end - start).min(budget.saturating_sub(behind).max(1));
                 let from = start - sequence.computed;
+                let embedded = sequence.embedded(start, start + len, batch.tokens.len());
+                batch.embedded.extend(embedded);
                 batch
                     .tokens
                     .extend_from_slice(&uncomputed[from..from + len]);
@@ -173,12 +186,15 @@ impl Scheduler {
                     block_table,
                     wants_logits: sequence.wants(start, start + len),
                 });
+                if len < end - start {
+                    break;
+                }
                 start += len;
             }
         }
     }
 
-    /// Gives every decoding sequence room for its last token, oldest first, preempting where blocks run out.
+    /// Gives every decoding sequence room for its last tokens, oldest first, preempting where blocks run out.
     fn grow_decoding(&mut self) {
         let mut index = 0;
         while let Some(sequence) = self.running.get_mut(index) {
@@ -229,7 +245,7 @@ impl Scheduler {
 
     /// Gives a sequence its blocks, the first of them from the prefix cache.
     fn start(&mut self, sequence: &mut Sequence) -> Start {
-        if self.prefix_cache && !sequence.sees_whole_prompt() {
+        if self.prefix_cache && sequence.is_cacheable() && !sequence.sees_whole_prompt() {
             sequence.find_prefix(&self.blocks, &self.hasher);
             sequence.leader = self.leader_of(sequence);
             if sequence.leader.is_some() {

@@ -1,7 +1,7 @@
 //! One sequence's state: its tokens, how many of them are in the KV cache, its blocks, and everything its sampling needs.
 //!
 //! Invariants: `tokens` only ever grows; `computed <= tokens.len()`, and they are equal only between a forward pass and
-//! the acceptance of its token. Preemption resets `computed` and the blocks and nothing else, so the recomputed sequence
+//! the acceptance of its token, behind which a constraint may force more: those are computed as one row. Preemption resets `computed` and the blocks and nothing else, so the recomputed sequence
 //! goes on with the same random numbers, and scores no token of its prompt again; what it pools begins anew. A full block's hash is made once, however often its sequence starts.
 //! It does not decide when it runs (the scheduler does).
 
@@ -11,13 +11,15 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    batch::LogitsRow,
+    batch::{EmbeddedTokens, LogitsRow},
     block_manager::BlockManager,
     error::EngineError,
     generator::{SequenceUsage, TokenLogprobs},
     logits_processor::{LogitsProcessor, processors_for},
     prefix_index::BlockHasher,
-    request::{FinishReason, Pooling, SamplingParams, SequenceId, SequenceRequest},
+    request::{
+        FinishReason, Pooling, PromptEmbeddings, SamplingParams, SequenceId, SequenceRequest,
+    },
     sampler::{SampledToken, Sampler},
 };
 
@@ -50,6 +52,8 @@ pub struct Sequence {
     scored: usize,
     /// Until they are told.
     prompt_logprobs: Vec<TokenLogprobs>,
+    /// What is computed in place of its prompt's tokens.
+    embeddings: Option<PromptEmbeddings>,
     pooling: Option<Pooling>,
     /// The sum of the hidden states that were pooled since it started.
     pooled: Vec<f64>,
@@ -58,7 +62,13 @@ pub struct Sequence {
     last_token: Option<Instant>,
     end_tokens: Vec<u32>,
     sampling: SamplingParams,
+    /// Where there is a constraint, its processor is the last.
     processors: Vec<Box<dyn LogitsProcessor>>,
+    constrained: bool,
+    /// Tokens that came behind the last logits: one, and those that a constraint forced behind it.
+    appended: usize,
+    /// See [`crate::StopConditions`].
+    closing_reserve: usize,
     rng: ChaCha8Rng,
 }
 
@@ -86,14 +96,18 @@ impl Sequence {
             published: 0,
             cached_tokens: None,
             processors: processors_for(&request, &end_tokens),
+            constrained: request.constraint.is_some(),
+            appended: 0,
+            closing_reserve: request.stop.closing_reserve.min(max_tokens / 2),
             rng: ChaCha8Rng::seed_from_u64(request.sampling.seed.unwrap_or(fresh_seed)),
             prompt_len: request.prompt.len(),
             to_score: match request.sampling.prompt_logprobs {
-                true => request.prompt.len() - 1,
-                false => 0,
+                Some(_) => request.prompt.len() - 1,
+                None => 0,
             },
             scored: 0,
             prompt_logprobs: Vec::new(),
+            embeddings: request.embeddings,
             pooling: request.pooling,
             pooled: Vec::new(),
             tokens: request.prompt,
@@ -130,6 +144,23 @@ impl Sequence {
     /// shall not depend on where others cut the prompt.
     pub fn sees_whole_prompt(&self) -> bool {
         self.scored < self.to_score || self.is_pooling()
+    }
+
+    /// Whether its tokens say what its blocks hold: only then can others find them, and it those of others.
+    pub fn is_cacheable(&self) -> bool {
+        self.embeddings.is_none()
+    }
+
+    /// Which tokens of a row from position `start` to `end` are places for embeddings; the row's stand in its batch from
+    /// `at` on.
+    pub fn embedded(&self, start: usize, end: usize, at: usize) -> Option<EmbeddedTokens> {
+        let embeddings = self.embeddings.as_ref()?;
+        let len = end.min(self.prompt_len).checked_sub(start)?;
+        (len > 0).then(|| EmbeddedTokens {
+            tokens: at..at + len,
+            embeddings: embeddings.clone(),
+            first: start,
+        })
     }
 
     /// Whether it becomes a vector.
@@ -186,6 +217,11 @@ impl Sequence {
         self.leader = None;
         self.pooled.clear();
         let first = self.cached_tokens.is_none();
+        if first {
+            self.processors
+                .iter_mut()
+                .for_each(|processor| processor.prepare());
+        }
         first.then(|| *self.cached_tokens.insert(self.computed))
     }
 
@@ -196,6 +232,9 @@ impl Sequence {
 
     /// Lets others find the blocks that are full and computed.
     pub fn publish(&mut self, blocks: &mut BlockManager, hasher: &BlockHasher) {
+        if !self.is_cacheable() {
+            return;
+        }
         let block_size = blocks.block_size();
         while (self.published + 1) * block_size <= self.computed {
             let index = self.published;
@@ -225,9 +264,10 @@ impl Sequence {
         &self.tokens[self.computed..]
     }
 
-    /// Whether a single token is to be computed: a decode row, not a prefill chunk.
+    /// Whether only what came behind the last logits is to be computed, as a rule a single token: a decode row, not a prefill
+    /// chunk.
     pub fn is_decoding(&self) -> bool {
-        self.uncomputed().len() == 1
+        self.uncomputed().len() <= self.appended.max(1)
     }
 
     /// Scores the prompt's next token from the logits behind the last computed one.
@@ -236,7 +276,7 @@ impl Sequence {
     /// [`EngineError::Runner`] if the logits are unusable.
     pub fn score(&mut self, sampler: &mut Sampler, logits: &[f32]) -> Result<(), EngineError> {
         let token = self.tokens[self.computed];
-        let top = self.sampling.logprobs.unwrap_or(0);
+        let top = self.sampling.prompt_logprobs.unwrap_or(0);
         self.prompt_logprobs
             .push(sampler.score(logits, token, top)?);
         self.scored += 1;
@@ -273,8 +313,8 @@ impl Sequence {
 
     /// What the model thinks of the prompt, once; None where nobody asked.
     pub fn take_prompt_logprobs(&mut self) -> Option<Vec<TokenLogprobs>> {
-        let asked = std::mem::take(&mut self.sampling.prompt_logprobs);
-        asked.then(|| std::mem::take(&mut self.prompt_logprobs))
+        self.sampling.prompt_logprobs.take()?;
+        Some(std::mem::take(&mut self.prompt_logprobs))
     }
 
     /// How many of the largest logits are enough to choose from, whichever they are; None if only all are.
@@ -300,19 +340,77 @@ impl Sequence {
         sampler: &mut Sampler,
         row: LogitsRow<'_>,
     ) -> Result<SampledToken, EngineError> {
-        let mut sampled = sampler.sample(
+        let sampled = sampler.sample(
             row.logits,
             &self.sampling,
             &mut self.processors,
             &mut self.rng,
-        )?;
+        );
+        let mut sampled = sampled.map_err(|error| match self.failure() {
+            Some(reason) => EngineError::Constraint(reason),
+            None => error,
+        })?;
         sampled.id = row.token(sampled.id);
         Ok(sampled)
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.processors.last()?.failure()
+    }
+
+    /// The next token, where its constraint leaves no other: it costs no random number. Other masks are not overruled: where
+    /// the request has any, every token is chosen from logits.
+    pub fn forced(&mut self) -> Option<u32> {
+        self.forced_within(Duration::MAX)
+    }
+
+    fn forced_within(&mut self, patience: Duration) -> Option<u32> {
+        let masked = self.sampling.allowed_tokens.is_some() || !self.sampling.bad_words.is_empty();
+        match self.processors.last_mut() {
+            Some(constraint) if self.constrained && !masked => constraint.forced(patience),
+            _ => None,
+        }
+    }
+
+    /// As [`Sequence::forced`], where that is soon known and nobody wants to know what the model thinks of the token: then it
+    /// takes no logits. What is not known in time is forced behind the next ones: that changes no token. What is waited goes off
+    /// the patience.
+    pub fn forced_ahead(&mut self, patience: &mut Duration) -> Option<u32> {
+        if !self.constrained || self.sampling.logprobs.is_some() {
+            return None;
+        }
+        let began = Instant::now();
+        let forced = self.forced_within(*patience);
+        *patience = patience.saturating_sub(began.elapsed());
+        forced
+    }
+
+    /// What is told of a forced token, from the logits before it.
+    ///
+    /// # Errors
+    /// As [`Sequence::sample`].
+    pub fn tell_forced(
+        &self,
+        sampler: &mut Sampler,
+        logits: &[f32],
+        id: u32,
+    ) -> Result<SampledToken, EngineError> {
+        let top = self.sampling.logprobs;
+        let logprobs = top.map(|top| sampler.score(logits, id, top)).transpose()?;
+        Ok(SampledToken { id, logprobs })
     }
 
     /// Appends a chosen token and says whether the sequence ends with it. An end token ends it as [`FinishReason::Stop`].
     pub fn accept(&mut self, token: u32) -> Option<FinishReason> {
         self.tokens.push(token);
+        self.appended = self.tokens.len() - self.computed;
+        let left = self.max_tokens + self.prompt_len - self.tokens.len();
+        if self.constrained
+            && left <= self.closing_reserve
+            && let Some(constraint) = self.processors.last_mut()
+        {
+            constraint.close(left);
+        }
         for processor in &mut self.processors {
             processor.accept(token);
         }

@@ -63,6 +63,7 @@ fn add(engine: &mut Engine, sampling: &SamplingParams) {
                 ..StopConditions::default()
             },
             constraint: None,
+            embeddings: None,
             pooling: None,
             priority: 0,
         };

@@ -89,6 +89,7 @@ fn step(
         wants_logits: true,
     };
     let mut logits = runner.execute(&Batch {
+        embedded: Vec::new(),
         tokens: tokens.to_vec(),
         rows: vec![row],
     })?;

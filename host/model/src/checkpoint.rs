@@ -2,7 +2,7 @@
 //!
 //! Here the two kinds meet: whoever loads a model asks for tensors by part and place and does not know which kind it is.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use candle_core::{
     Device, Tensor,
@@ -132,6 +132,30 @@ impl Checkpoint {
             return Ok(floats);
         }
         Ok(self.read(name, &Device::Cpu)?.dequantize(&Device::Cpu)?)
+    }
+
+    /// Some columns of some of a matrix' rows, as [`Checkpoint::read_floats`] reads all of them: who computes a part of a
+    /// model reads that part.
+    ///
+    /// # Errors
+    /// See [`Checkpoint::read`]; rows and columns that the tensor does not have are one.
+    pub fn read_section(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Result<Tensor, ModelError> {
+        match self {
+            Self::Gguf(file) => file.read_section(name, rows, columns),
+            Self::Folder(folder) => {
+                if let Some(floats) = folder.read_section(name, rows.clone(), columns.clone())? {
+                    return Ok(floats);
+                }
+                let wide = folder.read_rows_f32(name, rows.clone())?;
+                let wide = Tensor::from_vec(wide, (rows.len(), ()), &Device::Cpu)?;
+                Ok(wide.narrow(1, columns.start, columns.len())?.contiguous()?)
+            }
+        }
     }
 
     /// Whether a tensor that no part of the decoder took may be left: it computes nothing, or nothing that text needs.

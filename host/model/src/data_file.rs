@@ -78,6 +78,28 @@ impl DataFile {
         }
     }
 
+    /// `count` pieces of `len` bytes, the first at `offset`, each `stride` bytes behind the one before, joined.
+    pub(crate) fn read_pieces(
+        &self,
+        offset: u64,
+        len: u64,
+        stride: u64,
+        count: usize,
+    ) -> io::Result<Vec<u8>> {
+        if len == stride {
+            let all = len.checked_mul(count as u64);
+            return self.read(offset, all.ok_or(io::ErrorKind::UnexpectedEof)?);
+        }
+        let mut bytes = Vec::new();
+        for piece in 0..count as u64 {
+            let start = piece
+                .checked_mul(stride)
+                .and_then(|skipped| offset.checked_add(skipped));
+            bytes.extend(self.read(start.ok_or(io::ErrorKind::UnexpectedEof)?, len)?);
+        }
+        Ok(bytes)
+    }
+
     /// Reads on from where the last reader stopped; the first begins at the beginning.
     pub(crate) fn reader(&self) -> BufReader<&File> {
         BufReader::new(&self.file)

@@ -149,10 +149,8 @@ impl Decoder {
             slabs,
         };
         let tokens = Tensor::new(batch.tokens.as_slice(), &self.device)?;
-        let mut hidden = scaled(
-            self.embedding.embedding(&tokens)?,
-            self.description.embedding_scale,
-        )?;
+        let embedded = with_given(self.embedding.embedding(&tokens)?, batch)?;
+        let mut hidden = scaled(embedded, self.description.embedding_scale)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let residual_scale = self.description.residual_scale;
             let added = layer.attend(index, &hidden, &step)?;
@@ -257,6 +255,21 @@ fn scaled(tensor: Tensor, factor: f32) -> Result<Tensor> {
     } else {
         tensor * f64::from(factor)
     }
+}
+
+/// The tokens' embeddings, with those that came with a request in place of the table's.
+fn with_given(embedded: Tensor, batch: &Batch) -> Result<Tensor> {
+    if batch.embedded.is_empty() {
+        return Ok(embedded);
+    }
+    let (shape, device) = (embedded.dims2()?, embedded.device().clone());
+    let mut numbers = embedded.flatten_all()?.to_vec1::<f32>()?;
+    for (token, row) in numbers.chunks_exact_mut(shape.1).enumerate() {
+        if let Some(given) = batch.embedding(token) {
+            row.copy_from_slice(given);
+        }
+    }
+    Tensor::from_vec(numbers, shape, &device)
 }
 
 /// Indices in the batch's tokens of all tokens of the rows that want something.

@@ -15,14 +15,14 @@ use std::{
 };
 
 use candle_core::{
-    Device,
+    Device, Tensor,
     quantized::{QTensor, ggml_file::qtensor_from_ggml},
 };
 
 use crate::{
     data_file::{DataFile, one_line},
     error::ModelError,
-    tensor_entry::TensorEntry,
+    tensor_entry::{TensorEntry, section_width},
 };
 use header::StoredTensor;
 use value::{Value, boolean, float, integer, text};
@@ -284,6 +284,40 @@ impl GgufFile {
             .read(offset, row_bytes * rows.len() as u64)
             .map_err(|error| unreadable(name, error))?;
         Ok((tensor.dtype.name, data))
+    }
+
+    /// Reads some columns of some of a matrix' rows, as f32. Of a row no more is read than the blocks that hold them.
+    ///
+    /// # Errors
+    /// See [`GgufFile::read_tensor`]; rows and columns that the tensor does not have are one.
+    pub fn read_section(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Result<Tensor, ModelError> {
+        let (part, tensor) = self.stored(name)?;
+        let width = section_width(name, &tensor.shape, &rows, &columns)?;
+        let Some(dtype) = tensor.dtype.candle else {
+            return Err(ModelError::UnsupportedTensorType {
+                name: name.to_owned(),
+                dtype: tensor.dtype.name,
+            });
+        };
+        let block = tensor.dtype.block_size as usize;
+        let (first, end) = (columns.start / block, columns.end.div_ceil(block));
+        let bytes = |blocks: usize| blocks as u64 * tensor.dtype.block_bytes;
+        let row_bytes = bytes(width / block);
+        let offset = tensor.offset + row_bytes * rows.start as u64 + bytes(first);
+        let data = self.parts[*part]
+            .read_pieces(offset, bytes(end - first), row_bytes, rows.len())
+            .map_err(|error| unreadable(name, error))?;
+        let shape = vec![rows.len(), (end - first) * block];
+        let blocks = qtensor_from_ggml(dtype, &data, shape, &Device::Cpu)
+            .map_err(|error| unreadable(name, error))?;
+        let wide = blocks.dequantize(&Device::Cpu)?;
+        let own = wide.narrow(1, columns.start - first * block, columns.len())?;
+        Ok(own.contiguous()?)
     }
 
     /// Reads one index of the outermost dimension: of stacked matrices, one matrix.

@@ -93,6 +93,10 @@ impl ModelRunner for CandleRunner {
         Ok(())
     }
 
+    fn prompt_embedding_size(&self) -> Option<usize> {
+        Some(self.description().hidden)
+    }
+
     fn hidden_size(&self) -> Option<usize> {
         Some(self.description().hidden)
     }

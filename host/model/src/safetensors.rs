@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use crate::{
     data_file::{DataFile, HEADER_LIMIT, check_name},
     error::ModelError,
-    tensor_entry::TensorEntry,
+    tensor_entry::{TensorEntry, section_width},
 };
 use block_scales::BlockSize;
 use header::StoredTensor;
@@ -159,6 +159,35 @@ impl SafetensorsFolder {
             reason: error.to_string(),
         })?;
         let floats = Tensor::from_raw_buffer(&bytes, dtype, &tensor.shape, &Device::Cpu)?;
+        Ok(Some(floats))
+    }
+
+    /// Reads some columns of some of a matrix' rows, in the type and with the exception of [`SafetensorsFolder::read_floats`].
+    /// What lies beside them is not read.
+    ///
+    /// # Errors
+    /// See there; rows and columns that the tensor does not have are one.
+    pub fn read_section(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Result<Option<Tensor>, ModelError> {
+        let (shard, tensor) = self.stored(name)?;
+        let width = section_width(name, &tensor.shape, &rows, &columns)?;
+        let Some(dtype @ (DType::BF16 | DType::F16 | DType::F32)) = tensor.dtype.candle else {
+            return Ok(None);
+        };
+        let bytes = |elements: usize| (elements * dtype.size_in_bytes()) as u64;
+        let offset = tensor.offset + bytes(rows.start * width + columns.start);
+        let read =
+            self.shards[*shard].read_pieces(offset, bytes(columns.len()), bytes(width), rows.len());
+        let read = read.map_err(|error| ModelError::UnreadableTensor {
+            name: name.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let shape = [rows.len(), columns.len()];
+        let floats = Tensor::from_raw_buffer(&read, dtype, &shape, &Device::Cpu)?;
         Ok(Some(floats))
     }
 

@@ -146,6 +146,11 @@ impl Tokenizer {
         }
     }
 
+    /// Whether it is the replay tokenizer, whose ids of a text are not those that are generated.
+    pub fn is_replay(&self) -> bool {
+        matches!(self.encoder, Encoder::Bytes)
+    }
+
     /// The text of `ids`, special tokens included; bytes that are not UTF-8 become U+FFFD, unknown ids nothing.
     pub fn decode(&self, ids: &[u32]) -> String {
         let bytes: Vec<u8> = ids

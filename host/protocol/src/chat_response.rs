@@ -7,7 +7,10 @@ use utoipa::ToSchema;
 
 use serde_json::Value;
 
-use crate::{logprobs::ChatLogprobs, usage::Usage};
+use crate::{
+    logprobs::{ChatLogprobs, PromptLogprob, PromptLogprobs},
+    usage::Usage,
+};
 
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -29,6 +32,10 @@ pub struct ChatCompletion {
     /// The prompt, for requests with `return_token_ids`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_token_ids: Option<Vec<u32>>,
+    /// Of the prompt's tokens, null for the first, for requests with `prompt_logprobs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Option<BTreeMap<String, PromptLogprob>>>>)]
+    pub prompt_logprobs: Option<PromptLogprobs>,
     /// What was asked for in the request's `nvext`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nvext: Option<Value>,

@@ -8,8 +8,9 @@ use crate::{
     chat,
     fields::Fields,
     invalid::Invalid,
-    logprobs::CompletionLogprobs,
+    logprobs::{CompletionLogprobs, PromptLogprob, PromptLogprobs},
     options::{self, RequestOptions},
+    prompt_embeds::{self, EncodedTensor},
     sampling::{self, MAX_TOP_LOGPROBS, SamplingFields, StreamFields},
     usage::Usage,
 };
@@ -28,7 +29,9 @@ pub enum Prompt {
 pub struct CompletionRequest {
     /// The model asked for; None means the one that is served.
     pub model: Option<String>,
-    /// At least one prompt.
+    /// Embeddings that stand for prompts; their answers come before those to `prompts`.
+    pub prompt_embeds: Vec<EncodedTensor>,
+    /// At least one prompt, unless there are embeddings.
     pub prompts: Vec<Prompt>,
     /// How tokens are chosen and when generation ends.
     pub sampling: SamplingFields,
@@ -47,15 +50,7 @@ pub struct CompletionRequest {
 }
 
 /// Fields that are known, not built, and ask for something whatever their value.
-const NOT_BUILT: &[&str] = &[
-    "prompt_embeds",
-    "guided_json",
-    "guided_regex",
-    "guided_choice",
-    "guided_grammar",
-    "structured_outputs",
-    "mpr_candidates",
-];
+const NOT_BUILT: &[&str] = &["mpr_candidates"];
 
 impl CompletionRequest {
     /// Reads a request body.
@@ -65,29 +60,39 @@ impl CompletionRequest {
     pub fn from_json(body: Value) -> Result<Self, Invalid> {
         let mut fields = Fields::of_body(body)?;
         let model = fields.string("model")?;
-        // Before `prompt`, which may be absent beside it.
         for name in NOT_BUILT {
             fields.not_built(name, |_| false)?;
         }
-        let prompts = read_prompts(fields.take("prompt"))?;
+        let prompt_embeds = EncodedTensor::read_list(fields.take(prompt_embeds::NAME))?;
+        let prompts = read_prompts(fields.take("prompt"), !prompt_embeds.is_empty())?;
+        let given = prompt_embeds.len() + prompts.len();
         let StreamFields {
             stream,
             include_usage,
             continuous_usage,
         } = sampling::take_stream(&mut fields)?;
         let sampling = take_sampling(&mut fields)?;
-        let n = sampling::take_n(&mut fields, &sampling, prompts.len())?;
+        let n = sampling::take_n(&mut fields, &sampling, given)?;
         let (mut sampling, mut options) =
-            RequestOptions::take(&mut fields, sampling, n, prompts.len(), stream)?;
+            RequestOptions::take(&mut fields, sampling, n, given, stream)?;
         options.continuous_usage = continuous_usage;
-        sampling.prompt_logprobs = options.echo && sampling.logprobs.is_some();
+        let echoed = sampling.logprobs.filter(|_| options.echo);
+        sampling.prompt_logprobs = options.prompt_logprobs.max(echoed);
+        if !prompt_embeds.is_empty() {
+            refuse_beside_embeds(&sampling, &options)?;
+        }
         let user = fields.string("user")?;
         chat::refuse_unless_neutral(&mut fields)?;
         fields.not_built("suffix", |value| value.as_str() == Some(""))?;
         fields.accept(&["metadata"]);
+        // What is reasoning nobody looks for in a completion.
+        if options.reasoning_budget.take().is_some() {
+            fields.ignore(vec!["nvext.max_thinking_tokens".to_owned()]);
+        }
         let ignored_fields = fields.unknown();
         Ok(Self {
             model,
+            prompt_embeds,
             prompts,
             sampling,
             n,
@@ -119,8 +124,34 @@ fn take_sampling(fields: &mut Fields) -> Result<SamplingFields, Invalid> {
     Ok(sampling)
 }
 
-fn read_prompts(prompt: Option<Value>) -> Result<Vec<Prompt>, Invalid> {
+/// What has a meaning for tokens alone.
+fn refuse_beside_embeds(
+    sampling: &SamplingFields,
+    options: &RequestOptions,
+) -> Result<(), Invalid> {
+    let asked = [
+        ("echo", options.echo),
+        ("prompt_logprobs", sampling.prompt_logprobs.is_some()),
+        (
+            "truncate_prompt_tokens",
+            options.truncate_prompt_tokens.is_some(),
+        ),
+    ];
+    match asked.into_iter().find(|(_, asked)| *asked) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let message =
+                format!("`{name}` cannot be had beside `prompt_embeds`, which has no tokens");
+            Err(Invalid::bad_value(name, message))
+        }
+    }
+}
+
+/// An empty text beside embeddings is none: OpenAI's clients must send a prompt.
+fn read_prompts(prompt: Option<Value>, embedded: bool) -> Result<Vec<Prompt>, Invalid> {
     match prompt {
+        None if embedded => Ok(Vec::new()),
+        Some(Value::String(text)) if embedded && text.is_empty() => Ok(Vec::new()),
         None => Err(Invalid::bad_value("prompt", "`prompt` is required")),
         Some(prompt) => Prompt::read_list("prompt", prompt),
     }
@@ -209,4 +240,8 @@ pub struct CompletionChoice {
     /// Its prompt, beside the first of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_token_ids: Option<Vec<u32>>,
+    /// Of its prompt's tokens, null for the first, for requests with `prompt_logprobs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Option<BTreeMap<String, PromptLogprob>>>>)]
+    pub prompt_logprobs: Option<PromptLogprobs>,
 }

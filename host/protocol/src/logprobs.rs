@@ -75,6 +75,40 @@ impl Serialize for TopLogprobs {
     }
 }
 
+/// A token that stands in a prompt or could have stood there, as vLLM tells it.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct PromptLogprob {
+    /// Its log-probability.
+    #[serde(serialize_with = "told")]
+    pub logprob: f32,
+    /// Its place among all tokens, 1 for the likeliest.
+    pub rank: usize,
+    /// Its text; what is no UTF-8 by itself is U+FFFD.
+    pub decoded_token: String,
+}
+
+/// Of each token of a prompt, the first of which stands behind nothing and has none.
+pub type PromptLogprobs = Vec<Option<PromptTokens>>;
+
+/// An object from token id to what is told of it: the token that stands there, then the likeliest, best first.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PromptTokens(Vec<(u32, PromptLogprob)>);
+
+impl PromptTokens {
+    /// Adds a token, unless it is there.
+    pub fn push(&mut self, id: u32, told: PromptLogprob) {
+        if self.0.iter().all(|(known, _)| *known != id) {
+            self.0.push((id, told));
+        }
+    }
+}
+
+impl Serialize for PromptTokens {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(id, told)| (id, told)))
+    }
+}
+
 /// What stands for a log-probability in JSON.
 fn finite(logprob: f32) -> f32 {
     const IMPOSSIBLE: f32 = -9999.0;

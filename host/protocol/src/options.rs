@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::{
+    answer_format::{AnswerFormat, Formats},
     fields::Fields,
     invalid::Invalid,
     lenient,
@@ -28,8 +29,16 @@ pub struct RequestOptions {
     pub use_raw_prompt: bool,
     /// What is told beside the answer.
     pub annotations: Annotations,
+    /// How many log-probabilities are told beside each of the prompt's tokens, in the answer's `prompt_logprobs`.
+    pub prompt_logprobs: Option<usize>,
+    /// In log-probabilities tokens are told by their ids (`token_id:7`).
+    pub tokens_as_ids: bool,
     /// Tools came as OpenAI's older `functions`, and calls are told in that shape.
     pub functions: bool,
+    /// What the answer's text must be; None leaves it to the model.
+    pub answer_format: Option<AnswerFormat>,
+    /// The most tokens that may be spent on reasoning; None is the server's default.
+    pub reasoning_budget: Option<usize>,
 }
 
 impl RequestOptions {
@@ -46,14 +55,22 @@ impl RequestOptions {
             echo: fields.boolean("echo")?.unwrap_or(false),
             truncate_prompt_tokens: take_truncation(fields)?,
             add_special_tokens: fields.boolean("add_special_tokens")?,
+            prompt_logprobs: take_prompt_logprobs(fields, stream)?,
+            tokens_as_ids: fields
+                .boolean("return_tokens_as_token_ids")?
+                .unwrap_or(false),
             ..Self::default()
         };
+        let mut formats = Formats::default();
+        formats.take(fields)?;
         if let Some(nvext) = fields.object("nvext")? {
-            let nvext = crate::nvext::read(nvext, &mut sampling)?;
+            let nvext = crate::nvext::read(nvext, &mut sampling, &mut formats)?;
             options.use_raw_prompt = nvext.use_raw_prompt;
             options.annotations = nvext.annotations;
+            options.reasoning_budget = nvext.reasoning_budget;
             fields.ignore(nvext.ignored);
         }
+        options.answer_format = formats.into_format();
         Ok((sampling, options))
     }
 }
@@ -107,6 +124,18 @@ fn take_truncation(fields: &mut Fields) -> Result<Option<usize>, Invalid> {
                 &tokens.into(),
             )),
         },
+    }
+}
+
+/// `prompt_logprobs`, which a stream has no place for.
+fn take_prompt_logprobs(fields: &mut Fields, stream: bool) -> Result<Option<usize>, Invalid> {
+    const NAME: &str = "prompt_logprobs";
+    match fields.count(NAME, 0, sampling::MAX_TOP_LOGPROBS)? {
+        Some(count) if stream => {
+            let message = format!("`{NAME}` cannot be had when `stream` is true, got {count}");
+            Err(Invalid::bad_value(NAME, message))
+        }
+        count => Ok(count),
     }
 }
 

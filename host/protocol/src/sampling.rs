@@ -53,8 +53,10 @@ pub struct SamplingFields {
     pub priority: i64,
     /// How many top log-probabilities are told beside a token's own; None tells nothing. Read by the routes that have them.
     pub logprobs: Option<usize>,
-    /// Tells those of the prompt too.
-    pub prompt_logprobs: bool,
+    /// How many are told beside each of the prompt's tokens; None tells nothing of them. Read by the routes that have them.
+    pub prompt_logprobs: Option<usize>,
+    /// How many of the last tokens of `max_tokens` a forced answer may be closed with.
+    pub structured_output_reserve: Option<usize>,
     /// Tells the token ids of prompt and answer. Read by the routes that have them.
     pub return_token_ids: bool,
 }
@@ -98,7 +100,8 @@ impl SamplingFields {
             show_special_tokens: fields.boolean("skip_special_tokens")? == Some(false),
             priority: fields.integer("priority")?.unwrap_or(0),
             logprobs: None,
-            prompt_logprobs: false,
+            prompt_logprobs: None,
+            structured_output_reserve: fields.count("structured_output_reserve", 0, usize::MAX)?,
             return_token_ids: fields.boolean("return_token_ids")?.unwrap_or(false),
         };
         sampling.refuse_not_built(fields)?;
@@ -134,13 +137,10 @@ impl SamplingFields {
                 "to show a stop token of `stop_token_ids`",
             ));
         }
-        for name in ["return_tokens_as_token_ids", "use_beam_search"] {
-            fields.not_built(name, is_false)?;
-        }
+        fields.not_built("use_beam_search", is_false)?;
         fields.not_built("length_penalty", |value| {
             lenient::number(value) == Some(1.0)
-        })?;
-        fields.not_built("prompt_logprobs", |_| false)
+        })
     }
 
     /// Whether the request itself says that the likeliest token is always taken.

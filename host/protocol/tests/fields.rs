@@ -38,12 +38,24 @@ fn logprobs_have_a_shape_for_each_api() {
         let sampling = completion(more).unwrap().sampling;
         (sampling.logprobs, sampling.prompt_logprobs)
     };
-    assert_eq!(told(json!({"logprobs": null, "echo": true})), (None, false));
-    assert_eq!(told(json!({"logprobs": 0})), (Some(0), false));
+    assert_eq!(told(json!({"logprobs": null, "echo": true})), (None, None));
+    assert_eq!(told(json!({"logprobs": 0})), (Some(0), None));
     assert_eq!(
         told(json!({"logprobs": "5", "echo": "true"})),
-        (Some(5), true)
+        (Some(5), Some(5))
     );
+    assert_eq!(
+        told(json!({"logprobs": 5, "prompt_logprobs": "2"})),
+        (Some(5), Some(2))
+    );
+    let both = completion(json!({"logprobs": 5, "echo": true, "prompt_logprobs": 2})).unwrap();
+    assert_eq!(both.sampling.prompt_logprobs, Some(5));
+    assert_eq!(both.options.prompt_logprobs, Some(2));
+    let alone = chat(json!({"prompt_logprobs": 0, "return_tokens_as_token_ids": "True"})).unwrap();
+    assert_eq!(alone.sampling.prompt_logprobs, Some(0));
+    assert!(alone.options.tokens_as_ids);
+    let streamed = chat(json!({"prompt_logprobs": 0, "stream": true})).unwrap_err();
+    assert_eq!(streamed.param.as_deref(), Some("prompt_logprobs"));
 }
 
 #[test]

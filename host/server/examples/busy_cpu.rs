@@ -158,6 +158,7 @@ async fn client(engine: EngineHandle, number: u32) {
                 ..StopConditions::default()
             },
             constraint: None,
+            embeddings: None,
             pooling: None,
             priority: 0,
         };

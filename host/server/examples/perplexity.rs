@@ -103,6 +103,7 @@ fn batch(windows: &[&[u32]], context_len: usize, len: usize) -> Batch {
         .iter()
         .flat_map(|window| &window[context_len..context_len + len]);
     Batch {
+        embedded: Vec::new(),
         tokens: tokens.copied().collect(),
         rows: (0..windows.len())
             .map(|row| BatchRow {

@@ -236,7 +236,10 @@ impl Soak {
         let context = context(case);
         let plan = Plan {
             prompt: key(which).bytes().map(u32::from).collect(),
+            embeddings: None,
             sampling: SamplingFields::default(),
+            constraint: None,
+            reasoning_budget: None,
             parse: true,
             plugins: Arc::clone(plugins),
             context: context.clone(),

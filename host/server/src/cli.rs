@@ -277,6 +277,14 @@ pub struct ModelFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_max_tokens: Option<usize>,
+    /// Tokens of reasoning at most, in requests that say nothing of it; then its end is forced [default: no limit]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_budget: Option<usize>,
+    /// When so few of max_tokens are left, a forced answer is closed as shortly as it can be [default: it is cut]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structured_output_reserve: Option<usize>,
 }
 
 /// How the engine runs.
@@ -295,7 +303,7 @@ pub struct EngineFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// Tensor-parallel devices [default: 1]
+    /// GPUs that share the model, each with its part of every layer [default: 1]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tp: Option<usize>,
@@ -311,7 +319,7 @@ pub struct EngineFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_num_batched_tokens: Option<usize>,
-    /// Memory for the KV cache, such as 2GiB [default: 1GiB; on a GPU all that is left]
+    /// Memory for the KV cache, such as 2GiB, on each device [default: 1GiB; on a GPU all that is left]
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_cache_memory: Option<String>,

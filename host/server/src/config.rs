@@ -69,6 +69,8 @@ pub struct Config {
     pub default_temperature: Option<f32>,
     pub default_top_p: Option<f32>,
     pub default_max_tokens: Option<usize>,
+    pub reasoning_budget: Option<usize>,
+    pub structured_output_reserve: Option<usize>,
     pub tool_call_parser: Option<String>,
     pub reasoning_parser: Option<String>,
     #[serde(deserialize_with = "one_or_many")]
@@ -128,6 +130,8 @@ impl Default for Config {
             default_temperature: None,
             default_top_p: None,
             default_max_tokens: None,
+            reasoning_budget: None,
+            structured_output_reserve: None,
             tool_call_parser: None,
             reasoning_parser: None,
             post_processor: Vec::new(),
@@ -250,13 +254,7 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
             "threads is {threads}, it must be at most {MAX_THREADS}"
         ));
     }
-    if config.tp > 1 {
-        return bad(format!(
-            "tp is {}, but this build computes on one device: only --tp 1 works",
-            config.tp
-        ));
-    }
-    config.device.check().map_err(ConfigError::Value)?;
+    config.device.check(config.tp).map_err(ConfigError::Value)?;
     if config
         .default_temperature
         .is_some_and(|t| !(0.0..=2.0).contains(&t))

@@ -2,11 +2,13 @@
 //!
 //! Invariants: of one request no more texts are in the engine at a time than make a pass, so whoever comes next waits for
 //! a pass and not for a thousand texts; they wait in the engine's queue like any sequence and count against its bound.
+//! Only a request that has begun nothing is turned away: once a pass was taken, the others wait for room.
 //! Dropping the future gives its texts up.
 
-use std::{mem, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
+use tokio::time::sleep;
 use weir_engine::{
     EmbeddingInfo, EngineError, Generated, GeneratedStream, Generator, Pooling, SamplingParams,
     SequenceRequest, StopConditions,
@@ -16,6 +18,8 @@ use weir_engine::{
 const PASS_TOKENS: usize = 2048;
 /// Texts of one pass.
 const PASS_TEXTS: usize = 256;
+/// Until a full queue is looked at again.
+const ROOM_WAIT: Duration = Duration::from_millis(10);
 
 /// Makes vectors with an engine.
 pub struct PooledEmbedder {
@@ -35,14 +39,33 @@ impl PooledEmbedder {
     /// One vector a text, in order. The texts fit the model.
     ///
     /// # Errors
-    /// [`EngineError::QueueFull`], [`EngineError::Runner`], [`EngineError::Lost`] or [`EngineError::Stopped`].
+    /// [`EngineError::QueueFull`] before anything was computed, [`EngineError::Runner`], [`EngineError::Lost`] or
+    /// [`EngineError::Stopped`].
     pub async fn embed(&self, texts: Vec<Vec<u32>>) -> Result<Vec<Vec<f32>>, EngineError> {
         let mut vectors = Vec::with_capacity(texts.len());
-        for pass in passes(texts, self.max_queue.clamp(1, PASS_TEXTS)) {
-            let requests = pass.into_iter().map(|text| self.request(text));
-            for stream in self.generator.submit_all(requests.collect())? {
-                vectors.push(self.vector(stream).await?);
+        let mut waiting = VecDeque::from(passes(texts, self.max_queue.clamp(1, PASS_TEXTS)));
+        while let Some(mut pass) = waiting.pop_front() {
+            match self.pass(&pass).await {
+                Ok(more) => vectors.extend(more),
+                Err(EngineError::QueueFull { .. }) if !vectors.is_empty() => {
+                    // Half of them find room sooner.
+                    let rest = pass.split_off(pass.len().div_ceil(2));
+                    let parts = [rest, pass].into_iter().filter(|part| !part.is_empty());
+                    parts.for_each(|part| waiting.push_front(part));
+                    sleep(ROOM_WAIT).await;
+                }
+                Err(error) => return Err(error),
             }
+        }
+        Ok(vectors)
+    }
+
+    /// All vectors of a pass; of one that the queue has no room for, nothing is computed.
+    async fn pass(&self, texts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, EngineError> {
+        let requests = texts.iter().map(|text| self.request(text.clone()));
+        let mut vectors = Vec::with_capacity(texts.len());
+        for stream in self.generator.submit_all(requests.collect())? {
+            vectors.push(self.vector(stream).await?);
         }
         Ok(vectors)
     }
@@ -53,6 +76,7 @@ impl PooledEmbedder {
             sampling: SamplingParams::default(),
             stop: StopConditions::default(),
             constraint: None,
+            embeddings: None,
             pooling: Some(self.pooling),
             priority: 0,
         }
@@ -104,7 +128,67 @@ pub(crate) fn to_unit_length(vector: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::stream;
+
     use super::*;
+
+    /// Has so many places free at each submission, one after the other; a text's vector is its tokens.
+    struct Crowded(Mutex<VecDeque<usize>>);
+
+    impl Generator for Crowded {
+        fn submit(&self, request: SequenceRequest) -> Result<GeneratedStream, EngineError> {
+            let vector = request.prompt.into_iter().map(|token| token as f32);
+            let said = Ok(Generated::Vector(vector.collect()));
+            Ok(Box::pin(stream::iter([said])))
+        }
+
+        fn submit_all(
+            &self,
+            requests: Vec<SequenceRequest>,
+        ) -> Result<Vec<GeneratedStream>, EngineError> {
+            let free = self.0.lock().unwrap().pop_front().unwrap_or(usize::MAX);
+            if requests.len() > free {
+                let (queued, limit) = (8 - free, 8);
+                return Err(EngineError::QueueFull { queued, limit });
+            }
+            requests
+                .into_iter()
+                .map(|request| self.submit(request))
+                .collect()
+        }
+    }
+
+    async fn embed(free: &[usize], texts: usize) -> Result<Vec<Vec<f32>>, EngineError> {
+        let embedder = PooledEmbedder {
+            generator: Arc::new(Crowded(Mutex::new(free.iter().copied().collect()))),
+            info: EmbeddingInfo {
+                dimensions: 1,
+                max_tokens: 8,
+                vocab_size: 99,
+            },
+            pooling: Pooling::Last,
+            normalize: false,
+            max_queue: 4,
+        };
+        embedder
+            .embed((0..texts as u32).map(|text| vec![text]).collect())
+            .await
+    }
+
+    #[tokio::test]
+    async fn a_request_is_turned_away_before_it_begins_or_not_at_all() {
+        let all = |texts: usize| (0..texts).map(|text| vec![text as f32]).collect::<Vec<_>>();
+        assert_eq!(embed(&[], 10).await, Ok(all(10)));
+        // The second pass finds one place, then two.
+        assert_eq!(embed(&[4, 1, 2, 0, 1, 0, 0, 1], 10).await, Ok(all(10)));
+        let refused = embed(&[3], 10).await;
+        assert!(
+            matches!(refused, Err(EngineError::QueueFull { .. })),
+            "{refused:?}"
+        );
+    }
 
     fn sizes(lengths: &[usize], most: usize) -> Vec<Vec<usize>> {
         let texts = lengths.iter().map(|length| vec![0; *length]).collect();

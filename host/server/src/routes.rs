@@ -112,11 +112,25 @@ pub fn router(state: Arc<AppState>) -> Router {
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }
 
+/// Routes that clients make of a base URL, which may lack its `/v1`, or have it twice.
+const CLIENT_ROUTES: &[&str] = &[
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/messages",
+];
+
 async fn no_route(uri: Uri) -> ApiError {
-    ApiError::new(
-        StatusCode::NOT_FOUND,
-        format!("there is no `{}` here", uri.path()),
-    )
+    let path = uri.path();
+    let bare = path.trim_end_matches('/').trim_start_matches("/v1");
+    let meant = |route: &&&str| route.strip_prefix("/v1") == Some(bare);
+    let hint = match CLIENT_ROUTES.iter().find(meant) {
+        Some(route) => format!("`{route}` is, which the client's base URL does not lead to"),
+        None => "`/docs` lists what is".to_owned(),
+    };
+    let message = format!("there is no `{path}` here; {hint}");
+    ApiError::new(StatusCode::NOT_FOUND, message)
 }
 
 async fn no_method(method: axum::http::Method, uri: Uri) -> ApiError {

@@ -77,7 +77,7 @@ impl Words {
         );
         let vocabulary = Arc::new(Vocabulary::new(normal.chain(added).chain([end]).collect()));
         let end = vocabulary.len() as u32 - 1;
-        let constrainer = Constrainer::new(&vocabulary, end).expect("a vocabulary");
+        let constrainer = Constrainer::of_vocabulary(&vocabulary, end).expect("a vocabulary");
         Self {
             vocabulary,
             constrainer,

@@ -97,6 +97,7 @@ fn batch(runner: &CpuRunner, sequences: usize, context_len: usize, len: usize) -
     let blocks = NUM_BLOCKS / sequences;
     let token = |at: usize| (((context_len + at) * 7919 + 13) % vocab) as u32;
     Batch {
+        embedded: Vec::new(),
         tokens: (0..sequences * len).map(token).collect(),
         rows: (0..sequences)
             .map(|sequence| BatchRow {

@@ -169,6 +169,7 @@ fn batches_that_do_not_fit_are_refused() {
         ),
     ] {
         let batch = Batch {
+            embedded: Vec::new(),
             tokens: chunk.tokens.to_vec(),
             rows: vec![weir_engine::BatchRow {
                 sequence: weir_engine::SequenceId(3),

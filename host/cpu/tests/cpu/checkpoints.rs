@@ -83,6 +83,7 @@ pub fn execute(runner: &mut dyn ModelRunner, chunks: &[Chunk<'_>]) -> Vec<Vec<f3
         wants_logits: chunk.wants_logits,
     };
     let batch = Batch {
+        embedded: Vec::new(),
         tokens: chunks
             .iter()
             .flat_map(|chunk| chunk.tokens.to_vec())
@@ -161,6 +162,7 @@ pub fn pooled_distance(
             wants_logits,
         };
         let batch = Batch {
+            embedded: Vec::new(),
             tokens: [tokens, tokens].concat(),
             rows: vec![row(1, start % 2 == 0), row(0, true)],
         };

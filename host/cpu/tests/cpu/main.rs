@@ -10,6 +10,7 @@ mod batches;
 mod checkpoints;
 mod golden;
 mod made_up;
+mod prompt_embeddings;
 mod rows;
 #[allow(
     dead_code,

@@ -57,6 +57,22 @@ fn a_part_holds_the_likeliest() {
 }
 
 #[test]
+fn whole_rows_alone_are_whole_whatever_is_enough() {
+    let numbers = random(4000);
+    let computed = Tensor::from_slice(&numbers, (ROWS, 4000), &Device::Cpu).unwrap();
+    let mut logits = Logits::default();
+    let handed = Chooser::new(true).hand_over(&computed, &[Some(1); ROWS], &Reference, &mut logits);
+    handed.unwrap();
+    for (row, right) in logits.rows_mut().zip(numbers.chunks(4000)) {
+        assert!(
+            row.iter()
+                .map(|logit| logit.to_bits())
+                .eq(right.iter().map(|logit| logit.to_bits()))
+        );
+    }
+}
+
+#[test]
 fn what_spares_nothing_goes_over_whole() {
     let mut logits = Logits::default();
     let numbers = random(70);

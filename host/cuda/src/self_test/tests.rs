@@ -18,6 +18,7 @@ enum Wrong {
     Gate,
     Noise,
     Choice,
+    NoChoice,
 }
 
 impl Kernels for Wrong {
@@ -77,12 +78,13 @@ impl Kernels for Wrong {
     fn block_maxima(&self, logits: &Tensor) -> Result<Tensor> {
         match self {
             Self::Choice => Reference.block_maxima(&logits.abs()?),
+            Self::NoChoice => candle_core::bail!("no such kernel"),
             _ => Reference.block_maxima(logits),
         }
     }
 }
 
-fn judge(model: &str, wrong: Wrong) -> std::result::Result<(), String> {
+fn judge(model: &str, wrong: Wrong) -> std::result::Result<Proof, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tiny_models");
     let checkpoint = Checkpoint::open(&root.join(model)).unwrap();
     let description = checkpoint.describe().unwrap();
@@ -94,7 +96,7 @@ fn judge(model: &str, wrong: Wrong) -> std::result::Result<(), String> {
 #[test]
 fn what_is_right_passes() {
     for model in ["llama", "gemma2", "gemma3", "qwen2", "qwen3", "phi4-mini"] {
-        assert_eq!(judge(model, Wrong::Nothing), Ok(()), "{model}");
+        assert_eq!(judge(model, Wrong::Nothing), Ok(Proof::Whole), "{model}");
     }
 }
 
@@ -107,12 +109,26 @@ fn what_is_wrong_is_named() {
         (Wrong::Cap, "the attention"),
         (Wrong::Gate, "the gate GeluTanh"),
         (Wrong::Noise, "off by inf"),
-        (Wrong::Choice, "the largest logits"),
     ] {
         let error = judge("gemma2", wrong).unwrap_err();
         assert!(error.starts_with("the GPU must not serve: "), "{error}");
         assert!(error.contains(named), "{wrong:?}: {error}");
     }
+}
+
+/// The host finds the largest logits where the device does not.
+#[test]
+fn a_wrong_choice_alone_costs_whole_rows() {
+    let proof = judge("gemma2", Wrong::Choice).unwrap();
+    let Proof::WholeRows(reason) = proof else {
+        panic!("it passes");
+    };
+    assert!(reason.starts_with("the largest logits"), "{reason}");
+    let proof = judge("gemma2", Wrong::NoChoice).unwrap();
+    let Proof::WholeRows(reason) = proof else {
+        panic!("it passes");
+    };
+    assert!(reason.ends_with("no such kernel"), "{reason}");
 }
 
 /// Half precision rounds; rounding alone must pass, and with room to spare. What is allowed grows with a type's roundings, so
@@ -134,9 +150,9 @@ fn half_precision_passes() {
         {
             continue;
         }
-        let kernels: &MakeKernels = &|_| Ok(Box::new(Reference));
+        let kernels: &MakeKernels<'_> = &|_| Ok(Box::new(Reference));
         let outcome = run(&Device::Cpu, Dtype::F16, &description, kernels);
-        assert_eq!(outcome, Ok(()), "{}", path.display());
+        assert_eq!(outcome, Ok(Proof::Whole), "{}", path.display());
         let off = model_is_off(&Device::Cpu, Dtype::F16, &small(&description), kernels).unwrap();
         assert!(
             off < Dtype::F16.tolerance(4.0),

@@ -9,7 +9,7 @@ use weir_model::{KvCapacity, RunnerOptions};
 
 use crate::{
     checkpoints::{Chunk, behind, distance, execute, file, options, scattered},
-    models::{load, load_with},
+    models::{load, load_shared, load_with},
 };
 
 /// Plain, windows and caps and norms behind, windows and norms of heads, biases, fused matrices and partial rope.
@@ -103,6 +103,7 @@ fn the_likeliest_are_handed_over_in_part() {
         wants_logits: true,
     };
     let batch = Batch {
+        embedded: Vec::new(),
         tokens: tokens(7, 27),
         rows: (0..3).map(row).collect(),
     };
@@ -138,11 +139,60 @@ fn blocks_of_any_size_say_the_same() {
     }
 }
 
+/// Prefill, decode beside it, and steps of which nothing is wanted: the same of one device, of two and of four.
+#[test]
+fn devices_that_share_a_model_say_what_one_says() {
+    for name in NAMES {
+        let tokens = [tokens(11, 40), tokens(12, 9)];
+        let tables = [scattered(0, 10), scattered(10, 3)];
+        let row = |sequence: usize, start: usize, end: usize| Chunk {
+            sequence: sequence as u64,
+            context_len: start,
+            tokens: &tokens[sequence][start..end],
+            block_table: &tables[sequence],
+            wants_logits: end > 20 || sequence == 1,
+        };
+        let steps = [
+            vec![row(0, 0, 17)],
+            vec![row(0, 17, 20), row(1, 0, 8)],
+            vec![row(1, 8, 9), row(0, 20, 39)],
+            vec![row(0, 39, 40)],
+        ];
+        let run = |devices| {
+            let mut runner = load_shared(&model(name), BLOCK_SIZE, devices).unwrap();
+            let logits = steps.iter().flat_map(|step| execute(&mut runner, step));
+            logits.collect::<Vec<_>>()
+        };
+        let right = run(1);
+        assert_eq!(right.len(), 4);
+        for devices in [2, 4] {
+            for (found, right) in run(devices).iter().zip(&right) {
+                let off = distance(found, right);
+                assert!(off < TOLERANCE, "{name} on {devices}: off by {off:.1e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_devices_cannot_share_is_refused() {
+    for (devices, what) in [(3, "4 heads"), (8, "4 heads"), (0, "4 heads")] {
+        let error = load_shared(&model("llama"), BLOCK_SIZE, devices).err();
+        assert_eq!(
+            error.unwrap().to_string(),
+            format!(
+                "tp is {devices}, but the model's {what} cannot be shared evenly by {devices} devices"
+            )
+        );
+    }
+}
+
 #[test]
 fn batches_that_do_not_fit_are_refused() {
     let mut runner = load(&model("llama"), BLOCK_SIZE, Dtype::F32).unwrap();
     let mut run = |block_table: &[u32], token| {
         runner.execute(&Batch {
+            embedded: Vec::new(),
             tokens: vec![token; 5],
             rows: vec![BatchRow {
                 sequence: SequenceId(3),

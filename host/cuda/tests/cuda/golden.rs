@@ -1,14 +1,14 @@
 //! Every family that is built held to the logits that transformers computes of its tiny checkpoint, from safetensors and
 //! from GGUF, however its prompts are cut and batched.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use weir_cuda::{CudaRunner, Dtype};
-use weir_model::Checkpoint;
+use weir_model::{Checkpoint, ModelError};
 
 use crate::{
     checkpoints::{Chunk, Prompt, distance, execute, pooled_distance, scattered},
-    models::{Model, decoders, load},
+    models::{Model, decoders, load, load_shared},
 };
 
 /// Of a row's largest logit. gelu in place of its tanh approximation shows as 1.6e-4.
@@ -38,6 +38,14 @@ fn family(model: &Model) -> String {
 
 /// Runs every checkpoint by the schedules that `cut` makes of its prompts and names all that miss the golden logits.
 fn judge(dtype: Dtype, tolerance: f32, cut: impl Fn(&[Prompt]) -> Vec<Schedule>) {
+    judge_loaded(|path| load(path, BLOCK_SIZE, dtype), tolerance, cut);
+}
+
+fn judge_loaded(
+    load: impl Fn(&Path) -> Result<CudaRunner, ModelError>,
+    tolerance: f32,
+    cut: impl Fn(&[Prompt]) -> Vec<Schedule>,
+) {
     let mut failures = Vec::new();
     let mut computed = 0;
     for model in decoders() {
@@ -45,7 +53,7 @@ fn judge(dtype: Dtype, tolerance: f32, cut: impl Fn(&[Prompt]) -> Vec<Schedule>)
             continue;
         }
         let name = model.path.display();
-        match load(&model.path, BLOCK_SIZE, dtype) {
+        match load(&model.path) {
             Ok(mut runner) => {
                 let schedules = cut(&model.prompts);
                 let runs = schedules
@@ -144,6 +152,15 @@ fn prompts_together_in_uneven_chunks_give_the_golden_logits() {
     judge(Dtype::F32, TOLERANCE, |_| together());
 }
 
+/// All checkpoints have two heads of keys: two devices have one each, of four each two have the same.
+#[test]
+fn devices_that_share_a_model_give_the_golden_logits() {
+    for devices in [2, 4] {
+        let load = |path: &Path| load_shared(path, BLOCK_SIZE, devices);
+        judge_loaded(load, TOLERANCE, |_| together());
+    }
+}
+
 /// What half precision may round, and no more: 2^-11 of each number, over a few layers.
 #[test]
 fn half_precision_is_near_the_golden_logits() {
@@ -178,11 +195,13 @@ fn hidden_states_give_the_golden_vectors() {
         if LACKING.contains(&family(&model).as_str()) {
             continue;
         }
-        let mut runner = load(&model.path, BLOCK_SIZE, Dtype::F32).unwrap();
-        for prompt in &model.prompts {
-            let off = pooled_distance(&mut runner, prompt, 7, BLOCK_SIZE);
-            let name = model.path.display();
-            assert!(off <= TOLERANCE, "{name}: off by {off:.1e}");
+        for devices in [1, 2] {
+            let mut runner = load_shared(&model.path, BLOCK_SIZE, devices).unwrap();
+            for prompt in &model.prompts {
+                let off = pooled_distance(&mut runner, prompt, 7, BLOCK_SIZE);
+                let name = model.path.display();
+                assert!(off <= TOLERANCE, "{name}: off by {off:.1e}");
+            }
         }
     }
 }

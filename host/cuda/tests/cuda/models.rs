@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_cuda::{CudaOptions, CudaRunner, Dtype, Gpu};
+use weir_cuda::{CudaOptions, CudaRunner, Dtype, Gpus};
 use weir_model::{Checkpoint, ModelError, RunnerOptions};
 
 use crate::checkpoints::{Prompt, entries, options, prompts};
@@ -37,11 +37,29 @@ pub fn load(path: &Path, block_size: usize, dtype: Dtype) -> Result<CudaRunner, 
     load_with(path, options(block_size), dtype)
 }
 
+/// The same on several devices.
+pub fn load_shared(
+    path: &Path,
+    block_size: usize,
+    devices: usize,
+) -> Result<CudaRunner, ModelError> {
+    load_on(path, options(block_size), Dtype::F32, devices)
+}
+
 /// The same with other sizes.
 pub fn load_with(
     path: &Path,
     runner: RunnerOptions,
     dtype: Dtype,
+) -> Result<CudaRunner, ModelError> {
+    load_on(path, runner, dtype, 1)
+}
+
+fn load_on(
+    path: &Path,
+    runner: RunnerOptions,
+    dtype: Dtype,
+    devices: usize,
 ) -> Result<CudaRunner, ModelError> {
     let options = CudaOptions {
         runner,
@@ -49,5 +67,10 @@ pub fn load_with(
         fill: None,
     };
     let checkpoint = Checkpoint::open(path)?;
-    CudaRunner::load(&checkpoint, &Gpu::on_the_cpu(), options, &mut |_| {})
+    CudaRunner::load(
+        &checkpoint,
+        &Gpus::on_the_cpu(devices),
+        options,
+        &mut |_| {},
+    )
 }

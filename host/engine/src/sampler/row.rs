@@ -68,6 +68,15 @@ impl<'a> Row<'a> {
         (finite(logit) - finite(self.max)) * self.scale
     }
 
+    /// How many logits are larger than this one.
+    pub(super) fn larger(&self, logit: f32) -> usize {
+        let blocks = self.maxima.iter().zip(self.logits.chunks(BLOCK));
+        let blocks = blocks.filter(|(maximum, _)| **maximum > logit);
+        blocks
+            .map(|(_, block)| block.iter().filter(|other| **other > logit).count())
+            .sum()
+    }
+
     /// The weight of each block; returns that of the row, at least 1.
     pub(super) fn weigh(&self, weights: &mut Vec<f64>) -> f64 {
         weights.clear();

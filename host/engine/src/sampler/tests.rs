@@ -139,6 +139,7 @@ fn logprobs_are_of_the_untempered_model() {
             },
             stop: crate::request::StopConditions::default(),
             constraint: None,
+            embeddings: None,
             pooling: None,
             priority: 0,
         },

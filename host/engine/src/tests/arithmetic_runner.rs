@@ -60,8 +60,14 @@ impl ArithmeticRunner {
     /// Writes all rows' new tokens.
     fn write(&mut self, batch: &Batch) {
         let mut written = HashSet::new();
+        let mut index = 0;
         for (row, tokens) in batch.rows_with_tokens() {
             for (position, &token) in (row.context_len..).zip(tokens) {
+                // An embedding is that of the token with its number.
+                let token = batch
+                    .embedding(index)
+                    .map_or(token, |given| given[0] as u32);
+                index += 1;
                 let slot = self.slot(row, position);
                 assert!(written.insert(slot), "two rows write slot {slot}");
                 let before = match position.checked_sub(1) {
@@ -85,6 +91,9 @@ impl ArithmeticRunner {
         })
     }
 }
+
+/// Elements of an embedding.
+pub const EMBEDDING: usize = 2;
 
 /// Elements of a hidden state.
 pub const HIDDEN: usize = 3;
@@ -127,6 +136,10 @@ impl ModelRunner for ArithmeticRunner {
             .resize(data.len() / vocab, vocab)
             .copy_from_slice(&data);
         Ok(())
+    }
+
+    fn prompt_embedding_size(&self) -> Option<usize> {
+        Some(EMBEDDING)
     }
 
     fn hidden_size(&self) -> Option<usize> {

@@ -1,12 +1,16 @@
 //! The engine's main promise, over random requests, limits, aborts and pauses: whatever runs beside it and whatever is
 //! cached, a sequence's output is the one it gets alone, and no block is ever lost.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
-use super::{Transcript, Transcripts, arithmetic_runner::ArithmeticRunner, run_dry};
+use super::{
+    Transcript, Transcripts, arithmetic_runner::ArithmeticRunner, constraints::Rhythm, run_dry,
+};
 use crate::{
-    Engine, EngineConfig, Pooling, RunnerInfo, SamplingParams, SequenceId, SequenceRequest,
-    StopConditions,
+    Constraint, Engine, EngineConfig, Pooling, RunnerInfo, SamplingParams, SequenceId,
+    SequenceRequest, StopConditions,
 };
 
 const VOCAB: u32 = 24;
@@ -63,7 +67,7 @@ fn sampling() -> impl Strategy<Value = SamplingParams> {
                 },
                 seed: Some(seed),
                 logprobs: told.0,
-                prompt_logprobs: told.1,
+                prompt_logprobs: told.1.then_some(1),
             },
         )
 }
@@ -81,21 +85,39 @@ fn request() -> impl Strategy<Value = SequenceRequest> {
                 min_tokens,
                 stop_token_ids,
                 ignore_eos,
+                reasoning: None,
+                closing_reserve: 0,
             },
         );
     let pooling = prop_oneof![Just(Pooling::Last), Just(Pooling::Mean)];
     let pooling = prop::option::weighted(0.2, pooling);
-    let fields = (prompt(), sampling(), stop, pooling, -1i64..2);
-    fields.prop_map(
-        |(prompt, sampling, stop, pooling, priority)| SequenceRequest {
+    let fields = (prompt(), sampling(), stop, pooling, (-1i64..2, rhythm()));
+    fields.prop_map(|(prompt, sampling, stop, pooling, (priority, rhythm))| {
+        // Other masks may leave nothing of what a constraint allows.
+        let masked = sampling.allowed_tokens.is_some() || !sampling.bad_words.is_empty();
+        let endless = stop.ignore_eos && stop.stop_token_ids.is_empty();
+        let rhythm = rhythm.filter(|_| !masked && !endless);
+        SequenceRequest {
             prompt,
             sampling,
             stop,
-            constraint: None,
+            constraint: rhythm.map(|rhythm| Arc::new(rhythm) as Arc<dyn Constraint>),
+            embeddings: None,
             pooling,
             priority,
-        },
-    )
+        }
+    })
+}
+
+fn rhythm() -> impl Strategy<Value = Option<Rhythm>> {
+    let begins = prop::collection::vec(0..VOCAB, 0..4);
+    let rhythm = (begins, 0u32..9, 1usize..20, 1u32..4);
+    prop::option::of(rhythm.prop_map(|(begins, run, length, late)| Rhythm {
+        begins,
+        run,
+        length,
+        late,
+    }))
 }
 
 /// Tokens of its own behind a beginning that others are likely to have: one of two, which differ only in the middle.

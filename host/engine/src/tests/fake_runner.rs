@@ -140,6 +140,7 @@ fn what_cannot_be_replayed_is_an_error() {
         (row(4, &[0]), 4),
     ] {
         let batch = Batch {
+            embedded: Vec::new(),
             tokens: vec![1],
             rows: vec![row],
         };

@@ -2,6 +2,8 @@
 
 mod arithmetic_runner;
 mod batching;
+mod constraints;
+mod embeddings;
 mod fake_runner;
 mod measurements;
 mod parts;
@@ -127,6 +129,7 @@ fn greedy(prompt: Vec<u32>, max_tokens: Option<usize>) -> SequenceRequest {
             ..StopConditions::default()
         },
         constraint: None,
+        embeddings: None,
         pooling: None,
         priority: 0,
     }

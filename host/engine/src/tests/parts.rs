@@ -81,7 +81,7 @@ fn transcripts(in_parts: bool) -> Vec<super::Transcript> {
         SamplingParams {
             temperature: 0.0,
             logprobs: Some(3),
-            prompt_logprobs: true,
+            prompt_logprobs: Some(0),
             ..seeded.clone()
         },
         seeded,

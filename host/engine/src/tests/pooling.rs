@@ -29,6 +29,7 @@ fn engine(num_blocks: usize, config: EngineConfig) -> (Engine, Arc<Mutex<Probe>>
 
 fn text(tokens: &[u32], pooling: Pooling) -> SequenceRequest {
     SequenceRequest {
+        embeddings: None,
         pooling: Some(pooling),
         ..greedy(tokens.to_vec(), None)
     }
@@ -70,6 +71,7 @@ fn vector(said: &[StepOutput], id: SequenceId) -> Vec<f32> {
 fn expected(tokens: &[u32], pooling: Pooling) -> Vec<f32> {
     let (mut runner, _) = ArithmeticRunner::new(info(16));
     let batch = Batch {
+        embedded: Vec::new(),
         tokens: tokens.to_vec(),
         rows: vec![crate::BatchRow {
             sequence: SequenceId(0),

@@ -35,7 +35,7 @@ fn scored(prompt: &[u32], max_tokens: usize) -> SequenceRequest {
             repetition_penalty: 1.5,
             logit_bias: vec![(3, 50.0)],
             logprobs: Some(2),
-            prompt_logprobs: true,
+            prompt_logprobs: Some(2),
             ..SamplingParams::default()
         },
         stop: StopConditions {
@@ -65,9 +65,12 @@ fn one_by_one(prompt: &[u32]) -> Vec<TokenLogprobs> {
             panic!("{transcript:?}")
         };
         let mut top = logprobs.clone().unwrap().top;
-        let sampled = top.iter().find(|(id, _)| *id == token).unwrap().1;
+        let place = top.iter().position(|(id, _)| *id == token).unwrap();
+        let sampled = top[place].1;
+        let likelier = top.iter().filter(|(_, logprob)| *logprob > sampled);
+        let rank = likelier.count() + 1;
         top.truncate(2);
-        TokenLogprobs { sampled, top }
+        TokenLogprobs { sampled, rank, top }
     };
     let beginnings = (1..prompt.len()).map(|end| &prompt[..end]);
     beginnings.zip(&prompt[1..]).map(ask).collect()

@@ -85,6 +85,58 @@ fn types_that_are_not_computed_are_listed_and_named_when_read() {
     }
 }
 
+/// Columns begin and end where they like; blocks are read whole.
+#[test]
+fn of_a_section_no_blocks_are_read_but_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    for (dtype, block_bytes) in [
+        (GgmlDType::Q8_0, 34),
+        (GgmlDType::Q4_1, 20),
+        (GgmlDType::F16, 64),
+    ] {
+        let values = Tensor::arange(0f32, 4.0 * 96.0, &Device::Cpu).unwrap();
+        let matrix = QTensor::quantize(&values.reshape((4, 96)).unwrap(), dtype).unwrap();
+        write_part(&path, &[], &[("m", &matrix)]);
+        let gguf = GgufFile::open(&path).unwrap();
+        let whole = matrix.dequantize(&Device::Cpu).unwrap();
+        let right = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
+            let section = whole.narrow(0, rows.start, rows.len()).unwrap();
+            let section = section.narrow(1, columns.start, columns.len()).unwrap();
+            section.to_vec2::<f32>().unwrap()
+        };
+        let read = |rows, columns| {
+            let section = gguf.read_section("m", rows, columns)?;
+            assert!(section.is_contiguous());
+            Ok::<_, weir_model::ModelError>(section.to_vec2::<f32>()?)
+        };
+        for (rows, columns) in [
+            (0..4, 0..96),
+            (1..3, 32..64),
+            (0..4, 12..36),
+            (3..4, 95..96),
+        ] {
+            let found = read(rows.clone(), columns.clone()).unwrap();
+            assert_eq!(found, right(rows, columns));
+        }
+        assert!(read(0..5, 0..96).is_err());
+        // The last row's last block is gone, and what stands behind the tensor.
+        let (_, tensor) = gguf.read_bytes("m").unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let start = bytes
+            .windows(tensor.len())
+            .position(|window| window == tensor);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len((start.unwrap() + tensor.len() - block_bytes) as u64)
+            .unwrap();
+        assert_eq!(read(0..4, 0..64).unwrap(), right(0..4, 0..64));
+        assert_eq!(read(0..3, 0..96).unwrap(), right(0..3, 0..96));
+        assert!(read(3..4, 60..70).is_err());
+    }
+    let vector = open(&well_formed()).unwrap();
+    assert!(vector.read_section("b", 0..1, 0..1).is_err());
+}
+
 fn experts(dtype: GgmlDType) -> QTensor {
     let values = Tensor::arange(0f32, 3.0 * 2.0 * 256.0, &Device::Cpu).unwrap();
     QTensor::quantize(&values.reshape((3, 2, 256)).unwrap(), dtype).unwrap()

@@ -98,6 +98,44 @@ fn every_float_type_is_widened_exactly() {
     assert_eq!(opened.read_f32("scalar").unwrap(), [7.0]);
 }
 
+/// What a device reads of a matrix that several share.
+#[test]
+fn of_a_section_no_more_is_read_than_it_holds() {
+    let values: Vec<f32> = (0..24).map(|value| value as f32).collect();
+    let folder = Folder::new("{}");
+    for (dtype, bytes) in [("F32", f32_bytes(&values)), ("BF16", bf16_bytes(&values))] {
+        let size = bytes.len() / values.len();
+        folder.shard("model.safetensors", &[("m", dtype, &[4, 6], bytes)]);
+        let opened = folder.open().unwrap();
+        let read = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
+            let shape = [rows.len(), columns.len()];
+            let section = opened.read_section("m", rows, columns)?.unwrap();
+            assert_eq!(section.dims(), shape);
+            let wide = section.to_dtype(DType::F32)?.flatten_all()?;
+            Ok::<_, weir_model::ModelError>(wide.to_vec1::<f32>()?)
+        };
+        assert_eq!(read(0..4, 0..6).unwrap(), values);
+        assert_eq!(read(1..3, 2..4).unwrap(), [8.0, 9.0, 14.0, 15.0]);
+        assert_eq!(
+            read(2..5, 0..6).unwrap_err().to_string(),
+            "tensor m cannot be read: rows 2..5 and columns 0..6 of shape [4, 6]"
+        );
+        assert!(read(0..4, 5..7).is_err());
+        assert!(read(0..4, 3..3).is_err());
+        // The end of the last row is gone.
+        let path = folder.path().join("model.safetensors");
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        let len = file.metadata().unwrap().len();
+        file.set_len(len - 3 * size as u64).unwrap();
+        assert_eq!(read(0..3, 0..6).unwrap(), values[..18]);
+        assert_eq!(
+            read(2..4, 0..3).unwrap(),
+            [12.0, 13.0, 14.0, 18.0, 19.0, 20.0]
+        );
+        assert!(read(3..4, 0..4).is_err());
+    }
+}
+
 #[test]
 fn large_tensors_are_read_piece_by_piece() {
     let values: Vec<f32> = (0..700_001).map(|value| value as f32).collect();

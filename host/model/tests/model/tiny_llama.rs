@@ -170,6 +170,7 @@ pub struct Chunk<'a> {
 
 pub fn batch(chunks: &[Chunk<'_>]) -> Batch {
     Batch {
+        embedded: Vec::new(),
         tokens: chunks
             .iter()
             .flat_map(|chunk| chunk.tokens.to_vec())

@@ -139,6 +139,7 @@ impl Run {
                     ..StopConditions::default()
                 },
                 constraint: None,
+                embeddings: None,
                 pooling: None,
                 priority: 0,
             })?;

@@ -34,8 +34,8 @@ struct Waiting {
 impl ToldTokens {
     pub(super) fn new(plan: &Plan) -> Self {
         let prompt = match plan.sampling.prompt_logprobs {
-            true => plan.prompt.clone(),
-            false => Vec::new(),
+            Some(_) => plan.prompt.clone(),
+            None => Vec::new(),
         };
         Self {
             prompt,

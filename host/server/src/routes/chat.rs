@@ -15,6 +15,7 @@ use super::{
     body::{JsonBody, list_ignored},
     chat_answer::{self, ChatChunks, ChatShape, Head},
     chat_generation::{self, ChatGeneration},
+    logprobs::TokenNames,
 };
 use crate::{error::ApiError, keys::Caller, sse, state::AppState};
 
@@ -31,12 +32,14 @@ pub(super) async fn create(
     let annotations = request.options.annotations;
     let told = request.sampling.logprobs.is_some();
     let token_ids = request.sampling.return_token_ids;
+    let options = request.options.clone();
     let shape = ChatShape {
         n: request.n,
         made: request.made(),
         tool_choice: ToolChoice::None,
         functions: request.options.functions,
         logprobs: None,
+        prompt_logprobs: None,
         token_ids: None,
         echo: echo(&request),
         include_usage: request.include_usage,
@@ -52,9 +55,11 @@ pub(super) async fn create(
     } = chat_generation::start(&state, &caller, request).await?;
     let head = Head::new(&model);
     let vocabulary = model.tokenizer.vocabulary();
+    let names = TokenNames::new(vocabulary, &options);
     let shape = ChatShape {
         tool_choice,
-        logprobs: told.then(|| Arc::clone(vocabulary)),
+        prompt_logprobs: options.prompt_logprobs.map(|top| (names.clone(), top)),
+        logprobs: told.then_some(names),
         token_ids: prompt.first().filter(|_| token_ids).cloned(),
         ..shape
     };

@@ -4,29 +4,25 @@
 //! first delta only, the index in all. The folded answer is the fold of the very same events. An answer to a request with
 //! OpenAI's older `functions` has its first call as `function_call`: that shape has room for one.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use futures_util::StreamExt;
 use uuid::Uuid;
 use weir_engine::EngineError;
 use weir_output::{ChatFinishReason, Event, FoldedMessage, MessageFold, ToolChoice};
-use weir_prompt::Vocabulary;
 use weir_protocol::{
     Usage,
     chat_response::{
         AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
         FunctionCall, FunctionDelta, ToolCall, ToolCallDelta,
     },
-    logprobs::{ChatLogprobs, ContentLogprob},
+    logprobs::{ChatLogprobs, ContentLogprob, PromptLogprobs},
 };
 
 use super::{
     annotations::{Annotation, Beside},
-    logprobs,
+    logprobs::{self, TokenNames},
 };
 use crate::{
     error::ApiError,
@@ -75,8 +71,10 @@ pub(super) struct ChatShape {
     pub(super) tool_choice: ToolChoice,
     /// Calls have OpenAI's older shape.
     pub(super) functions: bool,
-    /// Log-probabilities are told, with the texts of these tokens.
-    pub(super) logprobs: Option<Arc<Vocabulary>>,
+    /// Log-probabilities are told, of tokens called so.
+    pub(super) logprobs: Option<TokenNames>,
+    /// Those of the prompt are told, so many of the likeliest beside each.
+    pub(super) prompt_logprobs: Option<(TokenNames, usize)>,
     /// The prompt's token ids, where they and those of the answers are told.
     pub(super) token_ids: Option<Vec<u32>>,
     /// What each answer starts with.
@@ -138,6 +136,7 @@ pub(super) async fn fold(
 ) -> Result<Json<ChatCompletion>, ApiError> {
     let mut folds = vec![(MessageFold::new(), Vec::<ContentLogprob>::new()); shape.made];
     let mut token_ids = vec![Vec::new(); shape.made];
+    let mut prompt_logprobs = PromptLogprobs::new();
     let mut ends: Vec<Option<ChoiceEnd>> = vec![None; shape.made];
     while let Some(step) = steps.next().await {
         let step = step?;
@@ -147,8 +146,11 @@ pub(super) async fn fold(
         if shape.token_ids.is_some() {
             token_ids[step.choice].extend(step.token_ids());
         }
-        if let Some(vocabulary) = &shape.logprobs {
-            logprobs.extend(logprobs::of_step(vocabulary, &step.tokens));
+        if let Some(names) = &shape.logprobs {
+            logprobs.extend(logprobs::of_step(names, &step.tokens));
+        }
+        if let (Some((names, top)), 0) = (&shape.prompt_logprobs, step.choice) {
+            prompt_logprobs.extend(logprobs::of_prompt(names, &step.tokens, *top));
         }
         ends[step.choice] = step.end;
     }
@@ -181,6 +183,7 @@ pub(super) async fn fold(
         choices,
         usage,
         prompt_token_ids: shape.token_ids,
+        prompt_logprobs: shape.prompt_logprobs.map(|_| prompt_logprobs),
         nvext: beside.object(&usage),
     }))
 }
@@ -236,8 +239,8 @@ impl ChatChunks {
         number: usize,
         event: &Event,
     ) -> Option<ChatLogprobs> {
-        let vocabulary = self.shape.logprobs.as_ref()?;
-        matches!(event, Event::Content(_)).then(|| logprobs::of_content(vocabulary, tokens, number))
+        let names = self.shape.logprobs.as_ref()?;
+        matches!(event, Event::Content(_)).then(|| logprobs::of_content(names, tokens, number))
     }
 
     fn delta(&self, event: Event) -> Option<ChatDelta> {

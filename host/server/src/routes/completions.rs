@@ -10,12 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
-use weir_engine::EngineError;
+use weir_engine::{EngineError, PromptEmbeddings};
 use weir_output::{Event, FinishReason, RequestContext, ToolCallStreaming};
 use weir_protocol::{
-    CompletionRequest, Prompt, RequestOptions, SamplingFields, Usage,
+    CompletionRequest, EncodedTensor, Invalid, Prompt, RequestOptions, SamplingFields, Usage,
     completions::{Completion, CompletionChoice},
-    logprobs::CompletionLogprobs,
+    logprobs::{CompletionLogprobs, PromptLogprobs},
+    prompt_embeds::Tensor,
 };
 
 use super::{
@@ -23,7 +24,7 @@ use super::{
     body::{JsonBody, list_ignored},
     chat_answer::Head,
     chat_generation::cut_prompt,
-    logprobs::CompletionTokens,
+    logprobs::{self, CompletionTokens, TokenNames},
 };
 use crate::{
     error::ApiError,
@@ -51,9 +52,12 @@ pub(super) async fn create(
     let annotations = request.options.annotations;
     let shape = Shape {
         head: Head::new(model),
+        names: TokenNames::new(model.tokenizer.vocabulary(), &request.options),
         n: request.n,
         made,
-        logprobs: request.sampling.logprobs.is_some(),
+        logprobs: request.sampling.logprobs,
+        echo: request.options.echo,
+        prompt_logprobs: request.options.prompt_logprobs,
         token_ids: request.sampling.return_token_ids,
         include_usage: request.include_usage,
         continuous_usage: request.options.continuous_usage,
@@ -61,9 +65,9 @@ pub(super) async fn create(
     let prompts = plan_in_background(model, request).await?;
     let (plans, echoes): (Vec<Plan>, Vec<String>) = prompts.into_iter().unzip();
     let told = plans.iter().filter(|_| annotations.any());
-    let told = told.map(|plan| plan.prompt.clone()).collect();
+    let told = told.map(|plan| plan.prompt_tokens().to_vec()).collect();
     let beside = Beside::new(annotations, model.tokenizer.vocabulary(), told, received);
-    let mut answers = Answers::new(model, shape, echoes, beside);
+    let mut answers = Answers::new(shape, echoes, beside);
     answers.take_prompts(&plans);
     let steps = generation::generate(model, plans, made, deadline, &caller)?;
     let mut response = if stream {
@@ -86,11 +90,18 @@ pub(super) async fn plan_in_background(
     }
     let model = Arc::clone(model);
     let planned = tokio::task::spawn_blocking(move || {
-        request
-            .prompts
-            .into_iter()
-            .map(|prompt| plan(&model, prompt, &request.sampling, &request.options))
-            .collect()
+        let (sampling, options) = (&request.sampling, &request.options);
+        let constraint = model.constraints.of_text(options.answer_format.as_ref())?;
+        let embedded = request.prompt_embeds.iter();
+        let embedded = embedded.map(|tensor| plan_embedded(&model, tensor, sampling));
+        let prompts = request.prompts.into_iter();
+        let plans = embedded.chain(prompts.map(|prompt| plan(&model, prompt, sampling, options)));
+        let held = |planned: Result<(Plan, String), ApiError>| {
+            let (mut plan, echo) = planned?;
+            plan.constraint.clone_from(&constraint);
+            Ok::<_, ApiError>((plan, echo))
+        };
+        plans.map(held).collect()
     });
     planned
         .await
@@ -117,25 +128,59 @@ fn plan(
         Some(text) if prompt.len() == given => text,
         _ => model.tokenizer.decode(&prompt),
     };
-    let plan = Plan {
+    Ok((plan_of(model, prompt, None, sampling), echo))
+}
+
+/// Of embeddings in place of a prompt, which have no text.
+fn plan_embedded(
+    model: &ServedModel,
+    tensor: &EncodedTensor,
+    sampling: &SamplingFields,
+) -> Result<(Plan, String), ApiError> {
+    let Some(columns) = model.prompt_embedding_size else {
+        let what = format!("a prompt of embeddings for the model {}", model.id());
+        return Err(Invalid::not_implemented(tensor.path(), &what).into());
+    };
+    let Tensor { data, rows, .. } = tensor.decode(columns, model.max_model_len)?;
+    let embeddings = PromptEmbeddings::new(data, columns);
+    // Any token holds their places.
+    let plan = plan_of(model, vec![0; rows], embeddings, sampling);
+    Ok((plan, String::new()))
+}
+
+fn plan_of(
+    model: &ServedModel,
+    prompt: Vec<u32>,
+    embeddings: Option<PromptEmbeddings>,
+    sampling: &SamplingFields,
+) -> Plan {
+    Plan {
         prompt,
+        embeddings,
         sampling: sampling.clone(),
         parse: false,
         plugins: model.plugins.get(),
         context: RequestContext::default(),
         tool_call_streaming: ToolCallStreaming::default(),
-    };
-    Ok((plan, echo))
+        constraint: None,
+        reasoning_budget: None,
+    }
 }
 
 /// What a request said of its answers' shape.
 struct Shape {
     head: Head,
+    names: TokenNames,
     /// Answers that are given to each prompt.
     n: usize,
     /// Answers that are made to each; the likeliest `n` are given.
     made: usize,
-    logprobs: bool,
+    /// Log-probabilities are told, so many of the likeliest beside each token's own.
+    logprobs: Option<usize>,
+    /// Answers start with their prompts.
+    echo: bool,
+    /// Log-probabilities of the prompts' tokens are told, so many of the likeliest beside each.
+    prompt_logprobs: Option<usize>,
     /// Token ids of prompts and answers are told.
     token_ids: bool,
     include_usage: bool,
@@ -173,7 +218,7 @@ struct Progress {
     /// Where its tokens stand.
     tokens: CompletionTokens,
     counts: TokenCounts,
-    /// Its prompt, until that is told, where it is.
+    /// Its prompt, until that is told, where it is; empty for one of embeddings.
     prompt: Option<Vec<u32>>,
 }
 
@@ -184,6 +229,7 @@ struct Piece {
     logprobs: CompletionLogprobs,
     token_ids: Vec<u32>,
     prompt: Option<Vec<u32>>,
+    prompt_logprobs: PromptLogprobs,
 }
 
 impl Piece {
@@ -195,6 +241,7 @@ impl Piece {
         self.text.push_str(&next.text);
         self.token_ids.extend(next.token_ids);
         self.prompt = self.prompt.take().or(next.prompt);
+        self.prompt_logprobs.extend(next.prompt_logprobs);
         let (all, more) = (&mut self.logprobs, next.logprobs);
         all.tokens.extend(more.tokens);
         all.token_logprobs.extend(more.token_logprobs);
@@ -205,11 +252,11 @@ impl Piece {
 
 impl Answers {
     /// `echoes` is what the answers to each prompt start with.
-    fn new(model: &ServedModel, shape: Shape, echoes: Vec<String>, beside: Beside) -> Self {
-        let vocabulary = model.tokenizer.vocabulary();
+    fn new(shape: Shape, echoes: Vec<String>, beside: Beside) -> Self {
+        let echoed = shape.logprobs.filter(|_| shape.echo);
         let progress = |echo: &String| Progress {
             echo: echo.clone(),
-            tokens: CompletionTokens::new(Arc::clone(vocabulary), echo),
+            tokens: CompletionTokens::new(shape.names.clone(), echo, echoed),
             counts: TokenCounts::default(),
             prompt: None,
         };
@@ -231,7 +278,8 @@ impl Answers {
     fn take_prompts(&mut self, plans: &[Plan]) {
         let (made, told) = (self.shape.made, self.shape.token_ids);
         for (index, progress) in self.choices.iter_mut().enumerate() {
-            progress.prompt = told.then(|| plans[index / made].prompt.clone());
+            let prompt = plans[index / made].prompt_tokens();
+            progress.prompt = told.then(|| prompt.to_vec());
         }
     }
 
@@ -241,14 +289,17 @@ impl Answers {
         let progress = &mut self.choices[step.choice];
         progress.counts = step.counts;
         let logprobs = match self.shape.logprobs {
-            true => progress.tokens.step(&step.tokens, &step.events),
-            false => CompletionLogprobs::default(),
+            Some(_) => progress.tokens.step(&step.tokens, &step.events),
+            None => CompletionLogprobs::default(),
         };
         let mut piece = Piece {
             text: std::mem::take(&mut progress.echo),
             logprobs,
             ..Piece::default()
         };
+        if let Some(top) = self.shape.prompt_logprobs {
+            piece.prompt_logprobs = logprobs::of_prompt(&self.shape.names, &step.tokens, top);
+        }
         if self.shape.token_ids {
             piece.token_ids.extend(step.token_ids());
             piece.prompt = progress.prompt.take();
@@ -268,10 +319,11 @@ impl Answers {
         CompletionChoice {
             index,
             text: piece.text,
-            logprobs: self.shape.logprobs.then_some(piece.logprobs),
+            logprobs: self.shape.logprobs.map(|_| piece.logprobs),
             finish_reason,
             token_ids: self.shape.token_ids.then_some(piece.token_ids),
             prompt_token_ids: piece.prompt,
+            prompt_logprobs: self.shape.prompt_logprobs.map(|_| piece.prompt_logprobs),
         }
     }
 

@@ -7,18 +7,82 @@ use std::sync::Arc;
 
 use weir_output::{Detokenizer, Event};
 use weir_prompt::Vocabulary;
-use weir_protocol::logprobs::{
-    ChatLogprobs, CompletionLogprobs, ContentLogprob, TokenLogprob, TopLogprobs,
+use weir_protocol::{
+    RequestOptions,
+    logprobs::{
+        ChatLogprobs, CompletionLogprobs, ContentLogprob, PromptLogprob, PromptLogprobs,
+        PromptTokens, TokenLogprob, TopLogprobs,
+    },
 };
 
 use crate::generation::{AnswerToken, TokenPlace};
 
+/// What tokens are called.
+#[derive(Clone)]
+pub(super) struct TokenNames {
+    vocabulary: Arc<Vocabulary>,
+    /// By their ids, not by their texts.
+    by_id: bool,
+}
+
+impl TokenNames {
+    /// Of this vocabulary, as a request wants them.
+    pub(super) fn new(vocabulary: &Arc<Vocabulary>, options: &RequestOptions) -> Self {
+        Self {
+            vocabulary: Arc::clone(vocabulary),
+            by_id: options.tokens_as_ids,
+        }
+    }
+
+    /// vLLM's way to tell tokens apart whose texts are the same.
+    fn name(&self, id: u32) -> String {
+        match self.by_id {
+            true => format!("token_id:{id}"),
+            false => self.text(id),
+        }
+    }
+
+    fn text(&self, id: u32) -> String {
+        String::from_utf8_lossy(self.bytes(id)).into_owned()
+    }
+
+    fn bytes(&self, id: u32) -> &[u8] {
+        self.vocabulary.bytes(id).unwrap_or_default()
+    }
+
+    fn told(&self, id: u32, logprob: f32) -> TokenLogprob {
+        TokenLogprob {
+            token: self.name(id),
+            logprob,
+            bytes: self.bytes(id).to_vec(),
+        }
+    }
+}
+
+/// Of the prompt's tokens among these, `top` of the likeliest beside each.
+pub(super) fn of_prompt(names: &TokenNames, tokens: &[AnswerToken], top: usize) -> PromptLogprobs {
+    let prompt = tokens
+        .iter()
+        .filter(|token| token.place == TokenPlace::Prompt);
+    let told = prompt.map(|token| {
+        let own = token.logprobs.as_ref()?;
+        let entry = |id, logprob, rank| PromptLogprob {
+            logprob,
+            rank,
+            decoded_token: names.text(id),
+        };
+        let mut tokens = PromptTokens::default();
+        tokens.push(token.id, entry(token.id, own.sampled, own.rank));
+        for (place, &(id, logprob)) in own.top.iter().take(top).enumerate() {
+            tokens.push(id, entry(id, logprob, place + 1));
+        }
+        Some(tokens)
+    });
+    told.collect()
+}
+
 /// Of the tokens whose content begins in one event.
-pub(super) fn of_content(
-    vocabulary: &Vocabulary,
-    tokens: &[AnswerToken],
-    event: usize,
-) -> ChatLogprobs {
+pub(super) fn of_content(names: &TokenNames, tokens: &[AnswerToken], event: usize) -> ChatLogprobs {
     let here = tokens
         .iter()
         .filter(|token| matches!(token.place, TokenPlace::Text { event: of, .. } if of == event));
@@ -26,10 +90,8 @@ pub(super) fn of_content(
         let logprobs = token.logprobs.as_ref()?;
         let top = logprobs.top.iter();
         Some(ContentLogprob {
-            token: told(vocabulary, token.id, logprobs.sampled),
-            top_logprobs: top
-                .map(|&(id, logprob)| told(vocabulary, id, logprob))
-                .collect(),
+            token: names.told(token.id, logprobs.sampled),
+            top_logprobs: top.map(|&(id, logprob)| names.told(id, logprob)).collect(),
         })
     });
     ChatLogprobs {
@@ -39,49 +101,39 @@ pub(super) fn of_content(
 }
 
 /// Of all content of a step, in order.
-pub(super) fn of_step(vocabulary: &Vocabulary, tokens: &[AnswerToken]) -> Vec<ContentLogprob> {
+pub(super) fn of_step(names: &TokenNames, tokens: &[AnswerToken]) -> Vec<ContentLogprob> {
     let mut all = Vec::new();
     let mut last = None;
     for token in tokens {
         if let TokenPlace::Text { event, .. } = token.place
             && last.replace(event) != Some(event)
         {
-            all.extend(of_content(vocabulary, tokens, event).content);
+            all.extend(of_content(names, tokens, event).content);
         }
     }
     all
 }
 
-fn told(vocabulary: &Vocabulary, id: u32, logprob: f32) -> TokenLogprob {
-    let bytes = vocabulary.bytes(id).unwrap_or_default();
-    TokenLogprob {
-        token: String::from_utf8_lossy(bytes).into_owned(),
-        logprob,
-        bytes: bytes.to_vec(),
-    }
-}
-
-fn text(vocabulary: &Vocabulary, id: u32) -> String {
-    String::from_utf8_lossy(vocabulary.bytes(id).unwrap_or_default()).into_owned()
-}
-
 /// Tells the tokens of one completion, step by step.
 #[derive(Clone)]
 pub(super) struct CompletionTokens {
-    vocabulary: Arc<Vocabulary>,
+    names: TokenNames,
     /// Characters of the echoed prompt.
     echoed: usize,
+    /// How many are told beside each token that is echoed; None where the prompt is not.
+    top: Option<usize>,
     /// Characters of the text so far.
     written: usize,
 }
 
 impl CompletionTokens {
-    /// Of a completion that starts with this text.
-    pub(super) fn new(vocabulary: Arc<Vocabulary>, echo: &str) -> Self {
+    /// Of a completion that starts with this text; `top` as many as are told of its tokens, where it is a prompt's.
+    pub(super) fn new(names: TokenNames, echo: &str, top: Option<usize>) -> Self {
         let echoed = echo.chars().count();
         Self {
-            vocabulary,
+            names,
             echoed,
+            top,
             written: echoed,
         }
     }
@@ -93,6 +145,7 @@ impl CompletionTokens {
         let mut last = self.written;
         for token in tokens {
             let offset = match token.place {
+                TokenPlace::Prompt if self.top.is_none() => continue,
                 TokenPlace::Prompt => prompt.next().unwrap_or(self.echoed),
                 TokenPlace::Text { event, offset } => {
                     let behind = content(&events[event]).get(..offset).unwrap_or_default();
@@ -114,7 +167,7 @@ impl CompletionTokens {
         let prompt = tokens
             .iter()
             .take_while(|token| token.place == TokenPlace::Prompt);
-        let mut detokenizer = Detokenizer::new(Arc::clone(&self.vocabulary), Arc::from([]))
+        let mut detokenizer = Detokenizer::new(Arc::clone(&self.names.vocabulary), Arc::from([]))
             .showing_special_tokens(true);
         let mut fragments = Vec::new();
         let mut written = 0;
@@ -133,16 +186,20 @@ impl CompletionTokens {
     }
 
     fn tell(&self, token: &AnswerToken, offset: usize, logprobs: &mut CompletionLogprobs) {
-        logprobs.tokens.push(text(&self.vocabulary, token.id));
+        logprobs.tokens.push(self.names.name(token.id));
         logprobs.text_offset.push(offset);
         let own = token.logprobs.as_ref();
         logprobs.token_logprobs.push(own.map(|own| own.sampled));
+        let told = match token.place {
+            TokenPlace::Prompt => self.top.unwrap_or(0),
+            _ => usize::MAX,
+        };
         logprobs.top_logprobs.push(own.map(|own| {
             let mut top = TopLogprobs::default();
-            for &(id, logprob) in &own.top {
-                top.push(text(&self.vocabulary, id), logprob);
+            for &(id, logprob) in own.top.iter().take(told) {
+                top.push(self.names.name(id), logprob);
             }
-            top.push(text(&self.vocabulary, token.id), own.sampled);
+            top.push(self.names.name(token.id), own.sampled);
             top
         }));
     }

@@ -1,7 +1,7 @@
 //! Which runner computes a model: the GPU's where there is one and it can, else the CPU's, else the reference.
 
 use weir_cpu::CpuRunner;
-use weir_cuda::{CudaOptions, CudaRunner, Gpu, LargestStep};
+use weir_cuda::{CudaOptions, CudaRunner, Gpus, LargestStep};
 use weir_engine::ModelRunner;
 use weir_model::{CandleRunner, Checkpoint, LoadProgress, ModelError, RunnerOptions};
 
@@ -32,7 +32,8 @@ pub(super) fn runner_for(
     Ok(Box::new(runner))
 }
 
-/// The GPU's runner; None where `auto` goes on to the CPU, which the log tells, and in a build without CUDA.
+/// The GPUs' runner; None where `auto` goes on to the CPU, which the log tells, and in a build without CUDA. Who asks for
+/// several GPUs does not want the CPU.
 fn on_a_gpu(
     config: &Config,
     checkpoint: &Checkpoint,
@@ -42,9 +43,15 @@ fn on_a_gpu(
     if !cfg!(feature = "cuda") {
         return Ok(None);
     }
-    let can = Gpu::open().and_then(|gpu| CudaRunner::supports(checkpoint).map(|()| gpu));
-    let gpu = match can {
-        Ok(gpu) => gpu,
+    let tp = config.tp;
+    let can = Gpus::open(tp).and_then(|gpus| match CudaRunner::supports(checkpoint) {
+        Ok(()) => Ok(gpus),
+        Err(reason) if tp > 1 => Err(format!("tp is {tp}, but {reason}")),
+        Err(reason) => Err(reason),
+    });
+    let gpus = match can {
+        Ok(gpus) => gpus,
+        Err(reason) if tp > 1 => return Err(ModelError::InvalidOptions(reason)),
         Err(reason) if config.device == Device::Cuda => {
             return Err(ModelError::InvalidOptions(format!(
                 "device is cuda, but {reason}: use --device auto to compute on the CPU then"
@@ -68,11 +75,11 @@ fn on_a_gpu(
         dtype,
         fill,
     };
-    let runner = CudaRunner::load(checkpoint, &gpu, options, progress)?;
+    let runner = CudaRunner::load(checkpoint, &gpus, options, progress)?;
     let info = runner.info();
     tracing::info!(
-        "{} computes this model in {dtype:?}, with KV for {} tokens",
-        gpu.name(),
+        "this model is computed in {dtype:?} on {}, with KV for {} tokens",
+        gpus.name(),
         info.kv_tokens()
     );
     Ok(Some(Box::new(runner)))

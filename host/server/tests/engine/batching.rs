@@ -34,6 +34,7 @@ fn request(number: usize, max_tokens: usize) -> SequenceRequest {
             ..StopConditions::default()
         },
         constraint: None,
+        embeddings: None,
         pooling: None,
         priority: 0,
     }

@@ -5,11 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod batching;
+mod constraints;
 mod embeddings;
 mod folder;
 mod generative_embeddings;
 mod http;
 mod logprobs;
+mod prompt_embeds;
 mod tiny_model;
 mod token_fields;
 mod token_ids;

@@ -21,7 +21,7 @@ pub const CONTEXT: usize = 512;
 /// Tokens per KV block, as `serve` cuts them.
 pub const BLOCK: usize = 32;
 const LAYERS: usize = 2;
-const HIDDEN: usize = 64;
+pub const HIDDEN: usize = 64;
 const FFN: usize = 96;
 const KV: usize = 32;
 /// Line break, the printable ASCII characters, and the two control tokens of ChatML.
@@ -52,6 +52,13 @@ pub fn load(config: &Config) -> (ServedModel, EngineHandle) {
     let source = Source::Gguf(MODEL.path().join("tiny.gguf"));
     let loaded = wiring::load_model(config, &source, &plugins).unwrap();
     (loaded.model, loaded.engine.unwrap())
+}
+
+/// A token's row of the embedding table, which is the first matrix there is.
+pub fn embedding(token: u32) -> Vec<f32> {
+    let mut noise = Noise(7);
+    let numbers = (0..).map(|_| noise.next());
+    numbers.skip(token as usize * HIDDEN).take(HIDDEN).collect()
 }
 
 fn write(path: &Path) {

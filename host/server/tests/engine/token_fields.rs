@@ -16,13 +16,13 @@ use crate::tiny_model::{config, load};
 /// The control token that ends a message.
 const END: u32 = 97;
 
-fn serve() -> (Router, EngineHandle) {
+pub fn serve() -> (Router, EngineHandle) {
     let (model, engine) = load(&config());
     let state = Arc::new(AppState::ready(model, ServerSettings::default()));
     (router(state), engine)
 }
 
-async fn send(router: &Router, path: &str, body: &Value) -> (StatusCode, String) {
+pub async fn send(router: &Router, path: &str, body: &Value) -> (StatusCode, String) {
     let request = Request::post(path).body(Body::from(body.to_string()));
     let response = router.clone().oneshot(request.unwrap()).await.unwrap();
     let status = response.status();
@@ -30,14 +30,14 @@ async fn send(router: &Router, path: &str, body: &Value) -> (StatusCode, String)
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-async fn ask(router: &Router, path: &str, body: &Value) -> Value {
+pub async fn ask(router: &Router, path: &str, body: &Value) -> Value {
     let (status, body) = send(router, path, body).await;
     assert_eq!(status, StatusCode::OK, "{body}");
     serde_json::from_str(&body).unwrap()
 }
 
 /// The chunks of a stream.
-async fn chunks(router: &Router, path: &str, body: &Value) -> Vec<Value> {
+pub async fn chunks(router: &Router, path: &str, body: &Value) -> Vec<Value> {
     let mut body = body.clone();
     body["stream"] = true.into();
     let (_, text) = send(router, path, &body).await;
@@ -49,7 +49,7 @@ async fn chunks(router: &Router, path: &str, body: &Value) -> Vec<Value> {
 }
 
 /// Characters count from the line break, the space and `!` on.
-fn id(character: char) -> u32 {
+pub fn id(character: char) -> u32 {
     u32::from(character) - 31
 }
 
@@ -174,4 +174,44 @@ async fn a_chat_tells_its_token_ids_the_end_token_too() {
         .flat_map(|chunk| ids(&chunk["choices"][0]["token_ids"]))
         .collect();
     assert_eq!(streamed, told);
+}
+
+#[tokio::test]
+async fn a_request_that_forbids_every_token_is_wrong() {
+    let (router, _engine) = serve();
+    let cases = [
+        (
+            json!({"allowed_token_ids": [END], "min_tokens": 1}),
+            "`min_tokens` 1",
+        ),
+        (
+            json!({"allowed_token_ids": [id('a'), END], "stop_token_ids": [id('a')], "min_tokens": 3}),
+            "`min_tokens` 3",
+        ),
+        (
+            json!({"allowed_token_ids": [id('a')], "bad_words": ["a"]}),
+            "bad_words",
+        ),
+        // Only behind the first.
+        (
+            json!({"allowed_token_ids": [id('a')], "bad_words": ["aa"], "max_tokens": 4}),
+            "bad_words",
+        ),
+    ];
+    for (fields, named) in cases {
+        for path in ["/v1/completions", "/v1/chat/completions"] {
+            let mut body = fields.clone();
+            match path {
+                "/v1/completions" => body["prompt"] = "hi".into(),
+                _ => body["messages"] = json!([{"role": "user", "content": "hi"}]),
+            }
+            let (status, answer) = send(&router, path, &body).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{body}: {answer}");
+            assert!(answer.contains("allowed_token_ids"), "{answer}");
+            assert!(answer.contains(named), "{answer}");
+        }
+    }
+    let body = json!({"prompt": "hi", "allowed_token_ids": [END]});
+    let answer = ask(&router, "/v1/completions", &body).await;
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
 }

@@ -32,6 +32,7 @@ fn sequence() -> SequenceRequest {
         sampling: SamplingParams::default(),
         stop: StopConditions::default(),
         constraint: None,
+        embeddings: None,
         pooling: None,
         priority: 0,
     }

@@ -33,10 +33,10 @@ const WRONG: &[(&str, u16, Option<&str>, &str)] = &[
         "`gpt-9` is not served here; served: fake",
     ),
     (
-        r#"{"response_format": {"type": "json_object"}}"#,
-        501,
+        r#"{"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "float"}}}}"#,
+        400,
         Some("response_format"),
-        "not supported",
+        "cannot be enforced",
     ),
     (
         r#"{"stream_options": {"include_usage": true}}"#,
@@ -217,4 +217,26 @@ async fn a_request_ends_at_its_deadline_and_frees() {
         (StatusCode::GATEWAY_TIMEOUT, &json!("timeout"))
     );
     server.until(|counters| counters.blocks_used == 0).await;
+}
+
+#[tokio::test]
+async fn a_base_url_that_leads_nowhere_is_told_where_to_lead() {
+    let server = saying(&["hi"]);
+    let chat = "; `/v1/chat/completions` is, which";
+    let cases = [
+        ("/chat/completions", chat),
+        ("/v1/v1/chat/completions", chat),
+        ("/v1/chat/completions/", chat),
+        ("/v1/v1/messages", "; `/v1/messages` is, which"),
+        ("/v1/threads/1/messages", "; `/docs` lists what is"),
+        ("/", "there is no `/` here; `/docs` lists what is"),
+    ];
+    for (path, hint) in cases {
+        let (status, body) = read(server.post(path, &json!({})).await).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+        assert!(
+            body["error"]["message"].as_str().unwrap().contains(hint),
+            "{path}: {body}"
+        );
+    }
 }

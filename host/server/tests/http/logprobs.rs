@@ -250,3 +250,79 @@ async fn the_likeliest_of_several_are_given_and_all_are_counted() {
         (StatusCode::BAD_REQUEST, &json!("best_of"))
     );
 }
+
+#[tokio::test]
+async fn a_prompts_tokens_are_told_as_vllm_does() {
+    let server = saying(&["!", "?"]);
+    let uniform = -(f64::from(257 + 2)).ln();
+    let near = |value: &Value| (value.as_f64().unwrap() - uniform).abs() < 1e-4;
+    let request = json!({"prompt": "hi", "prompt_logprobs": 2, "logprobs": 0});
+    let body = complete(&server, request).await;
+    let choice = &body["choices"][0];
+    let told = choice["prompt_logprobs"].as_array().unwrap();
+    assert_eq!((told.len(), &told[0]), (2, &Value::Null));
+    // Its own first, then the likeliest: of equals the lowest ids.
+    let keys: Vec<&String> = told[1].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["105", "0", "1"]);
+    let own = &told[1]["105"];
+    assert_eq!(
+        (&own["decoded_token"], &own["rank"]),
+        (&json!("i"), &json!(1))
+    );
+    assert!(near(&own["logprob"]), "{own}");
+    // The prompt is no part of the answer that is not to repeat it.
+    assert_eq!(choice["logprobs"]["tokens"], json!(["!", "?", ""]));
+    assert_eq!(choice["text"], "!?");
+
+    let both =
+        json!({"prompt": "hi", "prompt_logprobs": 0, "logprobs": 2, "echo": true, "max_tokens": 1});
+    let body = complete(&server, both).await;
+    let choice = &body["choices"][0];
+    assert_eq!(
+        choice["prompt_logprobs"][1]
+            .as_object()
+            .map(|told| told.len()),
+        Some(1)
+    );
+    let (tokens, _, top, _) = lists(&[&choice["logprobs"]]);
+    assert_eq!(tokens, ["h", "i", "!"]);
+    assert_eq!(top[1].as_object().map(|told| told.len()), Some(3));
+
+    let chat = server.chat(json!({"prompt_logprobs": 0, "n": 2})).await;
+    let prompt = chat["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert_eq!(
+        chat["prompt_logprobs"]
+            .as_array()
+            .map(|told| told.len() as u64),
+        Some(prompt)
+    );
+    assert_eq!(chat["choices"][0]["logprobs"], Value::Null);
+    assert!(
+        server
+            .chat(json!({}))
+            .await
+            .get("prompt_logprobs")
+            .is_none()
+    );
+    server.until(|counters| counters.blocks_used == 0).await;
+}
+
+#[tokio::test]
+async fn tokens_are_told_by_their_ids_where_asked_for() {
+    let server = saying(&["ab"]);
+    let by_id = json!({"logprobs": true, "top_logprobs": 1, "return_tokens_as_token_ids": true});
+    let body = server.chat(by_id).await;
+    let first = &body["choices"][0]["logprobs"]["content"][0];
+    assert_eq!(first["token"], "token_id:257");
+    assert_eq!(first["bytes"], json!([97, 98]));
+    assert_eq!(first["top_logprobs"][0]["token"], "token_id:257");
+    let body = complete(
+        &server,
+        json!({"prompt": "h", "logprobs": 1, "echo": true, "return_tokens_as_token_ids": true}),
+    )
+    .await;
+    let (tokens, _, top, _) = lists(&[&body["choices"][0]["logprobs"]]);
+    assert_eq!(tokens[..2], ["token_id:104", "token_id:257"]);
+    assert_eq!(top[1], json!({"token_id:257": 0.0}));
+    assert_eq!(body["choices"][0]["text"], "hab");
+}

@@ -86,6 +86,7 @@ async fn a_request_leaves_its_counts() {
         (r#"weir_kv_blocks{model="fake"}"#, 512.0),
         (r#"weir_kv_blocks_used{model="fake"}"#, 0.0),
         (r#"weir_preemptions_total{model="fake"}"#, 0.0),
+        (r#"weir_forced_tokens_total{model="fake"}"#, 0.0),
     ];
     for (name, value) in expected {
         assert_eq!(samples.get(name), Some(&value), "{name} in {samples:#?}");

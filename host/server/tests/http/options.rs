@@ -232,6 +232,7 @@ pub fn sequence(priority: i64) -> SequenceRequest {
         sampling: SamplingParams::default(),
         stop: StopConditions::default(),
         constraint: None,
+        embeddings: None,
         pooling: None,
         priority,
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     client::tools,
-    weir::{Files, Server, command},
+    weir::{Files, Server, command, run},
 };
 
 /// What a model of the hermes family says.
@@ -84,4 +84,51 @@ fn a_yaml_file_under_flags_and_environment() {
         "--tool-call-parser=qwen".as_ref(),
     ]);
     calls(&Server::spawn(command.env("WEIR_PORT", "0")));
+}
+
+/// The commands of the container's image and of its compose file (examples/docker).
+fn image_commands() -> Vec<Vec<String>> {
+    let read = |name: &str| {
+        let path = format!("{}/../../examples/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let image = read("docker/Dockerfile");
+    let last = image.lines().filter_map(|line| line.strip_prefix("CMD "));
+    let mut commands: Vec<Vec<String>> = last
+        .map(|list| serde_json::from_str(list).unwrap())
+        .collect();
+    let compose = read("docker/compose.yaml");
+    for command in compose.split("    command:\n").skip(1) {
+        let items = command
+            .lines()
+            .map_while(|line| line.strip_prefix("      - "));
+        commands.push(items.map(str::to_owned).collect());
+    }
+    commands
+}
+
+#[test]
+fn the_images_commands_are_understood() {
+    let examples = format!("{}/../../examples", env!("CARGO_MANIFEST_DIR"));
+    let commands = image_commands();
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    for command_line in commands {
+        let (serve, flags) = command_line.split_first().unwrap();
+        assert_eq!(serve, "serve");
+        let flags = flags.iter().map(|flag| {
+            let flag = flag.replace("/run/secrets/keys.toml", &format!("{examples}/keys.toml"));
+            flag.replace(
+                "/etc/weir/config.json",
+                &format!("{examples}/starting/open_kimi.json"),
+            )
+        });
+        let ended = run(["config".to_owned()].into_iter().chain(flags));
+        assert_eq!(ended.code, Some(0), "{command_line:?}: {}", ended.stderr);
+        assert!(
+            ended.stdout.contains("host = \"0.0.0.0\""),
+            "{}",
+            ended.stdout
+        );
+        assert!(ended.stdout.contains("port = 8000"), "{}", ended.stdout);
+    }
 }

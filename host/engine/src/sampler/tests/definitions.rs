@@ -161,6 +161,8 @@ proptest! {
         let logprobs = sampled.logprobs.unwrap();
         let close = |found: f32, logit: f64| (f64::from(found) - (logit - log_total)).abs() < 1e-5 * (1.0 + logit.abs());
         prop_assert!(close(logprobs.sampled, f64::from(logits[sampled.id as usize])));
+        let own = f64::from(logits[sampled.id as usize]);
+        prop_assert_eq!(logprobs.rank, all.iter().filter(|(_, logit)| *logit > own).count() + 1);
         prop_assert_eq!(logprobs.top.len(), top.min(all.len()));
         for (found, expected) in logprobs.top.iter().zip(&all) {
             prop_assert_eq!(found.0, expected.0);
