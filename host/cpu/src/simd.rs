@@ -49,6 +49,22 @@ impl Simd {
     }
 }
 
+#[cfg(test)]
+impl Simd {
+    /// Every instruction set this machine has.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut all = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        if Self::detect() == Self::Avx512 {
+            all.push(Self::Avx2);
+        }
+        if Self::detect() != Self::Portable {
+            all.push(Self::detect());
+        }
+        all
+    }
+}
+
 /// Defines a function of plain loops, compiled for every instruction set; callers say which by a first argument.
 ///
 /// A closure handed to a function with more instructions would not do: once it is too large to be inlined there, it is

@@ -8,19 +8,6 @@ use proptest::prelude::*;
 use super::{PackError, PackedMatrix, QuantizedRows, WeightFormat};
 use crate::simd::Simd;
 
-/// Every instruction set this processor has.
-fn sets() -> Vec<Simd> {
-    let mut sets = vec![Simd::Portable];
-    #[cfg(target_arch = "x86_64")]
-    if Simd::detect() == Simd::Avx512 {
-        sets.push(Simd::Avx2);
-    }
-    if Simd::detect() != Simd::Portable {
-        sets.push(Simd::detect());
-    }
-    sets
-}
-
 fn quantized(simd: Simd, x: &[f32], columns: usize) -> QuantizedRows {
     let rows = x.len() / columns;
     let mut quantized = QuantizedRows::with(rows, columns, true, simd);
@@ -57,7 +44,7 @@ fn product(matrix: &PackedMatrix, x: &QuantizedRows) -> Vec<f32> {
 fn check(weights: &Weights, x: &[f32]) {
     let (columns, rows) = (weights.columns, weights.rows);
     let mut products = Vec::new();
-    for simd in sets() {
+    for simd in Simd::all() {
         let matrix = weights.pack(simd);
         let got = product(&matrix, &quantized(simd, x, columns));
         let mut row = vec![0.0; columns];
@@ -158,7 +145,7 @@ proptest! {
         let ones = Weights::filled(WeightFormat::Q4_1, 16, 4, 0x11);
         // The same quants and scales give the same products; the same bits once one kernel multiplies both.
         let matrix = ones.pack(Simd::Portable);
-        let products = sets().into_iter().map(|simd| product(&matrix, &quantized(simd, &x, 128)));
+        let products = Simd::all().into_iter().map(|simd| product(&matrix, &quantized(simd, &x, 128)));
         let all: Vec<Vec<f32>> = products.collect();
         prop_assert!(all.iter().all(|products| *products == all[0]));
         prop_assert!(all[0].iter().all(|float| float.is_finite()));
