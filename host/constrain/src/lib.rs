@@ -32,7 +32,7 @@ use weir_prompt::{Tokenizer, Vocabulary};
 pub use error::ConstrainError;
 pub use grammar::llguidance_grammar;
 pub use measurements::MaskMeasurements;
-pub use schema::{arguments_schema, check_schema};
+pub use schema::arguments_schema;
 
 use crate::{
     compilation::Compiler, environment::Environment, mask_threads::MaskThreads,

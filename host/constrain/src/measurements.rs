@@ -1,9 +1,6 @@
 //! What masks cost.
 
-use weir_engine::Histogram;
-
-const MICROSECOND: u64 = 1_000;
-const MILLISECOND: u64 = 1_000 * MICROSECOND;
+use weir_engine::histogram::{Histogram, MICROSECOND, MILLISECOND, SECOND};
 
 const BOUNDS: &[u64] = &[
     10 * MICROSECOND,
@@ -18,7 +15,7 @@ const BOUNDS: &[u64] = &[
     10 * MILLISECOND,
     25 * MILLISECOND,
     100 * MILLISECOND,
-    1_000 * MILLISECOND,
+    SECOND,
 ];
 
 /// Histograms of one model's constraints, since its start.

@@ -61,14 +61,6 @@ pub(crate) fn vetted(text: &str) -> Result<Value, ConstrainError> {
     Ok(vetted)
 }
 
-/// Whether a schema would be taken, as far as that shows without compiling it: to find which of several is at fault.
-///
-/// # Errors
-/// [`ConstrainError::Json`] or [`ConstrainError::Schema`].
-pub fn check_schema(text: &str) -> Result<(), ConstrainError> {
-    vetted(text).map(drop)
-}
-
 /// The schema of a tool's arguments, which are an object whatever else a schema allows.
 ///
 /// # Errors

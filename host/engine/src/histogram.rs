@@ -8,6 +8,13 @@ use std::{
     time::Duration,
 };
 
+/// Nanoseconds of a microsecond.
+pub const MICROSECOND: u64 = 1_000;
+/// Nanoseconds of a millisecond.
+pub const MILLISECOND: u64 = 1_000 * MICROSECOND;
+/// Nanoseconds of a second.
+pub const SECOND: u64 = 1_000 * MILLISECOND;
+
 /// Counts values by size.
 #[derive(Debug)]
 pub struct Histogram {

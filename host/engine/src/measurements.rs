@@ -4,11 +4,10 @@
 
 use std::sync::Arc;
 
-use crate::{engine::EngineCounters, histogram::Histogram};
-
-const MICROSECOND: u64 = 1_000;
-const MILLISECOND: u64 = 1_000 * MICROSECOND;
-const SECOND: u64 = 1_000 * MILLISECOND;
+use crate::{
+    engine::EngineCounters,
+    histogram::{Histogram, MICROSECOND, MILLISECOND, SECOND},
+};
 
 /// From a small model's decode step to a chunk of prefill on a busy processor.
 const STEP_BOUNDS: &[u64] = &[

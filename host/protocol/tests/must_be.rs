@@ -1,20 +1,10 @@
 //! What an answer must be and how long a model may reason, as clients ask for it.
 
+mod asked;
+
+use asked::{chat, weather};
 use serde_json::{Value, json};
-use weir_protocol::{ChatRequest, Invalid, ToolChoice};
-
-/// A chat request with `more` fields beside one message.
-fn chat(more: Value) -> Result<ChatRequest, Invalid> {
-    let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
-    if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
-        body.extend(more);
-    }
-    ChatRequest::from_json(body)
-}
-
-fn weather() -> Value {
-    json!({"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}, "strict": true}})
-}
+use weir_protocol::ToolChoice;
 
 #[test]
 fn a_call_may_have_to_come() {

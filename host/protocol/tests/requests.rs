@@ -1,24 +1,13 @@
 //! Requests as clients send them: what is read, what is refused and with which words, and that no JSON makes it panic.
 
+mod asked;
+
+use asked::{chat, weather};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use weir_protocol::{
-    ChatRequest, CompletionRequest, Invalid, InvalidKind, Prompt, ToolCallStreaming, ToolChoice,
-    parse_json,
+    ChatRequest, CompletionRequest, InvalidKind, Prompt, ToolCallStreaming, ToolChoice, parse_json,
 };
-
-/// A chat request with `more` fields beside one message.
-fn chat(more: Value) -> Result<ChatRequest, Invalid> {
-    let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
-    if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
-        body.extend(more);
-    }
-    ChatRequest::from_json(body)
-}
-
-fn weather() -> Value {
-    json!({"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}, "strict": true}})
-}
 
 #[test]
 fn strings_stand_for_numbers_and_booleans() {

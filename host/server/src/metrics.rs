@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use weir_engine::Histogram;
+use weir_engine::histogram::{Histogram, MILLISECOND, SECOND};
 
 use crate::{reload::Reloader, wiring::PluginWiring};
 
@@ -23,9 +23,6 @@ mod model;
 
 pub use families::render;
 pub use model::{ChoiceMeter, ModelMetrics};
-
-const MILLISECOND: u64 = 1_000_000;
-const SECOND: u64 = 1_000 * MILLISECOND;
 
 /// From a health check to an answer of many thousand tokens.
 const REQUEST_BOUNDS: &[u64] = &[

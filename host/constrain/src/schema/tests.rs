@@ -282,3 +282,22 @@ fn arguments_are_an_object() {
         assert!(error.contains("#/type"), "{error}");
     }
 }
+
+#[test]
+fn what_was_vetted_is_vetted_to_itself() {
+    for format in keywords::FORMATS {
+        for more in [
+            json!({}),
+            json!({"pattern": "^.{3,9}$"}),
+            json!({"allOf": [{"minLength": 3}]}),
+        ] {
+            let mut schema = json!({"type": "string", "format": format});
+            schema
+                .as_object_mut()
+                .expect("an object")
+                .extend(more.as_object().expect("an object").clone());
+            let once = vetted(&schema.to_string()).expect(format);
+            assert_eq!(vetted(&once.to_string()), Ok(once), "{schema}");
+        }
+    }
+}

@@ -9,6 +9,17 @@ use std::{
 
 use crate::{Batch, BatchRow, EngineError, Logits, ModelRunner, RunnerInfo, SequenceId};
 
+/// A small model over so many blocks.
+pub fn info(num_blocks: usize) -> RunnerInfo {
+    RunnerInfo {
+        vocab_size: 20,
+        max_model_len: 64,
+        block_size: 4,
+        num_blocks,
+        eos_token_ids: vec![0],
+    }
+}
+
 /// What a test can see and set while the engine owns the runner.
 #[derive(Debug, Default)]
 pub struct Probe {

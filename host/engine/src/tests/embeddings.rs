@@ -3,25 +3,14 @@
 
 use super::{
     Transcript, Transcripts,
-    arithmetic_runner::{ArithmeticRunner, EMBEDDING},
+    arithmetic_runner::{ArithmeticRunner, EMBEDDING, info},
     endless, greedy, run_dry,
 };
 use crate::{
-    Engine, EngineConfig, EngineError, FakeRunner, Pooling, PromptEmbeddings, RunnerInfo,
-    SequenceRequest,
+    Engine, EngineConfig, EngineError, FakeRunner, Pooling, PromptEmbeddings, SequenceRequest,
 };
 
 const PROMPT: [u32; 11] = [5, 3, 17, 3, 3, 8, 0, 11, 19, 2, 7];
-
-fn info(num_blocks: usize) -> RunnerInfo {
-    RunnerInfo {
-        vocab_size: 20,
-        max_model_len: 64,
-        block_size: 4,
-        num_blocks,
-        eos_token_ids: vec![0],
-    }
-}
 
 fn engine(num_blocks: usize, config: EngineConfig) -> Engine {
     Engine::new(Box::new(ArithmeticRunner::new(info(num_blocks)).0), config)

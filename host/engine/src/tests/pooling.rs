@@ -4,23 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use super::{
     Transcripts,
-    arithmetic_runner::{ArithmeticRunner, HIDDEN, Probe},
+    arithmetic_runner::{ArithmeticRunner, HIDDEN, Probe, info},
     endless, greedy, run_dry,
 };
 use crate::{
     Batch, Engine, EngineConfig, EngineError, FinishReason, Generated, Logits, ModelRunner,
     Pooling, RunnerInfo, SequenceId, SequenceRequest, StepOutput,
 };
-
-fn info(num_blocks: usize) -> RunnerInfo {
-    RunnerInfo {
-        vocab_size: 20,
-        max_model_len: 64,
-        block_size: 4,
-        num_blocks,
-        eos_token_ids: vec![0],
-    }
-}
 
 fn engine(num_blocks: usize, config: EngineConfig) -> (Engine, Arc<Mutex<Probe>>) {
     let (runner, probe) = ArithmeticRunner::new(info(num_blocks));

@@ -11,10 +11,9 @@ use std::{
     time::Duration,
 };
 
-use weir_engine::Histogram;
+use weir_engine::histogram::{Histogram, MILLISECOND, SECOND};
 use weir_output::{ChatFinishReason, Event, ToolChoice};
 
-use super::{MILLISECOND, SECOND};
 use crate::{
     error::ApiError,
     generation::{Step, TokenCounts},
