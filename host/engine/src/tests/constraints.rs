@@ -78,7 +78,7 @@ impl LogitsProcessor for Beat {
 
     fn forced(&mut self, patience: Duration) -> Option<u32> {
         self.asked += 1;
-        let in_time = patience == Duration::MAX || self.asked % self.rhythm.late == 0;
+        let in_time = patience == Duration::MAX || self.asked.is_multiple_of(self.rhythm.late);
         self.forced.front().copied().filter(|_| in_time)
     }
 }
