@@ -144,7 +144,7 @@ def errors_are_the_clients_own(client):
     for wrong, kind, word in (
         (dict(extra_body={"temperature": 9}), anthropic.BadRequestError, "temperature"),
         (dict(model="other"), anthropic.NotFoundError, "other"),
-        (dict(tools=TOOLS, tool_choice={"type": "any"}), anthropic.InternalServerError, "tool_choice"),
+        (dict(tool_choice={"type": "any"}), anthropic.BadRequestError, "tool_choice"),
         (dict(messages=[{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "u"}}]}]), anthropic.BadRequestError, "image"),
     ):
         try:

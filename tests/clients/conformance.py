@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 
 import conformance_fields  # noqa: F401 (its checks name themselves)
+import conformance_forced  # noqa: F401
 import conformance_server
 import conformance_vectors  # noqa: F401
 from asking import ANY, CALL, GUARDED, HELLO, REAL, TOOL, VECTORS, Weir, of_a_real_model, of_any_model

@@ -123,7 +123,7 @@ def completions_plain_and_streamed(client):
 def errors_are_the_clients_own(client):
     for wrong, kind in (
         (dict(temperature=9), openai.BadRequestError),
-        (dict(tools=TOOLS, tool_choice="required"), openai.InternalServerError),
+        (dict(tool_choice="required"), openai.BadRequestError),
         (dict(stream_options={"include_usage": True}), openai.BadRequestError),
     ):
         try:

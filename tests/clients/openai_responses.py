@@ -99,7 +99,7 @@ def cut_answers_and_errors(client):
     assert response.status == "incomplete" and response.incomplete_details.reason == "max_output_tokens", response
     refused(openai.BadRequestError, create, client, "hi", temperature=9)
     refused(openai.InternalServerError, create, client, "hi", background=True)
-    refused(openai.InternalServerError, create, client, "hi", tools=TOOLS, tool_choice="required")
+    refused(openai.BadRequestError, create, client, "hi", tool_choice="required")
 
 
 def refused(kind, call, *arguments, **named):

@@ -1,11 +1,12 @@
 //! The project's own use of the corpora's runner: every case under every chunking, natively and as wasm.
 //!
 //! `weir_corpus` is the runner; here are [`corpora`] (where the cases are), [`boundaries`] (where real tokenizers cut them),
-//! [`check`] (all cases, on all cores), [`fuzz`] (inputs of its own), [`requests`] (bodies of its own), [`manifest`]
-//! (plugins.toml), and [`native`] and [`wasm`], the two ways to come by a plugin. Nothing here knows a format.
+//! [`check`] (all cases, on all cores), [`fuzz`] (inputs of its own), [`requests`] (bodies of its own), [`constraints`]
+//! (schemas and grammars of its own), [`manifest`] (plugins.toml), and [`native`] and [`wasm`], the two ways to come by a plugin. Nothing here knows a format.
 
 pub mod boundaries;
 pub mod check;
+pub mod constraints;
 pub mod corpora;
 pub mod fuzz;
 pub mod grammars;

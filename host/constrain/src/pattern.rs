@@ -1,6 +1,11 @@
 //! What a stranger's regular expression may cost: its repetitions written out, and how deep it nests.
 
-use regex_syntax::ast::{Ast, RepetitionKind, RepetitionRange, parse::ParserBuilder};
+use std::convert::Infallible;
+
+use regex_syntax::ast::{
+    self, Ast, ClassPerl, ClassPerlKind, ClassSetItem, RepetitionKind, RepetitionRange, Visitor,
+    parse::ParserBuilder,
+};
 
 use crate::limits;
 
@@ -41,6 +46,64 @@ pub(crate) fn expansion(pattern: &str) -> Result<u64, String> {
         ));
     }
     Ok(expansion)
+}
+
+/// What ECMA-262 (WhiteSpace and LineTerminator) takes for a space. Unicode, which a regular expression means otherwise,
+/// counts U+0085 and not U+FEFF.
+const SPACES: &str = r"\t\n\x0B\x0C\r \u{A0}\u{1680}\u{2000}-\u{200A}\u{2028}\u{2029}\u{202F}\u{205F}\u{3000}\u{FEFF}";
+
+/// The pattern of a JSON Schema, whose dialect is ECMA-262's, with its spaces written out. One that does not parse stays.
+pub(crate) fn with_ecma_spaces(pattern: &str) -> String {
+    let Ok(ast) = ParserBuilder::new().build().parse(pattern) else {
+        return pattern.to_owned();
+    };
+    let Ok(found) = ast::visit(&ast, Spaces::default());
+    let mut written = String::with_capacity(pattern.len());
+    let mut rest = 0;
+    for (start, end, negated) in found {
+        written += &pattern[rest..start];
+        written += if negated { "[^" } else { "[" };
+        written += SPACES;
+        written.push(']');
+        rest = end;
+    }
+    written + &pattern[rest..]
+}
+
+/// Where a pattern speaks of spaces: from, to, and whether of all others.
+#[derive(Default)]
+struct Spaces(Vec<(usize, usize, bool)>);
+
+impl Spaces {
+    fn note(&mut self, class: &ClassPerl) {
+        if class.kind == ClassPerlKind::Space {
+            let (start, end) = (class.span.start.offset, class.span.end.offset);
+            self.0.push((start, end, class.negated));
+        }
+    }
+}
+
+impl Visitor for Spaces {
+    type Output = Vec<(usize, usize, bool)>;
+    type Err = Infallible;
+
+    fn finish(self) -> Result<Self::Output, Infallible> {
+        Ok(self.0)
+    }
+
+    fn visit_pre(&mut self, ast: &Ast) -> Result<(), Infallible> {
+        if let Ast::ClassPerl(class) = ast {
+            self.note(class);
+        }
+        Ok(())
+    }
+
+    fn visit_class_set_item_pre(&mut self, item: &ClassSetItem) -> Result<(), Infallible> {
+        if let ClassSetItem::Perl(class) = item {
+            self.note(class);
+        }
+        Ok(())
+    }
 }
 
 /// Characters with all repetitions written out. Recursion is bounded by the parser's limit.
@@ -87,6 +150,21 @@ mod tests {
         ] {
             let ast = ParserBuilder::new().build().parse(pattern);
             assert_eq!(characters(&ast.expect(pattern)), size, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn spaces_are_those_of_ecma_script() {
+        assert_eq!(with_ecma_spaces(r"^a\d$"), r"^a\d$");
+        for (pattern, yes, no) in [
+            (r"^\s$", "\u{FEFF}", "\u{85}"),
+            (r"^\S$", "\u{85}", "\u{FEFF}"),
+            (r"^[x\s]\s$", "x\u{A0}", "a "),
+            (r"^[^\S]$", " ", "a"),
+        ] {
+            let written = with_ecma_spaces(pattern);
+            let regex = regex::Regex::new(&written).expect(&written);
+            assert!(regex.is_match(yes) && !regex.is_match(no), "{written}");
         }
     }
 

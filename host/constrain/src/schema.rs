@@ -158,6 +158,7 @@ impl Walk<'_> {
             }
         }
         self.depth -= 1;
+        formats::narrow(&mut vetted);
         self.count_optional(object)?;
         self.multiples.note_siblings(object);
         self.references.note_schema(&self.path, deepest + 1);
@@ -327,7 +328,11 @@ impl Walk<'_> {
                 walk.schema(schema)
             })?;
             deepest = deepest.max(depth);
-            vetted.insert(name.clone(), schema);
+            let name = match key {
+                "patternProperties" => pattern::with_ecma_spaces(name),
+                _ => name.clone(),
+            };
+            vetted.insert(name, schema);
         }
         Ok((Value::Object(vetted), deepest))
     }
@@ -398,7 +403,7 @@ impl Walk<'_> {
             return self.refuse("it must be a string");
         };
         match pattern::check(pattern) {
-            Ok(()) => Ok(Some(value.clone())),
+            Ok(()) => Ok(Some(Value::from(pattern::with_ecma_spaces(pattern)))),
             Err(problem) => self.refuse(problem),
         }
     }

@@ -32,6 +32,7 @@ use crate::{
 mod answers;
 mod pooled;
 
+pub use answers::MAX_FORCED_PER_STEP;
 use answers::take_logits;
 
 /// How long a step waits to learn which tokens constraints force, all its rows together: a row takes a hundredth of it as a

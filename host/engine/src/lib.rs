@@ -29,12 +29,12 @@ pub use batch::{
     Batch, BatchRow, EmbeddedTokens, LOGITS_BLOCK, Logits, LogitsRow, likeliest_blocks,
 };
 pub use embedding_runner::{EmbeddingInfo, EmbeddingRunner};
-pub use engine::{Engine, EngineConfig, EngineCounters, StepOutput};
+pub use engine::{Engine, EngineConfig, EngineCounters, MAX_FORCED_PER_STEP, StepOutput};
 pub use error::EngineError;
 pub use fake_runner::{FakeRunner, FakeScript};
 pub use generator::{Generated, GeneratedStream, Generator, SequenceUsage, TokenLogprobs};
 pub use histogram::{Histogram, HistogramSnapshot};
-pub use logits_processor::LogitsProcessor;
+pub use logits_processor::{LogitsProcessor, ReasoningBudget, TokenTexts};
 pub use measurements::{EngineFigures, Measurements};
 pub use request::{
     Constraint, FinishReason, Pooling, PromptEmbeddings, SamplingParams, SequenceId,

@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use crate::request::{SamplingParams, SequenceRequest};
 
+mod reasoning_budget;
+
+pub use reasoning_budget::{ReasoningBudget, TokenTexts};
+
 /// Changes one sequence's logits in place; keeps whatever state it needs of that sequence.
 pub trait LogitsProcessor: Send {
     /// Its sequence starts: what takes time may begin, on another thread.
@@ -71,6 +75,9 @@ pub fn processors_for(
             missing: request.stop.min_tokens,
             end_tokens: end_tokens.to_vec(),
         }));
+    }
+    if let Some(budget) = &request.stop.reasoning {
+        processors.push(budget.processor());
     }
     if let Some(constraint) = &request.constraint {
         processors.push(constraint.processor(end_tokens));

@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::logits_processor::LogitsProcessor;
+use crate::logits_processor::{LogitsProcessor, ReasoningBudget};
 
 /// Names one sequence for the engine's life; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,8 +148,8 @@ impl Default for SamplingParams {
     }
 }
 
-/// When a sequence ends by itself.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// When a sequence ends by itself, or a part of it.
+#[derive(Debug, Clone, Default)]
 pub struct StopConditions {
     /// Generated tokens at most; None means what is left of the context, 0 only computes the prompt.
     pub max_tokens: Option<usize>,
@@ -159,6 +159,8 @@ pub struct StopConditions {
     pub stop_token_ids: Vec<u32>,
     /// Run on past the model's end-of-sequence tokens.
     pub ignore_eos: bool,
+    /// Ends the reasoning; None leaves that to the model.
+    pub reasoning: Option<ReasoningBudget>,
     /// When so few tokens are left of `max_tokens`, and no more than half, a constraint forces the shortest end it finds; 0
     /// lets it be cut.
     pub closing_reserve: usize,

@@ -7,6 +7,7 @@ use crate::{
     invalid::Invalid,
     lenient, messages,
     options::{self, RequestOptions},
+    reasoning_budget,
     sampling::{self, SamplingFields, StreamFields},
     tools::{ToolCallStreaming, ToolChoice, ToolDefinition, ToolFields},
 };
@@ -49,7 +50,7 @@ pub struct ChatRequest {
 }
 
 /// Fields that change nothing in an answer: labels, caches, a guess of the answer that would only hasten it, and KsanaLLM's switch
-/// for a `response_format` that is checked itself.
+/// for a `response_format` that binds without it.
 const WITHOUT_EFFECT: &[&str] = &[
     "metadata",
     "enable_structured_output",
@@ -64,11 +65,6 @@ const WITHOUT_EFFECT: &[&str] = &[
 const NOT_BUILT: &[&str] = &[
     "audio",
     "web_search_options",
-    "guided_json",
-    "guided_regex",
-    "guided_choice",
-    "guided_grammar",
-    "structured_outputs",
     "mpr_candidates",
     "media_io_kwargs",
     "chat_template",
@@ -77,8 +73,6 @@ const NOT_BUILT: &[&str] = &[
 /// The same for both generation routes: fields with a value that asks for nothing.
 pub(crate) fn refuse_unless_neutral(fields: &mut Fields) -> Result<(), Invalid> {
     let is_false = |value: &Value| lenient::boolean(value) == Some(false);
-    let is_text = |value: &Value| value.get("type").and_then(Value::as_str) == Some("text");
-    fields.not_built("response_format", is_text)?;
     fields.not_built("store", is_false)
 }
 
@@ -127,6 +121,8 @@ impl ChatRequest {
         options.continuous_usage = continuous_usage;
         let tools = ToolFields::take(&mut fields)?;
         options.functions = tools.functions;
+        options.reasoning_budget =
+            reasoning_budget::take(&mut fields)?.or(options.reasoning_budget);
         let chat_template_kwargs = take_template_kwargs(&mut fields)?;
         let (add_generation_prompt, continue_final_message) = take_prompt_end(&mut fields)?;
         let user = fields.string("user")?;

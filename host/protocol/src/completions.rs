@@ -50,14 +50,7 @@ pub struct CompletionRequest {
 }
 
 /// Fields that are known, not built, and ask for something whatever their value.
-const NOT_BUILT: &[&str] = &[
-    "guided_json",
-    "guided_regex",
-    "guided_choice",
-    "guided_grammar",
-    "structured_outputs",
-    "mpr_candidates",
-];
+const NOT_BUILT: &[&str] = &["mpr_candidates"];
 
 impl CompletionRequest {
     /// Reads a request body.
@@ -92,6 +85,10 @@ impl CompletionRequest {
         chat::refuse_unless_neutral(&mut fields)?;
         fields.not_built("suffix", |value| value.as_str() == Some(""))?;
         fields.accept(&["metadata"]);
+        // What is reasoning nobody looks for in a completion.
+        if options.reasoning_budget.take().is_some() {
+            fields.ignore(vec!["nvext.max_thinking_tokens".to_owned()]);
+        }
         let ignored_fields = fields.unknown();
         Ok(Self {
             model,

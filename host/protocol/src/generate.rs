@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::{
+    answer_format::{self, NativeFormat},
     chat::ChatRequest,
     completions::{self, CompletionRequest},
     fields::Fields,
@@ -53,12 +54,7 @@ const SAMPLING: &[(&str, &str)] = &[
 ];
 
 /// Fields that ask for something that is not built, whatever their value.
-const NOT_BUILT: &[&str] = &[
-    "input_refit_embedding",
-    "pos",
-    "embeddings",
-    "structured_output_regex",
-];
+const NOT_BUILT: &[&str] = &["input_refit_embedding", "pos", "embeddings"];
 
 impl GenerateRequest {
     /// Reads a request body.
@@ -74,18 +70,21 @@ impl GenerateRequest {
         for name in NOT_BUILT {
             fields.not_built(name, |_| false)?;
         }
-        refuse_structure(&mut fields)?;
+        let format = answer_format::take_native(&mut fields)?;
         fields.accept(&["model_type", "additional_params"]);
         let (prompt, messages) = read_input(&mut fields)?;
-        let ignored_sampling = read_sampling(&mut fields, &mut request)?;
+        let (ignored_sampling, config_format) = read_sampling(&mut fields, &mut request)?;
+        let format = format.merged(config_format)?;
         let input = if let Some(messages) = messages {
             request.insert("messages".to_owned(), messages);
-            let chat = ChatRequest::from_json(Value::Object(request)).map_err(as_spelled)?;
+            let mut chat = ChatRequest::from_json(Value::Object(request)).map_err(as_spelled)?;
+            chat.options.answer_format = format;
             GenerateInput::Chat(Box::new(chat))
         } else {
             request.insert("prompt".to_owned(), prompt);
-            let completion =
+            let mut completion =
                 CompletionRequest::from_json(Value::Object(request)).map_err(as_spelled)?;
+            completion.options.answer_format = format;
             GenerateInput::Prompt(Box::new(completion))
         };
         let mut ignored_fields = fields.unknown();
@@ -126,15 +125,15 @@ fn read_input(fields: &mut Fields) -> Result<(Value, Option<Value>), Invalid> {
     }
 }
 
-/// Reads `sampling_config` into the request; answers its fields that nobody knows.
+/// Reads `sampling_config` into the request; answers its fields that nobody knows, and what it says of the answer's form.
 fn read_sampling(
     fields: &mut Fields,
     request: &mut Map<String, Value>,
-) -> Result<Vec<String>, Invalid> {
+) -> Result<(Vec<String>, Option<NativeFormat>), Invalid> {
     // The likeliest token, unless more are asked for.
     request.insert("top_k".to_owned(), 1.into());
     let Some(mut config) = fields.object("sampling_config")? else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     };
     for (name, standard) in SAMPLING {
         let value = config.take(name);
@@ -145,7 +144,7 @@ fn read_sampling(
             request.insert((*standard).to_owned(), value);
         }
     }
-    refuse_structure(&mut config)?;
+    let format = answer_format::take_native(&mut config)?;
     for (name, neutral) in [
         ("num_beams", 1),
         ("logprobs", 0),
@@ -157,14 +156,7 @@ fn read_sampling(
     }
     // It bears on beams alone.
     config.accept(&["length_penalty"]);
-    Ok(config.unknown())
-}
-
-/// What constrains an answer may stand in the body and in `sampling_config`.
-fn refuse_structure(fields: &mut Fields) -> Result<(), Invalid> {
-    let is_false = |value: &Value| lenient::boolean(value) == Some(false);
-    fields.not_built("enable_structured_output", is_false)?;
-    fields.not_built("json_schema", |schema| schema.as_str() == Some(""))
+    Ok((config.unknown(), Some(format)))
 }
 
 /// A complaint that names the field as the caller wrote it.

@@ -4,6 +4,7 @@
 //! name or refused as not built, never dropped in silence; unknown fields are listed in `ignored_fields`.
 //! It knows no HTTP status, no model and no default that depends on one.
 
+pub mod answer_format;
 pub mod anthropic;
 pub mod chat;
 pub mod chat_response;
@@ -22,13 +23,16 @@ pub mod prompt_embeds;
 pub mod responses;
 pub mod sampling;
 pub mod schema;
+pub mod structural_tag;
 pub mod tokenize;
 pub mod tools;
 pub mod usage;
 
 mod fields;
 mod lenient;
+mod reasoning_budget;
 
+pub use answer_format::{AnswerForm, AnswerFormat};
 pub use anthropic::MessagesRequest;
 pub use chat::ChatRequest;
 pub use completions::{CompletionRequest, Prompt};

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::{fields::Fields, invalid::Invalid, sampling::SamplingFields};
+use crate::{answer_format::Formats, fields::Fields, invalid::Invalid, sampling::SamplingFields};
 
 /// What is told beside an answer: as server-sent events of these names, or in the answer's own `nvext`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,23 +30,20 @@ impl Annotations {
 pub(crate) struct NvExt {
     pub(crate) use_raw_prompt: bool,
     pub(crate) annotations: Annotations,
+    pub(crate) reasoning_budget: Option<usize>,
     /// Paths of what means nothing here.
     pub(crate) ignored: Vec<String>,
 }
 
 /// Fields that would change an answer.
-const NOT_BUILT: &[&str] = &[
-    "guided_json",
-    "guided_regex",
-    "guided_choice",
-    "guided_grammar",
-    "guided_decoding_backend",
-    "max_thinking_tokens",
-    "token_data",
-];
+const NOT_BUILT: &[&str] = &["token_data"];
 
-/// Reads the object; what it says of sampling goes into `sampling`.
-pub(crate) fn read(mut fields: Fields, sampling: &mut SamplingFields) -> Result<NvExt, Invalid> {
+/// Reads the object; what it says of sampling goes into `sampling`, and of the answer's form into `formats`.
+pub(crate) fn read(
+    mut fields: Fields,
+    sampling: &mut SamplingFields,
+    formats: &mut Formats,
+) -> Result<NvExt, Invalid> {
     let mut ignored = Vec::new();
     let mut annotations = Annotations::default();
     for list in ["annotations", "extra_fields"] {
@@ -67,6 +64,8 @@ pub(crate) fn read(mut fields: Fields, sampling: &mut SamplingFields) -> Result<
         sampling.ignore_eos = ignore_eos;
     }
     let use_raw_prompt = fields.boolean("use_raw_prompt")?.unwrap_or(false);
+    formats.take_guided(&mut fields)?;
+    let reasoning_budget = fields.count("max_thinking_tokens", 0, usize::MAX)?;
     for name in NOT_BUILT {
         fields.not_built(name, |_| false)?;
     }
@@ -74,6 +73,7 @@ pub(crate) fn read(mut fields: Fields, sampling: &mut SamplingFields) -> Result<
     Ok(NvExt {
         use_raw_prompt,
         annotations,
+        reasoning_budget,
         ignored,
     })
 }

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::{
+    answer_format::{AnswerFormat, Formats},
     fields::Fields,
     invalid::Invalid,
     lenient,
@@ -34,6 +35,10 @@ pub struct RequestOptions {
     pub tokens_as_ids: bool,
     /// Tools came as OpenAI's older `functions`, and calls are told in that shape.
     pub functions: bool,
+    /// What the answer's text must be; None leaves it to the model.
+    pub answer_format: Option<AnswerFormat>,
+    /// The most tokens that may be spent on reasoning; None is the server's default.
+    pub reasoning_budget: Option<usize>,
 }
 
 impl RequestOptions {
@@ -56,12 +61,16 @@ impl RequestOptions {
                 .unwrap_or(false),
             ..Self::default()
         };
+        let mut formats = Formats::default();
+        formats.take(fields)?;
         if let Some(nvext) = fields.object("nvext")? {
-            let nvext = crate::nvext::read(nvext, &mut sampling)?;
+            let nvext = crate::nvext::read(nvext, &mut sampling, &mut formats)?;
             options.use_raw_prompt = nvext.use_raw_prompt;
             options.annotations = nvext.annotations;
+            options.reasoning_budget = nvext.reasoning_budget;
             fields.ignore(nvext.ignored);
         }
+        options.answer_format = formats.into_format();
         Ok((sampling, options))
     }
 }

@@ -55,6 +55,8 @@ pub struct SamplingFields {
     pub logprobs: Option<usize>,
     /// How many are told beside each of the prompt's tokens; None tells nothing of them. Read by the routes that have them.
     pub prompt_logprobs: Option<usize>,
+    /// How many of the last tokens of `max_tokens` a forced answer may be closed with.
+    pub structured_output_reserve: Option<usize>,
     /// Tells the token ids of prompt and answer. Read by the routes that have them.
     pub return_token_ids: bool,
 }
@@ -99,6 +101,7 @@ impl SamplingFields {
             priority: fields.integer("priority")?.unwrap_or(0),
             logprobs: None,
             prompt_logprobs: None,
+            structured_output_reserve: fields.count("structured_output_reserve", 0, usize::MAX)?,
             return_token_ids: fields.boolean("return_token_ids")?.unwrap_or(false),
         };
         sampling.refuse_not_built(fields)?;

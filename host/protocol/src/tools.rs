@@ -23,14 +23,18 @@ pub struct ToolDefinition {
     pub raw: Value,
 }
 
-/// Which tools may be called. Forced choices are refused until constrained decoding can hold them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Which tools may be called.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ToolChoice {
     /// None.
     None,
     /// The model decides.
     #[default]
     Auto,
+    /// At least one must be called.
+    Required,
+    /// This one must be called, and no other.
+    Named(String),
 }
 
 /// When the deltas of a streamed call are sent. Our extension: `tool_call_streaming`.
@@ -254,10 +258,7 @@ pub(crate) fn read_choice(
                 param,
                 format!("`{param}` \"required\" needs `tools`"),
             )),
-            "required" => Err(Invalid::not_implemented(
-                param,
-                "the forced choice \"required\"",
-            )),
+            "required" => Ok(ToolChoice::Required),
             _ => Err(Invalid::expected(param, EXPECTED, choice)),
         },
         Value::Object(fields) => match fields.get("type").and_then(Value::as_str) {
@@ -266,10 +267,7 @@ pub(crate) fn read_choice(
                     Invalid::expected(param, "an object with `function.name`", choice)
                 })?;
                 check_offered(param, name, tools)?;
-                Err(Invalid::not_implemented(
-                    param,
-                    "the forced choice of a named function",
-                ))
+                Ok(ToolChoice::Named(name.to_owned()))
             }
             Some("allowed_tools") => read_allowed_tools(choice, tools),
             Some("custom") => Err(Invalid::not_implemented(param, "a choice of type `custom`")),
@@ -285,14 +283,9 @@ fn read_allowed_tools(
 ) -> Result<ToolChoice, Invalid> {
     // OpenAI's chat API nests the list one level deeper than its responses API does; both come.
     let allowed = choice.get("allowed_tools").unwrap_or(choice);
-    match allowed.get("mode").and_then(Value::as_str) {
-        Some("auto") => {}
-        Some("required") => {
-            return Err(Invalid::not_implemented(
-                "tool_choice.mode",
-                "the forced choice \"required\"",
-            ));
-        }
+    let choice = match allowed.get("mode").and_then(Value::as_str) {
+        Some("auto") => ToolChoice::Auto,
+        Some("required") => ToolChoice::Required,
         _ => {
             let value = allowed.get("mode").unwrap_or(&Value::Null);
             return Err(Invalid::expected(
@@ -301,7 +294,7 @@ fn read_allowed_tools(
                 value,
             ));
         }
-    }
+    };
     let Some(Value::Array(items)) = allowed.get("tools") else {
         let value = allowed.get("tools").unwrap_or(&Value::Null);
         return Err(Invalid::expected(
@@ -318,11 +311,14 @@ fn read_allowed_tools(
         names.push(name);
     }
     tools.retain(|tool| names.contains(&tool.name.as_str()));
-    Ok(if tools.is_empty() {
-        ToolChoice::None
-    } else {
-        ToolChoice::Auto
-    })
+    match choice {
+        ToolChoice::Required if tools.is_empty() => Err(Invalid::bad_value(
+            "tool_choice.tools",
+            "`tool_choice.tools` must name a function where the mode is \"required\", got none",
+        )),
+        _ if tools.is_empty() => Ok(ToolChoice::None),
+        choice => Ok(choice),
+    }
 }
 
 fn function_name(value: &Value) -> Option<&str> {

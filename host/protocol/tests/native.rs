@@ -124,9 +124,9 @@ fn wrong_generate_requests_name_the_field_as_it_was_written() {
         ),
         (json!({"num_beams": 4}), "sampling_config.num_beams", true),
         (
-            json!({"json_schema": "{}"}),
+            json!({"json_schema": "{"}),
             "sampling_config.json_schema",
-            true,
+            false,
         ),
     ];
     for (config, param, not_built) in wrong {
@@ -140,7 +140,7 @@ fn wrong_generate_requests_name_the_field_as_it_was_written() {
         (json!({"input_tokens": []}), "input_tokens"),
         (json!({"input_tokens": ["a"]}), "input_tokens"),
         (
-            json!({"prompt": "a", "structured_output_regex": "x"}),
+            json!({"prompt": "a", "structured_output_regex": 1}),
             "structured_output_regex",
         ),
     ] {

@@ -213,30 +213,80 @@ fn bad_values_name_field_value_and_range() {
 #[test]
 fn known_but_not_built_is_said() {
     let cases = [
-        json!({"response_format": {"type": "json_object"}}),
-        json!({"response_format": {"type": "json_schema", "json_schema": {}}}),
-        json!({"guided_json": {}}),
-        json!({"guided_choice": ["a"]}),
+        json!({"guided_whitespace_pattern": " ?"}),
+        json!({"structured_outputs": {"json": {}, "whitespace_pattern": " ?"}}),
         json!({"modalities": ["text", "audio"]}),
         json!({"audio": {}}),
         json!({"store": true}),
         json!({"media_io_kwargs": {}}),
         json!({"chat_template": "{{ messages }}"}),
         json!({"nvext": {"token_data": [1]}}),
-        json!({"nvext": {"guided_json": {}}}),
-        json!({"nvext": {"max_thinking_tokens": 9}}),
         json!({"use_beam_search": true}),
         json!({"length_penalty": 1.2}),
         json!({"skip_special_tokens": false, "spaces_between_special_tokens": true}),
         json!({"include_stop_str_in_output": true, "stop_token_ids": [7]}),
-        json!({"functions": [{"name": "f"}], "function_call": {"name": "f"}}),
-        json!({"tools": [weather()], "tool_choice": "required"}),
-        json!({"tools": [weather()], "tool_choice": {"type": "function", "function": {"name": "get_weather"}}}),
         json!({"tools": [{"type": "custom", "custom": {"name": "x"}}]}),
     ];
     for more in cases {
         let error = chat(more.clone()).expect_err(&more.to_string());
         assert_eq!(error.kind, InvalidKind::NotImplemented, "{more}: {error}");
+    }
+}
+
+#[test]
+fn a_call_may_have_to_come() {
+    let named = || ToolChoice::Named("get_weather".to_owned());
+    let function = json!({"type": "function", "function": {"name": "get_weather"}});
+    let allowed = |mode: &str, tools: Value| {
+        let allowed = json!({"mode": mode, "tools": tools});
+        json!({"type": "allowed_tools", "allowed_tools": allowed})
+    };
+    for (choice, expected) in [
+        (json!("required"), ToolChoice::Required),
+        (function.clone(), named()),
+        (json!({"type": "function", "name": "get_weather"}), named()),
+        (allowed("required", json!([function])), ToolChoice::Required),
+        (allowed("auto", json!([function])), ToolChoice::Auto),
+        (allowed("auto", json!([])), ToolChoice::None),
+    ] {
+        let more = json!({"tools": [weather()], "tool_choice": choice});
+        assert_eq!(chat(more.clone()).unwrap().tool_choice, expected, "{more}");
+    }
+    let older = json!({"functions": [{"name": "f"}], "function_call": {"name": "f"}});
+    let request = chat(older).unwrap();
+    assert_eq!(request.tool_choice, ToolChoice::Named("f".to_owned()));
+    let none = json!({"tools": [weather()], "tool_choice": allowed("required", json!([]))});
+    let error = chat(none).expect_err("nothing could be called");
+    assert_eq!(error.param.as_deref(), Some("tool_choice.tools"));
+}
+
+#[test]
+fn a_reasoning_budget_has_many_names() {
+    let budget = |more: Value| chat(more).map(|request| request.options.reasoning_budget);
+    for more in [
+        json!({"reasoning_budget": 9}),
+        json!({"thinking_budget": "9"}),
+        json!({"thinking_token_budget": 9}),
+        json!({"thinking_budget_tokens": 9}),
+        json!({"max_thinking_tokens": 9}),
+        json!({"reasoning": {"max_tokens": 9}}),
+        json!({"nvext": {"max_thinking_tokens": 9}}),
+        json!({"thinking_budget": 9, "reasoning": {"max_tokens": 9}}),
+    ] {
+        assert_eq!(budget(more.clone()), Ok(Some(9)), "{more}");
+    }
+    assert_eq!(budget(json!({})), Ok(None));
+    assert_eq!(budget(json!({"thinking_budget": -1})), Ok(Some(usize::MAX)));
+    for (more, param) in [
+        (json!({"thinking_budget": -2}), "thinking_budget"),
+        (json!({"thinking_budget": "much"}), "thinking_budget"),
+        (
+            json!({"thinking_budget": 1, "reasoning": {"max_tokens": 2}}),
+            "reasoning.max_tokens",
+        ),
+    ] {
+        let error = budget(more.clone()).expect_err("no budget");
+        assert_eq!(error.param.as_deref(), Some(param), "{more}");
     }
 }
 

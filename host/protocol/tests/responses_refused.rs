@@ -1,7 +1,7 @@
 //! Requests for a response that are refused, and with which words.
 
 use serde_json::{Value, json};
-use weir_protocol::{Invalid, InvalidKind, ResponsesRequest};
+use weir_protocol::{Invalid, InvalidKind, ResponsesRequest, ToolChoice};
 
 /// A request with `more` fields beside a short input.
 fn request(more: Value) -> Result<ResponsesRequest, Invalid> {
@@ -173,27 +173,11 @@ const NOT_BUILT: &[(&str, &str)] = &[
         "include",
     ),
     (
-        r#"{"text": {"format": {"type": "json_object"}}}"#,
-        "text.format",
-    ),
-    (
         r#"{"stream": true, "stream_options": {"include_obfuscation": true}}"#,
         "stream_options.include_obfuscation",
     ),
     (
         r#"{"tool_choice": {"type": "web_search_preview"}}"#,
-        "tool_choice",
-    ),
-    (
-        r#"{"tools": [{"type": "function", "name": "f"}], "tool_choice": "required"}"#,
-        "tool_choice",
-    ),
-    (
-        r#"{"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}], "tool_choice": {"type": "function", "name": "f"}}"#,
-        "tool_choice",
-    ),
-    (
-        r#"{"tools": [{"type": "custom", "name": "c"}], "tool_choice": {"type": "custom", "name": "c"}}"#,
         "tool_choice",
     ),
     (
@@ -205,6 +189,28 @@ const NOT_BUILT: &[(&str, &str)] = &[
         "input[0].type",
     ),
 ];
+
+#[test]
+fn a_call_may_have_to_come() {
+    let named = |name: &str| ToolChoice::Named(name.to_owned());
+    for (more, expected) in [
+        (
+            r#"{"tools": [{"type": "function", "name": "f"}], "tool_choice": "required"}"#,
+            ToolChoice::Required,
+        ),
+        (
+            r#"{"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}], "tool_choice": {"type": "function", "name": "f"}}"#,
+            named("n__f"),
+        ),
+        (
+            r#"{"tools": [{"type": "custom", "name": "c"}], "tool_choice": {"type": "custom", "name": "c"}}"#,
+            named("c"),
+        ),
+    ] {
+        let request = request(serde_json::from_str(more).unwrap()).unwrap();
+        assert_eq!(request.chat.tool_choice, expected, "{more}");
+    }
+}
 
 #[test]
 fn what_is_not_built_is_named() {

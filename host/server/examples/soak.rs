@@ -238,6 +238,8 @@ impl Soak {
             prompt: key(which).bytes().map(u32::from).collect(),
             embeddings: None,
             sampling: SamplingFields::default(),
+            constraint: None,
+            reasoning_budget: None,
             parse: true,
             plugins: Arc::clone(plugins),
             context: context.clone(),

@@ -277,6 +277,14 @@ pub struct ModelFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_max_tokens: Option<usize>,
+    /// Tokens of reasoning at most, in requests that say nothing of it; then its end is forced [default: no limit]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_budget: Option<usize>,
+    /// When so few of max_tokens are left, a forced answer is closed as shortly as it can be [default: it is cut]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structured_output_reserve: Option<usize>,
 }
 
 /// How the engine runs.

@@ -69,6 +69,8 @@ pub struct Config {
     pub default_temperature: Option<f32>,
     pub default_top_p: Option<f32>,
     pub default_max_tokens: Option<usize>,
+    pub reasoning_budget: Option<usize>,
+    pub structured_output_reserve: Option<usize>,
     pub tool_call_parser: Option<String>,
     pub reasoning_parser: Option<String>,
     #[serde(deserialize_with = "one_or_many")]
@@ -128,6 +130,8 @@ impl Default for Config {
             default_temperature: None,
             default_top_p: None,
             default_max_tokens: None,
+            reasoning_budget: None,
+            structured_output_reserve: None,
             tool_call_parser: None,
             reasoning_parser: None,
             post_processor: Vec::new(),

@@ -12,7 +12,10 @@ use std::{
 use futures_core::Stream;
 use futures_util::stream;
 use tokio::time::{Instant, Sleep, sleep_until};
-use weir_engine::{EngineError, Generated, GeneratedStream, PromptEmbeddings, TokenLogprobs};
+use weir_engine::{
+    Constraint, EngineError, Generated, GeneratedStream, PromptEmbeddings, ReasoningBudget,
+    TokenLogprobs,
+};
 use weir_output::{
     Detokenizer, Event, FinishReason, Fragment, FragmentKind, OutputPipeline, PipelineSpec,
     RequestContext, StopStrings, ToolCallStreaming,
@@ -25,7 +28,7 @@ use weir_protocol::{
 use self::{sequence::sequence_request, told::ToldTokens};
 use crate::{
     active_plugins::ActivePlugins, error::ApiError, keys::Caller, metrics::ChoiceMeter,
-    state::ServedModel,
+    request_record::RequestRecord, state::ServedModel,
 };
 
 mod sequence;
@@ -48,6 +51,10 @@ pub struct Plan {
     pub context: RequestContext,
     /// When the deltas of a call are sent.
     pub tool_call_streaming: ToolCallStreaming,
+    /// What the answers are held to.
+    pub constraint: Option<Arc<dyn Constraint>>,
+    /// How long they may reason.
+    pub reasoning_budget: Option<ReasoningBudget>,
 }
 
 impl Plan {
@@ -159,6 +166,9 @@ pub fn generate(
     deadline: Option<Instant>,
     caller: &Caller,
 ) -> Result<Steps, ApiError> {
+    if plans.iter().any(|plan| plan.constraint.is_some()) {
+        RequestRecord::current().note_forced();
+    }
     caller.charge_prompt(plans.iter().map(|plan| plan.prompt.len()).sum())?;
     let mut choices = Vec::with_capacity(plans.len() * n);
     let mut requests = Vec::with_capacity(plans.len() * n);
@@ -194,6 +204,8 @@ struct Choice {
     counts: TokenCounts,
     reasoning: ReasoningCount,
     told: ToldTokens,
+    /// The first call is the last thing there is room for.
+    one_call: bool,
     /// Until the request's deadline.
     deadline: Option<Pin<Box<Sleep>>>,
     meter: ChoiceMeter,
@@ -222,6 +234,7 @@ impl Choice {
             counts,
             reasoning: ReasoningCount::default(),
             told: ToldTokens::new(plan),
+            one_call: plan.parse && !plan.context.parallel_tool_calls,
             deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
             meter: ChoiceMeter::new(
                 Arc::clone(&model.metrics),
@@ -279,7 +292,19 @@ impl Choice {
         if self.pipeline.stopped() {
             return self.finish(FinishReason::Stop, token, events);
         }
+        if let Some(calls) = self.end_of_the_only_call(&events) {
+            let mut step = self.finish(FinishReason::Stop, token, events)?;
+            step.events.truncate(calls);
+            return Ok(step);
+        }
         Ok(self.step(events, token, None))
+    }
+
+    /// How many events there are up to the end of the call that a request without parallel calls has room for.
+    fn end_of_the_only_call(&self, events: &[Event]) -> Option<usize> {
+        let ends = |event: &Event| matches!(event, Event::CallEnd { .. });
+        let end = events.iter().position(ends)?;
+        self.one_call.then_some(end + 1)
     }
 
     fn step(&mut self, events: Vec<Event>, token: Option<u32>, end: Option<ChoiceEnd>) -> Step {

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod cli;
 pub mod config;
 mod connections;
+mod constraints;
 pub mod embedding_thread;
 pub mod engine_orders;
 pub mod engine_thread;

@@ -26,6 +26,7 @@ pub struct RequestRecord {
     first_token: OnceLock<Duration>,
     finish_reason: OnceLock<&'static str>,
     error: OnceLock<&'static str>,
+    forced: OnceLock<()>,
     prompt_tokens: AtomicUsize,
     cached_tokens: AtomicUsize,
     generated_tokens: AtomicUsize,
@@ -40,6 +41,7 @@ impl RequestRecord {
             first_token: OnceLock::new(),
             finish_reason: OnceLock::new(),
             error: OnceLock::new(),
+            forced: OnceLock::new(),
             prompt_tokens: AtomicUsize::new(0),
             cached_tokens: AtomicUsize::new(0),
             generated_tokens: AtomicUsize::new(0),
@@ -77,6 +79,11 @@ impl RequestRecord {
     /// Notes how an answer ended.
     pub fn note_finish(&self, reason: &'static str) {
         self.finish_reason.get_or_init(|| reason);
+    }
+
+    /// Notes that the answer is held to something.
+    pub fn note_forced(&self) {
+        self.forced.get_or_init(|| ());
     }
 
     /// Notes what kind of error ended the answer.
@@ -119,6 +126,7 @@ impl RequestRecord {
             cached_tokens = (prompt > 0).then_some(cached),
             completion_tokens = first_token.map(|_| generated),
             first_token_ms = first_token.copied().map(milliseconds),
+            forced = self.forced.get().map(|()| true),
             finish_reason = self.finish_reason.get().copied(),
             error,
             aborted = aborted.then_some(true),

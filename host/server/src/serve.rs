@@ -7,6 +7,7 @@ use std::{
     io::{self, IsTerminal},
     net::SocketAddr,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -84,12 +85,20 @@ pub fn run(flags: &ServeFlags) -> Result<(), ServeError> {
         tracing::warn!("the configuration holds a key that weir does not know: {key}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(request_threads())
         .enable_all()
         .build()?;
     let served = runtime.block_on(serve(loaded.config));
     // A model that still loads does not keep the process.
     runtime.shutdown_background();
     served
+}
+
+/// Threads for all that is not the engine: half of the cores, because the engine has work for every one of them, and because a
+/// stream that goes from core to core finds nothing of its own in the caches.
+fn request_threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    cores.div_ceil(2)
 }
 
 /// Logs go to stderr; `level` is a level for weir, others' crates only warn then, or a whole tracing filter.

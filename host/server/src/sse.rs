@@ -2,14 +2,20 @@
 //!
 //! Invariants: nothing is sent before the first token, so that an error up to there has its HTTP status; an error after
 //! it ends the stream; dropping the response aborts the generation. What is there goes out at once, and in one piece: a client
-//! that keeps up gets each token by itself, one that does not gets as many events as there are. An API whose chunks are
+//! that keeps up gets each token by itself, one that does not gets as many events as there are. Text is made in the rounds of
+//! `sse/rounds`, never for a client that has not taken what there is. An API whose chunks are
 //! `data:` lines (chat, completions) says what they hold in [`Chunks`]; one that names its events and has its own ending says
 //! so in [`Events`].
 
 use std::{
-    convert::Infallible,
+    io, mem,
+    panic::{self, AssertUnwindSafe},
     pin::Pin,
-    task::{Context, Poll, ready},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker, ready},
     time::Duration,
 };
 
@@ -31,8 +37,13 @@ use crate::{
 };
 
 mod event_text;
+mod rounds;
+#[cfg(test)]
+mod tests;
 
 pub use event_text::{ChunkFrame, EventText};
+pub use rounds::Rounds;
+use rounds::{Queue, Writer};
 
 /// Events are put together until they have so many bytes.
 const FULL_PIECE: usize = 16 << 10;
@@ -122,12 +133,12 @@ pub async fn respond<E: Events>(
         None => E::silence(&mut text),
     }
     let body = EventStream {
-        running: Some((steps, events)),
+        shared: Arc::new(Shared {
+            writing: Mutex::new(Some(Writing::new(steps, events, text, keep_alive))),
+            queued: AtomicBool::new(false),
+            queue: guard.state().rounds.queue(),
+        }),
         guard: Some(guard),
-        text,
-        keep_alive,
-        sent: Instant::now(),
-        silence: Box::pin(sleep(keep_alive)),
     };
     let mut response = Response::new(Body::new(body));
     let headers = [
@@ -142,36 +153,76 @@ pub async fn respond<E: Events>(
 }
 
 /// The body of a streamed answer.
-struct EventStream<E> {
-    /// What comes, and what is made of it; None once the last event was written.
-    running: Option<(Steps, E)>,
+struct EventStream<E: Events> {
+    shared: Arc<Shared<E>>,
     /// Counts the request as running until the last event is taken.
     guard: Option<RequestGuard>,
+}
+
+/// What the body and the rounds in which its text is made share. It is what the steps wake.
+struct Shared<E> {
+    /// None once the body is gone: what it holds knows whom to wake, and that is this.
+    writing: Mutex<Option<Writing<E>>>,
+    /// It waits for its turn.
+    queued: AtomicBool,
+    queue: Arc<Queue>,
+}
+
+/// A streamed answer in the making.
+struct Writing<E> {
+    /// What comes, and what is made of it; None once the last event was written.
+    running: Option<(Steps, E)>,
+    /// The steps will wake when there is another.
+    asked: bool,
+    /// Whatever made the text has panicked.
+    broken: bool,
     /// Written and not sent.
     text: EventText,
+    /// Who sends, if it waits.
+    sender: Option<Waker>,
     keep_alive: Duration,
     /// When something was sent last.
     sent: Instant,
     /// Wakes at a time when there may have been silence for long enough. Setting it anew for every event would cost more
     /// than looking at the clock once it rings.
     silence: Pin<Box<Sleep>>,
+    /// It was polled, and wakes by itself.
+    silence_set: bool,
 }
 
-impl<E: Events> EventStream<E> {
+impl<E: Events> Writing<E> {
+    fn new(steps: Steps, events: E, text: EventText, keep_alive: Duration) -> Self {
+        Self {
+            running: Some((steps, events)),
+            asked: false,
+            broken: false,
+            text,
+            sender: None,
+            keep_alive,
+            sent: Instant::now(),
+            silence: Box::pin(sleep(keep_alive)),
+            silence_set: false,
+        }
+    }
+
     /// Writes the events of all steps that are there.
     fn gather(&mut self, context: &mut Context<'_>) {
+        self.asked = false;
         while self.text.len() < FULL_PIECE
             && let Some((steps, events)) = &mut self.running
-            && let Poll::Ready(step) = steps.poll_next_unpin(context)
         {
             let text = &mut self.text;
-            match step {
-                Some(Ok(step)) => {
+            match steps.poll_next_unpin(context) {
+                Poll::Pending => {
+                    self.asked = true;
+                    return;
+                }
+                Poll::Ready(Some(Ok(step))) => {
                     events.step(step, text);
                     continue;
                 }
-                Some(Err(error)) => events.fail(error, text),
-                None => events.end(text),
+                Poll::Ready(Some(Err(error))) => events.fail(error, text),
+                Poll::Ready(None) => events.end(text),
             }
             self.running = None;
         }
@@ -179,6 +230,9 @@ impl<E: Events> EventStream<E> {
 
     /// Writes what fills a silence, once there was one.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if mem::replace(&mut self.silence_set, true) && !self.silence.is_elapsed() {
+            return Poll::Pending;
+        }
         loop {
             ready!(self.silence.as_mut().poll(context));
             let end = self.sent + self.keep_alive;
@@ -189,25 +243,111 @@ impl<E: Events> EventStream<E> {
             self.silence.as_mut().reset(end);
         }
     }
+
+    /// What a sender finds: whatever was written, and what has come since if nobody was to wait for it.
+    fn poll_own(&mut self, shared: &Arc<Shared<E>>) -> Poll<()> {
+        if self.asked && !self.text.is_empty() {
+            return Poll::Ready(());
+        }
+        if self.asked && self.silence_set && !self.silence.is_elapsed() {
+            return Poll::Pending;
+        }
+        let waker = Waker::from(Arc::clone(shared));
+        let mut context = Context::from_waker(&waker);
+        if !self.asked {
+            self.gather(&mut context);
+        }
+        self.poll_ready(&mut context)
+    }
+
+    /// Whether there is something to send, or nothing more to wait for.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self.text.is_empty() && self.running.is_some() {
+            true => self.poll_silence(context),
+            false => Poll::Ready(()),
+        }
+    }
+}
+
+impl<E: Events> Shared<E> {
+    fn writing(&self) -> MutexGuard<'_, Option<Writing<E>>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E: Events> Wake for Shared<E> {
+    fn wake(self: Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            let queue = Arc::clone(&self.queue);
+            queue.join(self);
+        }
+    }
+}
+
+impl<E: Events> Writer for Shared<E> {
+    /// Text that nobody has taken waits alone: a slow reader's steps stay where they are.
+    fn write(self: Arc<Self>) -> Option<Waker> {
+        // Whoever wakes from now on has news.
+        self.queued.store(false, Ordering::Release);
+        let mut writing = self.writing();
+        let answer = writing.as_mut()?;
+        if !answer.text.is_empty() {
+            answer.asked = false;
+            return None;
+        }
+        let waker = Waker::from(Arc::clone(&self));
+        let mut context = Context::from_waker(&waker);
+        // Others are in the same round.
+        let written = panic::catch_unwind(AssertUnwindSafe(|| {
+            answer.gather(&mut context);
+            answer.poll_ready(&mut context)
+        }));
+        if written.is_err() {
+            answer.running = None;
+            answer.broken = true;
+        }
+        match written {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(())) | Err(_) => answer.sender.take(),
+        }
+    }
 }
 
 impl<E: Events> HttpBody for EventStream<E> {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.gather(context);
-        if self.text.is_empty() {
-            if self.running.is_none() {
-                self.guard = None;
-                return Poll::Ready(None);
-            }
-            ready!(self.poll_silence(context));
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let stream = &mut *self;
+        let mut writing = stream.shared.writing();
+        let Some(answer) = writing.as_mut() else {
+            return Poll::Ready(None);
+        };
+        if answer.broken {
+            return Poll::Ready(Some(Err(io::Error::other("an answer's task has panicked"))));
         }
-        self.sent = Instant::now();
-        Poll::Ready(Some(Ok(Frame::data(self.text.take()))))
+        if answer.poll_own(&stream.shared).is_pending() {
+            if !(answer.sender.as_ref()).is_some_and(|sender| sender.will_wake(context.waker())) {
+                answer.sender = Some(context.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        if answer.text.is_empty() {
+            stream.guard = None;
+            return Poll::Ready(None);
+        }
+        answer.sent = Instant::now();
+        Poll::Ready(Some(Ok(Frame::data(answer.text.take()))))
+    }
+}
+
+impl<E: Events> Drop for EventStream<E> {
+    /// Gives the generation up.
+    fn drop(&mut self) {
+        let answer = self.shared.writing().take();
+        drop(answer);
     }
 }

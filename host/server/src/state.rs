@@ -19,6 +19,7 @@ use weir_protocol::Invalid;
 
 use crate::{
     active_plugins::PluginSlot,
+    constraints::ModelConstraints,
     embedding_thread::EmbeddingHandle,
     error::ApiError,
     keys::{ApiKey, Caller, KeyRing, RunningRequest},
@@ -28,6 +29,7 @@ use crate::{
     reload::Reloader,
     request_record::RequestRecord,
     response_store::{ResponseStore, StoreLimits},
+    sse::Rounds,
 };
 
 /// What all requests share.
@@ -48,6 +50,8 @@ pub struct AppState {
     pub reloader: Option<Arc<Reloader>>,
     /// What it counts.
     pub metrics: Metrics,
+    /// In which streamed answers are written.
+    pub rounds: Rounds,
 }
 
 impl AppState {
@@ -62,6 +66,7 @@ impl AppState {
             body_bytes: AtomicUsize::new(0),
             reloader: None,
             metrics: Metrics::default(),
+            rounds: Rounds::default(),
         }
     }
 
@@ -132,6 +137,8 @@ pub struct ServedModel {
     pub prompt_embedding_size: Option<usize>,
     /// What a request that says nothing gets.
     pub defaults: SamplingDefaults,
+    /// What its answers can be held to.
+    pub constraints: Arc<ModelConstraints>,
     /// What its requests add up to.
     pub metrics: Arc<ModelMetrics>,
 }
@@ -164,8 +171,10 @@ impl ServedModel {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
+        let metrics = Arc::<ModelMetrics>::default();
         Self {
             fingerprint: fingerprint(&id),
+            constraints: ModelConstraints::new(Arc::clone(&tokenizer), Arc::clone(&metrics)),
             id,
             created,
             generator: None,
@@ -177,7 +186,7 @@ impl ServedModel {
             max_model_len,
             prompt_embedding_size: None,
             defaults: SamplingDefaults::default(),
-            metrics: Arc::default(),
+            metrics,
         }
     }
 
@@ -264,6 +273,10 @@ pub struct SamplingDefaults {
     pub repetition_penalty: Option<f32>,
     /// Else what is left of the context.
     pub max_tokens: Option<usize>,
+    /// Tokens that a forced answer may be closed with; else it is cut.
+    pub structured_output_reserve: Option<usize>,
+    /// Tokens of reasoning; else no limit.
+    pub reasoning_budget: Option<usize>,
 }
 
 /// How the server behaves.

@@ -153,19 +153,27 @@ pub fn load_model(
         tracing::info!("the model has no chat template: the tool-call parser's is used");
     }
     model.embedder = embedding::of_engine(&handle, sizes, parts.pooling, config.max_queue);
+    model.constraints.prepare();
     model.prompt_embedding_size = prompt_embedding_size;
     model.chat_template = chat_template;
     model.tool_chat_template = tool_chat_template;
-    model.defaults = SamplingDefaults {
-        temperature: config.default_temperature.or(parts.defaults.temperature),
-        top_p: config.default_top_p.or(parts.defaults.top_p),
-        max_tokens: config.default_max_tokens.or(parts.defaults.max_tokens),
-        ..parts.defaults
-    };
+    model.defaults = defaults(config, parts.defaults);
     Ok(LoadedModel {
         model,
         engine: Some(handle),
     })
+}
+
+/// The operator's defaults over the model's own.
+fn defaults(config: &Config, own: SamplingDefaults) -> SamplingDefaults {
+    SamplingDefaults {
+        temperature: config.default_temperature.or(own.temperature),
+        top_p: config.default_top_p.or(own.top_p),
+        max_tokens: config.default_max_tokens.or(own.max_tokens),
+        reasoning_budget: config.reasoning_budget,
+        structured_output_reserve: config.structured_output_reserve,
+        ..own
+    }
 }
 
 /// The runner of a model, for whoever drives it without a server; fetches the model first if need be.

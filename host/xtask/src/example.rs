@@ -1,5 +1,5 @@
 //! Long checks that are examples of another crate, because they need its parts: `soak`, `engine-soak`, `busy-cpu`, `reload`,
-//! `forced-calls`, and the measurements of `push-cost`. Here they are run and their tables kept. Programs of the release
+//! and the measurements of `push-cost`. Here they are run and their tables kept. Programs of the release
 //! profile that other checks start are built by `release`.
 
 use std::{path::Path, process::Output};
@@ -18,12 +18,6 @@ pub struct Check {
     pub command: &'static str,
 }
 
-/// The default model, forced to call by the grammar of its parser's plugin, at temperature 1.
-pub const FORCED_CALLS: Check = Check {
-    example: "forced_calls",
-    title: "Forced calls of the default model",
-    command: "cargo xtask forced-calls",
-};
 /// Many sessions, some of them hostile.
 pub const SOAK: Check = Check {
     example: "soak",

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz` and `fuzz-requests`: build a fuzzer of the tests crate and hand the command line on to it.
+//! `cargo xtask fuzz`, `fuzz-requests` and `fuzz-constraints`: build a fuzzer of the tests crate and hand the command line on to it.
 //!
 //! Each is a program of its own, so that this one does not depend on the parsers and the plugin host.
 
@@ -41,6 +41,14 @@ pub const REQUESTS: Fuzzer = Fuzzer {
         "--config",
         "profile.dev.package.weir-tests.opt-level=2",
     ],
+};
+
+/// Schemas and grammars, in processes that may die: with overflow checks.
+pub const CONSTRAINTS: Fuzzer = Fuzzer {
+    name: "fuzz_constraints",
+    title: "Fuzzing of schemas and grammars",
+    command: "cargo xtask fuzz-constraints",
+    profile: &["--config", "profile.dev.package.weir-tests.opt-level=2"],
 };
 
 /// What a fuzzer takes; `--help` is its own.

@@ -4,8 +4,10 @@ use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod ask;
 mod chat_templates;
 mod check_plugins;
+mod constrained_cost;
 mod cpu_engine;
 mod cpu_speed;
 mod cpu_start;
@@ -13,6 +15,7 @@ mod cuda;
 mod deps;
 mod engine;
 mod example;
+mod forced_calls;
 mod fuzz;
 mod greedy_text;
 mod guests;
@@ -24,6 +27,8 @@ mod push_cost;
 mod real_clients;
 mod release;
 mod report;
+mod schema_answers;
+mod schema_keywords;
 mod schemathesis;
 mod servers;
 mod tidy;
@@ -60,8 +65,16 @@ enum Command {
     CpuStart(cpu_start::Arguments),
     /// Measure what a push costs through wasm and natively
     PushCost,
-    /// Force calls on the default model with the grammar of its parser
-    ForcedCalls,
+    /// Compile and walk through seeded random schemas, regular expressions and grammars
+    FuzzConstraints(fuzz::Arguments),
+    /// Force calls on the default model in the formats of many families
+    ForcedCalls(forced_calls::Arguments),
+    /// Ask the default model for answers within a hundred schemas
+    SchemaAnswers(schema_answers::Arguments),
+    /// Hold JSON Schema's keywords to the JSON-Schema-Test-Suite
+    SchemaKeywords(schema_keywords::Arguments),
+    /// Measure what a schema costs in throughput, steps and time to the first token
+    ConstrainedCost(constrained_cost::Arguments),
     /// Send requests that schemathesis makes of the OpenAPI document
     Schemathesis(schemathesis::Arguments),
     /// Ask real clients, libraries and programs, to talk to weir
@@ -119,7 +132,11 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::FuzzRequests(arguments) => fuzz::run(&root, &fuzz::REQUESTS, &arguments),
         Command::CpuStart(arguments) => cpu_start::run(&root, &arguments),
         Command::PushCost => push_cost::run(&root),
-        Command::ForcedCalls => example::run(&root, &example::FORCED_CALLS),
+        Command::FuzzConstraints(arguments) => fuzz::run(&root, &fuzz::CONSTRAINTS, &arguments),
+        Command::ForcedCalls(arguments) => forced_calls::run(&root, &arguments),
+        Command::SchemaAnswers(arguments) => schema_answers::run(&root, &arguments),
+        Command::SchemaKeywords(arguments) => schema_keywords::run(&root, &arguments),
+        Command::ConstrainedCost(arguments) => constrained_cost::run(&root, &arguments),
         Command::Schemathesis(arguments) => schemathesis::run(&root, &arguments),
         Command::RealClients(arguments) => real_clients::run(&root, &arguments),
         Command::Soak => example::run(&root, &example::SOAK),

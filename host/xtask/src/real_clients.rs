@@ -18,8 +18,10 @@ Each client is installed in a pinned version into weir's cache, apart from the o
 without a network but this machine's own addresses. A turn counts when the client ends with the right text, and when what went over the
 wire agrees: a streamed turn was a stream, a tool's result, which only running the tool makes, was sent back. `replay` says known texts,
 tool calls among them, and has a context of 200,000 tokens; the default model (8,192) says what it says, anything but nothing. Programs
-whose own prompt is too long for it, going by the requests they make, meet the replay alone. `yes, as a stream` is a turn shown as a whole
-by a client that streams whatever it is asked. The table is written by the command above; `cargo xtask real-clients NAME` runs one client.";
+whose own prompt is too long for it, going by the requests they make, meet the replay alone. An answer within a schema is always the
+default model's: each way that a library has to ask for an object is tried, and gives one that the library takes at the first try.
+`yes, as a stream` is a turn shown as a whole by a client that streams whatever it is asked. The table is written by the command above;
+`cargo xtask real-clients NAME` runs one client.";
 
 #[derive(clap::Args)]
 pub struct Arguments {

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from agents import Agent, OpenAIResponsesModel, Runner, function_tool, set_tracing_disabled
+from agents import Agent, ModelSettings, OpenAIResponsesModel, Runner, function_tool, set_tracing_disabled
 from asked import HELLO, WEATHER, answer, get_weather, target
 from openai import AsyncOpenAI
+from visitor import INVENT, MAX_TOKENS, Visitor, greet
 
 url, name = target()
 set_tracing_disabled(True)
@@ -25,8 +26,19 @@ async def stream():
     return [event.delta for event in raw if event.type == "response.output_text.delta"]
 
 
+def structured():
+    """An agent that ends with a visitor, and one that must call a strict tool, whose result is its own."""
+    short = ModelSettings(max_tokens=MAX_TOKENS)
+    ends = Agent(name="Clerk", model=model, model_settings=short, output_type=Visitor)
+    forced = ModelSettings(max_tokens=MAX_TOKENS, tool_choice="required")
+    calls = Agent(name="Porter", model=model, model_settings=forced, tools=[function_tool(greet)], tool_use_behavior="stop_on_first_tool")
+    visitor, greeted = (asyncio.run(Runner.run(agent, INVENT)).final_output for agent in (ends, calls))
+    return [visitor.model_dump_json(), greeted]
+
+
 answer(
     plain=lambda: run(HELLO),
     stream=lambda: asyncio.run(stream()),
     tools=lambda: run(WEATHER, function_tool(get_weather)),
+    structured=structured,
 )

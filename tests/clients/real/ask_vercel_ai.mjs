@@ -1,7 +1,7 @@
 // Vercel's AI SDK with its provider for servers like OpenAI's: URL MODEL CHECK, as asked.py says. The tool turn is streamed.
 
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateText, stepCountIs, streamText, tool } from "ai";
+import { generateObject, generateText, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
 
 const [url, name, check] = process.argv.slice(2);
@@ -12,6 +12,13 @@ const get_weather = tool({
   execute: async ({ city }) => `22 degrees in ${city}`,
 });
 const hello = { model, maxRetries: 0, prompt: "Say hello." };
+
+const visitor = z.object({
+  name: z.string().max(40),
+  age: z.number().int().min(1).max(120),
+  ticket: z.object({ kind: z.enum(["adult", "child", "group"]), rooms: z.array(z.enum(["north", "south", "tower"])).min(1).max(3) }),
+  guide: z.string().max(20).nullable(),
+});
 
 const checks = {
   async plain() {
@@ -25,6 +32,13 @@ const checks = {
   async tools() {
     const prompt = "What is the weather in Xanadu?";
     return [await streamText({ ...hello, prompt, tools: { get_weather }, stopWhen: stepCountIs(3) }).text];
+  },
+  async structured() {
+    const options = { name: "weir", baseURL: `${url}/v1`, apiKey: "any", supportsStructuredOutputs: true };
+    const bound = createOpenAICompatible(options)(name);
+    const asked = { model: bound, maxRetries: 0, maxOutputTokens: 256, prompt: "Invent a visitor of the museum." };
+    const { object } = await generateObject({ ...asked, schema: visitor });
+    return [JSON.stringify(object)];
   },
 };
 

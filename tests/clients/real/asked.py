@@ -1,7 +1,7 @@
 """What every library is asked for, and how its script says what came of it: ask_X.py URL MODEL CHECK
 
-`answer` runs the one of its functions that CHECK names, `plain`, `stream` or `tools`, and prints what the client ended with as a list of
-texts: one, or a stream's pieces. What is right is judged by run.py; a script that raises has failed.
+`answer` runs the one of its functions that CHECK names, `plain`, `stream`, `tools` or `structured`, and prints what the client ended
+with as a list of texts: one, a stream's pieces, or an object for each way to ask for one. What is right is judged by run.py; a script that raises has failed.
 """
 
 import json

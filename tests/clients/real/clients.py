@@ -35,7 +35,8 @@ class Command:
 
 @dataclasses.dataclass
 class Client:
-    """`command(place, server, check)` is how it is asked, None where it has no such turn. `fits`: its prompts fit 8,192 tokens."""
+    """`command(place, server, check)` is how it is asked. `fits`: its prompts fit 8,192 tokens.
+    `checks` are the turns it has, as run.py calls them."""
 
     name: str
     pins: str
@@ -44,6 +45,7 @@ class Client:
     note: str = ""
     #: What the tool says, and what the model then says.
     tool: tuple = ("22 degrees in ", "It is 22 degrees in ")
+    checks: tuple = ("plain", "stream", "tools")
 
 
 def list_of_texts(output):
@@ -154,8 +156,6 @@ def qwen_code(place, server, check):
 
 
 def aider(place, server, check):
-    if check == "tools":
-        return None
     connection = ["--model", f"openai/{server.model}", "--openai-api-base", f"{server.url}/v1", "--openai-api-key", ANY_KEY]
     quiet = ["--no-git", "--yes-always", "--no-check-update", "--no-show-release-notes", "--no-show-model-warnings"]
     quiet += ["--analytics-disable", "--no-pretty"]
@@ -170,19 +170,22 @@ def aider_answer(output):
 
 
 COMMAND = ("It-is-done-42", "The command printed its number.")
+BOUND = ("plain", "stream", "tools", "structured")
 CLIENTS = [
+    Client("openai-python", "pins/openai_python.txt", python("ask_openai.py"), checks=BOUND),
+    Client("instructor", "pins/instructor.txt", python("ask_instructor.py"), checks=("structured",)),
     Client("async-openai (Rust)", "async_openai", rust),
-    Client("LangChain", "pins/langchain.txt", python("ask_langchain.py"), note="langchain-openai"),
+    Client("LangChain", "pins/langchain.txt", python("ask_langchain.py"), checks=BOUND, note="langchain-openai"),
     Client("LiteLLM", "pins/litellm.txt", python("ask_litellm.py", LOCAL_PRICES), note="with its extra `mcp`, which its tool calls import"),
-    Client("Vercel AI SDK", "pins/vercel_ai.json", vercel_ai, note="with @ai-sdk/openai-compatible"),
+    Client("Vercel AI SDK", "pins/vercel_ai.json", vercel_ai, checks=BOUND, note="with @ai-sdk/openai-compatible"),
     Client("LlamaIndex", "pins/llama_index.txt", python("ask_llama_index.py"), note="llama-index-llms-openai-like"),
-    Client("pydantic-ai", "pins/pydantic_ai.txt", python("ask_pydantic_ai.py")),
-    Client("openai-agents", "pins/openai_agents.txt", python("ask_openai_agents.py")),
+    Client("pydantic-ai", "pins/pydantic_ai.txt", python("ask_pydantic_ai.py"), checks=BOUND),
+    Client("openai-agents", "pins/openai_agents.txt", python("ask_openai_agents.py"), checks=BOUND),
     Client("anthropic-python", "pins/anthropic.txt", python("ask_anthropic.py")),
     Client("smolagents", "pins/smolagents.txt", python("ask_smolagents.py"), note='model made with its option tool_choice="auto"'),
     Client("Claude Code", "pins/claude_code.json", claude_code, fits=False, tool=COMMAND),
     Client("Codex CLI", "pins/codex.json", codex, fits=False, tool=COMMAND),
     Client("opencode", "pins/opencode.json", opencode, tool=COMMAND),
     Client("qwen-code", "pins/qwen_code.json", qwen_code, fits=False, tool=COMMAND),
-    Client("aider", "pins/aider.txt", aider, note="has no tools: it edits by what the answer says"),
+    Client("aider", "pins/aider.txt", aider, checks=("plain", "stream"), note="has no tools: it edits by what the answer says"),
 ]

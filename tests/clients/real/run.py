@@ -1,7 +1,7 @@
 """Real clients, unmodified and headless, against weir: run.py PATH_OF_WEIR [--output FILE] [CLIENT...]
 
 All are installed first (installs.py); then the network is cut off, but for this machine's own addresses, and each client (clients.py) is
-asked for a plain turn, a streamed one and a tool round trip, where it has them, one after the other, each in an empty home of its own. Two
+asked for a plain turn, a streamed one, a tool round trip and an answer within a schema, where it has them, one after the other, each in an empty home of its own. Two
 servers answer: one replays replay.jsonl, so that what is said is known; the other runs the default model, for clients whose prompts it can
 hold. What is right is judged here, by what a client ends with and by what went over the wire (wire.py). The result is Markdown, written to
 FILE or printed; the rest goes to standard error. Exits with 1 when something failed.
@@ -31,7 +31,7 @@ from installs import installed, version  # noqa: E402
 from server import server  # noqa: E402
 from wire import Tap  # noqa: E402
 
-CHECKS = {"plain": "plain turn", "stream": "streamed turn", "tools": "tool round trip"}
+CHECKS = {"plain": "plain turn", "stream": "streamed turn", "tools": "tool round trip", "structured": "answer within a schema"}
 GREETING = "Hello from weir, in one short sentence."
 PIECES = 3
 TIMEOUT_SECONDS = 300
@@ -44,11 +44,9 @@ class Wrong(Exception):
 
 
 def turn(client, place, check, url, known):
-    """One turn of a client: the exchanges that it took, and None or what was wrong. None if it has no such turn."""
+    """One turn of a client: the exchanges that it took, and None or what was wrong."""
     with Tap(url) as tap, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         command = client.command(place, Server(tap.url, *model_of(url)), check)
-        if command is None:
-            return None
         try:
             judge(client, check, known, started(command, Path(home)), tap.exchanges())
             wrong = None
@@ -122,6 +120,20 @@ def judge(client, check, known, pieces, exchanges):
         raise Wrong(f"a stream of {len(pieces)} pieces")
     if check == "tools" and not any(result.encode() in exchange.sent for exchange in generated):
         raise Wrong("the tool's result was never sent")
+    if check == "structured":
+        judge_objects(pieces, generated)
+
+
+def judge_objects(pieces, generated):
+    """Each is whole and was asked for by a schema, not merely by words; the client has judged it itself."""
+    for piece in pieces:
+        missing = {"name", "age", "ticket", "guide"} - json.loads(piece).keys()
+        if missing:
+            raise Wrong(f"an object without {', '.join(sorted(missing))}")
+    if len(generated) != len(pieces):
+        raise Wrong(f"{len(generated)} requests for {len(pieces)} answers")
+    if not all(b"json_schema" in exchange.sent or b'"tool_choice"' in exchange.sent for exchange in generated):
+        raise Wrong("a request without a schema")
 
 
 def row(client, replay, model):
@@ -131,16 +143,19 @@ def row(client, replay, model):
         place = installed(client.pins)
         for check in CHECKS:
             print(f"\n=== {client.name}: {check}", file=sys.stderr, flush=True)
-            turns = [turn(client, place, check, replay, known=True)]
-            if client.fits and check != "tools":
+            turns = []
+            if check in client.checks and check != "structured":
+                turns.append(turn(client, place, check, replay, known=True))
+            # A replay says what it says: only a model can be bound.
+            if check in client.checks and client.fits and check != "tools":
                 turns.append(turn(client, place, check, model, known=False))
             cells[check], passed = cell(check, turns)
             well &= passed
-            exchanges += [exchange for took in turns if took for exchange in took[0]]
+            exchanges += [exchange for took in turns for exchange in took[0]]
     except Exception as error:
         traceback.print_exc()
         cells, well = dict.fromkeys(CHECKS, f"**no**: {error}"), False
-    against = "replay, default model" if client.fits else "replay"
+    against = ", ".join(["replay"] * (client.checks != ("structured",)) + ["default model"] * client.fits)
     notes = [client.note, *complaints(exchanges)]
     if not client.fits:
         notes.append(f"requests of up to {max((len(exchange.sent) for exchange in exchanges), default=0) // 1000} kB")
@@ -151,7 +166,7 @@ def row(client, replay, model):
 
 
 def cell(check, turns):
-    if None in turns:
+    if not turns:
         return "none", True
     wrong = [wrong for _, wrong in turns if wrong]
     if wrong:

@@ -12,6 +12,10 @@ use crate::{
     sequence::Sequence,
 };
 
+/// Tokens that one step may force behind the one it samples: whoever takes what a step says needs room for them. Further ones are
+/// forced behind the next.
+pub const MAX_FORCED_PER_STEP: usize = 32;
+
 /// What the logits behind a row's last token bring its sequence: a score of the prompt's next token, or a new token and
 /// those that it forces. True if the sequence ended.
 pub(super) fn take_logits(
@@ -44,9 +48,12 @@ pub(super) fn take_logits(
         };
         let mut ended = sequence.accept(sampled.id);
         say_token(sampled, ended, sequence.cached_tokens(), &mut say);
+        let mut room = MAX_FORCED_PER_STEP;
         while ended.is_none()
+            && room > 0
             && let Some(id) = sequence.forced_ahead(patience)
         {
+            room -= 1;
             ended = sequence.accept(id);
             let logprobs = None;
             let forced = SampledToken { id, logprobs };

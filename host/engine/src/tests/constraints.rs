@@ -263,6 +263,7 @@ fn a_constraint_that_fails_ends_its_sequence_only() {
     let mut engine = engine();
     let broken = SequenceRequest {
         constraint: Some(Arc::new(Broken(0))),
+        embeddings: None,
         ..request(rhythm(1), 60)
     };
     let other = engine.add(request(rhythm(1), 60)).expect("a request");

@@ -10,7 +10,11 @@ use super::{
     tools::{self, Tools},
 };
 use crate::{
-    chat::ChatRequest, fields::Fields, invalid::Invalid, sampling::MAX_STOP_STRINGS,
+    answer_format::{self, AnswerFormat, Formats},
+    chat::ChatRequest,
+    fields::Fields,
+    invalid::Invalid,
+    sampling::MAX_STOP_STRINGS,
     tools::ToolCallStreaming,
 };
 
@@ -111,7 +115,12 @@ fn read_chat(mut fields: Fields) -> Result<ChatRequest, Invalid> {
     if let Some(choice) = fields.object("tool_choice")? {
         tools::read_choice(choice, &mut chat)?;
     }
-    chat.insert("chat_template_args".to_owned(), read_kwargs(&mut fields)?);
+    let Told {
+        kwargs,
+        format,
+        budget,
+    } = read_told(&mut fields)?;
+    chat.insert("chat_template_args".to_owned(), kwargs);
     if let Some(mut metadata) = fields.object("metadata")? {
         let user = metadata.string("user_id")?;
         chat.insert("user".to_owned(), user.into());
@@ -119,6 +128,8 @@ fn read_chat(mut fields: Fields) -> Result<ChatRequest, Invalid> {
     refuse_not_built(&mut fields)?;
     fields.accept(WITHOUT_EFFECT);
     let mut request = ChatRequest::from_json(Value::Object(chat))?;
+    request.options.answer_format = format;
+    request.options.reasoning_budget = budget;
     if !request.stream {
         // The input of a plain answer's call is an object, and so whole.
         request.tool_call_streaming = Some(ToolCallStreaming::Complete);
@@ -132,8 +143,7 @@ fn refuse_not_built(fields: &mut Fields) -> Result<(), Invalid> {
     fields.not_built("container", |_| false)?;
     fields.not_built("mcp_servers", |servers| {
         servers.as_array().is_some_and(Vec::is_empty)
-    })?;
-    fields.not_built("output_format", |_| false)
+    })
 }
 
 fn read_stop(value: Option<Value>) -> Result<Value, Invalid> {
@@ -155,11 +165,26 @@ fn read_stop(value: Option<Value>) -> Result<Value, Invalid> {
     }
 }
 
-/// What `thinking` and `output_config` tell the chat template. Templates know two names for the switch.
-fn read_kwargs(fields: &mut Fields) -> Result<Value, Invalid> {
+/// What `thinking` and `output_config` say.
+struct Told {
+    /// To the chat template; templates know two names for the switch.
+    kwargs: Value,
+    /// Of the answer's form.
+    format: Option<AnswerFormat>,
+    /// Of the most tokens for reasoning.
+    budget: Option<usize>,
+}
+
+fn read_told(fields: &mut Fields) -> Result<Told, Invalid> {
     let mut kwargs = Map::new();
+    let mut formats = Formats::default();
+    let mut budget = None;
+    // The name it had while it was new.
+    if let Some(format) = fields.take("output_format") {
+        formats.add(read_format("output_format", &format)?)?;
+    }
     if let Some(mut thinking) = fields.object("thinking")? {
-        thinking.count("budget_tokens", 1, usize::MAX)?;
+        budget = thinking.count("budget_tokens", 1, usize::MAX)?;
         let kind = thinking.required_string("type")?;
         let enabled = match kind.as_str() {
             "enabled" | "adaptive" => true,
@@ -174,7 +199,9 @@ fn read_kwargs(fields: &mut Fields) -> Result<Value, Invalid> {
         kwargs.insert("thinking".to_owned(), enabled.into());
     }
     if let Some(mut config) = fields.object("output_config")? {
-        config.not_built("format", |_| false)?;
+        if let Some(format) = config.take("format") {
+            formats.add(read_format("output_config.format", &format)?)?;
+        }
         if let Some(effort) = config.string("effort")? {
             // Templates know three levels.
             let effort = match effort.as_str() {
@@ -184,5 +211,24 @@ fn read_kwargs(fields: &mut Fields) -> Result<Value, Invalid> {
             kwargs.insert("reasoning_effort".to_owned(), effort.into());
         }
     }
-    Ok(Value::Object(kwargs))
+    Ok(Told {
+        kwargs: Value::Object(kwargs),
+        format: formats.into_format(),
+        budget,
+    })
+}
+
+/// Anthropic has one format: `json_schema`, with a `schema`.
+fn read_format(path: &str, value: &Value) -> Result<Option<AnswerFormat>, Invalid> {
+    match value.get("type").and_then(Value::as_str) {
+        Some("json_schema") => answer_format::read_response_format(path, value),
+        _ => {
+            let kind = value.get("type").unwrap_or(&Value::Null);
+            Err(Invalid::expected(
+                format!("{path}.type"),
+                "\"json_schema\"",
+                kind,
+            ))
+        }
+    }
 }

@@ -11,10 +11,13 @@ use super::{
     tools::{self, OfferedTools, ToolNames},
 };
 use crate::{
+    answer_format::{self, AnswerFormat, Formats},
     chat::{self, ChatRequest},
     fields::Fields,
     invalid::Invalid,
     lenient,
+    options::RequestOptions,
+    reasoning_budget,
     sampling::SamplingFields,
     tools::{ToolChoice, take_streaming},
 };
@@ -78,10 +81,16 @@ impl ResponsesRequest {
         let tool_call_streaming = take_streaming(&mut fields)?;
         ignored.extend(offered.left_out);
         let mut kwargs = chat::take_template_kwargs(&mut fields)?;
+        let (reasoning, reasoning_budget) = take_reasoning(&mut fields, &mut kwargs, &mut ignored)?;
+        let reasoning_budget = reasoning_budget::take_named(&mut fields)?.or(reasoning_budget);
+        let (text, format) = take_text(&mut fields, &mut kwargs, &mut ignored)?;
+        let mut formats = Formats::default();
+        formats.add(format)?;
+        formats.take(&mut fields)?;
         settings = Settings {
             max_output_tokens,
-            reasoning: take_reasoning(&mut fields, &mut kwargs, &mut ignored)?,
-            text: take_text(&mut fields, &mut kwargs, &mut ignored)?,
+            reasoning,
+            text,
             temperature: sampling.temperature,
             top_p: sampling.top_p,
             tool_choice,
@@ -93,6 +102,11 @@ impl ResponsesRequest {
         ignored.extend(fields.unknown());
         ignored.sort_unstable();
         let chat = ChatRequest {
+            options: RequestOptions {
+                answer_format: formats.into_format(),
+                reasoning_budget,
+                ..RequestOptions::default()
+            },
             model,
             sampling,
             stream,
@@ -181,11 +195,12 @@ fn take_reasoning(
     fields: &mut Fields,
     kwargs: &mut Map<String, Value>,
     ignored: &mut Vec<String>,
-) -> Result<ReasoningSettings, Invalid> {
+) -> Result<(ReasoningSettings, Option<usize>), Invalid> {
     const SUMMARIES: &[&str] = &["auto", "concise", "detailed"];
     let Some(mut reasoning) = fields.object("reasoning")? else {
-        return Ok(ReasoningSettings::default());
+        return Ok((ReasoningSettings::default(), None));
     };
+    let budget = reasoning_budget::take_one(&mut reasoning, "max_tokens")?;
     let effort = reasoning.string("effort")?;
     if let Some(effort) = &effort {
         kwargs.insert("reasoning_effort".to_owned(), effort.as_str().into());
@@ -195,32 +210,36 @@ fn take_reasoning(
     // Every reasoning item that comes in is given to the template, which decides what it writes of them.
     reasoning.accept(&["context"]);
     ignored.extend(reasoning.unknown());
-    Ok(ReasoningSettings {
+    let settings = ReasoningSettings {
         effort,
         summary: summary.or(deprecated),
-    })
+    };
+    Ok((settings, budget))
 }
 
 fn take_text(
     fields: &mut Fields,
     kwargs: &mut Map<String, Value>,
     ignored: &mut Vec<String>,
-) -> Result<TextSettings, Invalid> {
+) -> Result<(TextSettings, Option<AnswerFormat>), Invalid> {
     let Some(mut text) = fields.object("text")? else {
-        return Ok(TextSettings::default());
+        return Ok((TextSettings::default(), None));
     };
-    text.not_built("format", |format| {
-        format.get("type").and_then(Value::as_str) == Some("text")
-    })?;
+    let given = text.take("format");
+    let format = match &given {
+        None => None,
+        Some(given) => answer_format::read_response_format("text.format", given)?,
+    };
     let verbosity = text.word("verbosity", &["low", "medium", "high"])?;
     if let Some(verbosity) = verbosity {
         kwargs.insert("verbosity".to_owned(), verbosity.into());
     }
     ignored.extend(text.unknown());
-    Ok(TextSettings {
-        format: TextFormat::default(),
+    let settings = TextSettings {
+        format: TextFormat::of(given),
         verbosity: verbosity.unwrap_or("medium"),
-    })
+    };
+    Ok((settings, format))
 }
 
 /// OpenAI's bounds: 16 pairs, keys of 64 and values of 512 characters.

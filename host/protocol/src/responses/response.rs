@@ -160,7 +160,7 @@ pub struct ReasoningSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = ResponseTextSettings)]
 pub struct TextSettings {
-    /// Always plain text.
+    /// What the text must be.
     pub format: TextFormat,
     /// `low`, `medium` or `high`; the chat template's `verbosity`.
     pub verbosity: &'static str,
@@ -175,18 +175,37 @@ impl Default for TextSettings {
     }
 }
 
-/// Plain text.
+/// What an answer's text must be, as the request says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = ResponseTextFormat)]
 pub struct TextFormat {
-    /// Always `text`.
+    /// `text`, or one of the others that a request may name.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: String,
+    /// The rest of the request's format: name, schema and what else it has.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+impl TextFormat {
+    /// The format that a request gives, if it gives one.
+    pub(super) fn of(given: Option<Value>) -> Self {
+        let Some(Value::Object(mut rest)) = given else {
+            return Self::default();
+        };
+        match rest.remove("type") {
+            Some(Value::String(kind)) => Self { kind, rest },
+            _ => Self::default(),
+        }
+    }
 }
 
 impl Default for TextFormat {
     fn default() -> Self {
-        Self { kind: "text" }
+        Self {
+            kind: "text".to_owned(),
+            rest: Map::new(),
+        }
     }
 }
 

@@ -236,7 +236,7 @@ pub(super) fn read_choice(
             let choice = json!({"type": "allowed_tools", "mode": choice.get("mode"), "tools": own});
             tools::read_choice("tool_choice", &choice, &mut offered.definitions)
         }
-        Some("function") => {
+        Some("function" | "custom") => {
             let choice = renamed(choice, &offered.names);
             tools::read_choice("tool_choice", &choice, &mut offered.definitions)
         }
@@ -244,12 +244,12 @@ pub(super) fn read_choice(
     }
 }
 
-/// The tool under the model's name, if it is offered.
+/// The tool as a function under the model's name, if it is offered.
 fn renamed(tool: &Value, names: &ToolNames) -> Value {
     let namespace = tool.get("namespace").and_then(Value::as_str);
-    let name = tool.get("name").and_then(Value::as_str);
-    match name.and_then(|name| names.to_model(name, namespace)) {
-        Some(name) => json!({"type": "function", "name": name}),
-        None => tool.clone(),
-    }
+    let Some(name) = tool.get("name").and_then(Value::as_str) else {
+        return tool.clone();
+    };
+    let name = names.to_model(name, namespace).unwrap_or(name);
+    json!({"type": "function", "name": name})
 }

@@ -25,6 +25,8 @@ pub struct ModelEntry {
     pub default_temperature: Option<f32>,
     pub default_top_p: Option<f32>,
     pub default_max_tokens: Option<usize>,
+    pub reasoning_budget: Option<usize>,
+    pub structured_output_reserve: Option<usize>,
     pub tool_call_parser: Option<String>,
     pub reasoning_parser: Option<String>,
     #[serde(deserialize_with = "given_one_or_many")]
@@ -56,6 +58,10 @@ impl ModelEntry {
             default_temperature: own.default_temperature.or(top.default_temperature),
             default_top_p: own.default_top_p.or(top.default_top_p),
             default_max_tokens: own.default_max_tokens.or(top.default_max_tokens),
+            reasoning_budget: own.reasoning_budget.or(top.reasoning_budget),
+            structured_output_reserve: own
+                .structured_output_reserve
+                .or(top.structured_output_reserve),
             tool_call_parser: own
                 .tool_call_parser
                 .or_else(|| top.tool_call_parser.clone()),

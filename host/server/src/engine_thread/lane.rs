@@ -10,16 +10,16 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use weir_engine::{EngineError, Generated};
+use weir_engine::{EngineError, Generated, MAX_FORCED_PER_STEP};
 
 use super::lock;
 
 /// Items a reader may lag behind before its sequence is paused.
-const CAPACITY: usize = 64;
-/// What one step may say of one sequence: what its prompt scored, a token and the end.
-const ITEMS_PER_STEP: usize = 3;
+const CAPACITY: usize = 64 + MAX_FORCED_PER_STEP;
+/// What one step may say of one sequence: what its prompt scored, a token, those that it forces and the end.
+const ITEMS_PER_STEP: usize = 3 + MAX_FORCED_PER_STEP;
 /// Items a reader lags behind when its paused sequence goes on.
-const CAUGHT_UP: usize = CAPACITY / 2;
+const CAUGHT_UP: usize = 32;
 
 /// What a stream gives.
 pub(super) type Item = Result<Generated, EngineError>;

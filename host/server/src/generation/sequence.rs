@@ -20,6 +20,9 @@ pub(super) fn sequence_request(
     answer: usize,
 ) -> Result<SequenceRequest, ApiError> {
     let fields = &plan.sampling;
+    if plan.constraint.is_some() {
+        refuse_running_on(fields)?;
+    }
     let mut stop_token_ids = fields.stop_token_ids.clone();
     if plan.parse {
         let plugins = &plan.plugins;
@@ -42,13 +45,26 @@ pub(super) fn sequence_request(
             min_tokens: fields.min_tokens,
             stop_token_ids,
             ignore_eos: fields.ignore_eos,
-            closing_reserve: 0,
+            reasoning: plan.reasoning_budget.clone(),
+            closing_reserve: fields
+                .structured_output_reserve
+                .or(model.defaults.structured_output_reserve)
+                .unwrap_or(0),
         },
-        constraint: None,
+        constraint: plan.constraint.clone(),
         embeddings: plan.embeddings.clone(),
         pooling: None,
         priority: fields.priority,
     })
+}
+
+/// An answer that is held to something ends when it is that: nothing is left to write.
+fn refuse_running_on(fields: &SamplingFields) -> Result<(), ApiError> {
+    if !fields.ignore_eos {
+        return Ok(());
+    }
+    let message = "`ignore_eos` cannot be true beside a forced answer (a format, a schema or a tool choice), which ends when it is complete";
+    Err(ApiError::bad_request(message).with_param("ignore_eos"))
 }
 
 /// The tokens of texts as they stand behind something else and at a beginning, as vLLM's `bad_words` are taken.

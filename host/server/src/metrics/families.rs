@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use weir_constrain::MaskMeasurements;
 use weir_engine::{EngineCounters, EngineFigures, Histogram, Measurements};
 use weir_plugin_host::{CounterSnapshot, PluginState, PluginStatus};
 
@@ -137,6 +138,47 @@ const OF_MODEL: &[Family<ModelMetrics>] = &[
         Kind::Counter,
         "Generated tokens, end tokens included.",
         |model| model.generated_tokens.load(Ordering::Relaxed),
+    ),
+    (
+        "weir_constraints_refused_total",
+        Kind::Counter,
+        "Schemas, expressions, grammars and tool choices that could not be enforced: each was a 400.",
+        |model| model.constraints_refused.load(Ordering::Relaxed),
+    ),
+];
+
+const MEASURED_OF_MODEL: &[HistogramFamily<ModelMetrics>] = &[
+    (
+        "weir_time_to_first_token_seconds",
+        Unit::Time,
+        "Time from a request's head to its first token.",
+        |model| &model.first_token,
+    ),
+    (
+        "weir_constraint_seconds",
+        Unit::Time,
+        "Time to put together and compile what a request forces its answer to be; its count is the requests that force something.",
+        |model| &model.constraint,
+    ),
+];
+
+/// A histogram of times read from what masks cost.
+type MaskFamily = (
+    &'static str,
+    &'static str,
+    fn(&MaskMeasurements) -> &Histogram,
+);
+
+const OF_MASKS: &[MaskFamily] = &[
+    (
+        "weir_mask_seconds",
+        "Time to find out which tokens a forced answer may go on with, beside the model's step.",
+        |masks| &masks.mask,
+    ),
+    (
+        "weir_mask_wait_seconds",
+        "Time that a step waited for such a mask.",
+        |masks| &masks.wait,
     ),
 ];
 
@@ -275,14 +317,21 @@ fn of_models(out: &mut Exposition, state: &AppState, served: &[&ServedModel]) {
             out.sample(&[("model", model.id()), ("finish_reason", reason)], count);
         }
     }
-    out.family(
-        "weir_time_to_first_token_seconds",
-        Kind::Histogram,
-        "Time from a request's head to its first token.",
-    );
-    for model in served.iter().filter(|model| model.generator.is_some()) {
-        let snapshot = model.metrics.first_token.snapshot();
-        out.histogram(&[("model", model.id())], Unit::Time, &snapshot);
+    for (name, unit, help, read) in MEASURED_OF_MODEL {
+        out.family(name, Kind::Histogram, help);
+        for model in served.iter().filter(|model| model.generator.is_some()) {
+            let snapshot = read(&model.metrics).snapshot();
+            out.histogram(&[("model", model.id())], *unit, &snapshot);
+        }
+    }
+    for (name, help, read) in OF_MASKS {
+        out.family(name, Kind::Histogram, help);
+        for model in served.iter().filter(|model| model.generator.is_some()) {
+            if let Some(measured) = model.constraints.measurements() {
+                let snapshot = read(&measured).snapshot();
+                out.histogram(&[("model", model.id())], Unit::Time, &snapshot);
+            }
+        }
     }
 }
 

@@ -41,6 +41,21 @@ const FIRST_TOKEN_BOUNDS: &[u64] = &[
     60 * SECOND,
 ];
 
+/// From a grammar that is known to one that takes the compiler all the time it has.
+const CONSTRAINT_BOUNDS: &[u64] = &[
+    MILLISECOND,
+    2 * MILLISECOND,
+    5 * MILLISECOND,
+    10 * MILLISECOND,
+    25 * MILLISECOND,
+    50 * MILLISECOND,
+    100 * MILLISECOND,
+    250 * MILLISECOND,
+    500 * MILLISECOND,
+    SECOND,
+    2 * SECOND,
+];
+
 /// The ways an answer ends, as the counters' labels have them.
 const FINISH_REASONS: [ChatFinishReason; 4] = [
     ChatFinishReason::Stop,
@@ -53,6 +68,9 @@ const FINISH_REASONS: [ChatFinishReason; 4] = [
 pub struct ModelMetrics {
     /// Nanoseconds from a request's head to its first token.
     pub(super) first_token: Histogram,
+    /// Nanoseconds until what is forced was compiled.
+    pub(super) constraint: Histogram,
+    pub(super) constraints_refused: AtomicU64,
     pub(super) prompt_tokens: AtomicU64,
     pub(super) cached_tokens: AtomicU64,
     pub(super) generated_tokens: AtomicU64,
@@ -64,6 +82,8 @@ impl Default for ModelMetrics {
     fn default() -> Self {
         Self {
             first_token: Histogram::new(FIRST_TOKEN_BOUNDS),
+            constraint: Histogram::new(CONSTRAINT_BOUNDS),
+            constraints_refused: AtomicU64::default(),
             prompt_tokens: AtomicU64::default(),
             cached_tokens: AtomicU64::default(),
             generated_tokens: AtomicU64::default(),
@@ -89,6 +109,14 @@ impl ModelMetrics {
             .fetch_add(tokens as u64, Ordering::Relaxed);
         self.cached_tokens
             .fetch_add(cached as u64, Ordering::Relaxed);
+    }
+
+    /// Counts a request that forces something, by the time until that was compiled; or one that could not be.
+    pub fn count_constraint(&self, compiled: bool, time: Duration) {
+        match compiled {
+            true => self.constraint.observe_duration(time),
+            false => drop(self.constraints_refused.fetch_add(1, Ordering::Relaxed)),
+        }
     }
 
     /// Answers that ended, by finish reason.

@@ -13,7 +13,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{error::ApiError, state::AppState};
 
@@ -21,6 +21,9 @@ use crate::{error::ApiError, state::AppState};
 pub(super) const IGNORED_FIELDS: HeaderName = HeaderName::from_static("x-weir-ignored-fields");
 /// Names the header lists at most.
 const MAX_LISTED: usize = 20;
+
+/// Longer bodies are parsed on a thread of their own: others' tokens would wait for milliseconds.
+const AT_ONCE: usize = 256 << 10;
 
 /// Largest bodies that may be under way at once; what all bodies hold together is bounded by that.
 const LARGEST_AT_ONCE: usize = 16;
@@ -41,7 +44,13 @@ impl FromRequest<Arc<AppState>> for JsonBody {
                 let message = "the request body took longer to arrive than this server waits";
                 ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
             })??;
-        Ok(Self(weir_protocol::parse_json(&bytes)?))
+        if bytes.len() <= AT_ONCE {
+            return Ok(Self(weir_protocol::parse_json(&bytes)?));
+        }
+        let parsed = spawn_blocking(move || weir_protocol::parse_json(&bytes)).await;
+        let parsed = parsed
+            .map_err(|error| ApiError::internal(&format!("a body was not parsed: {error}")))?;
+        Ok(Self(parsed?))
     }
 }
 

@@ -11,6 +11,7 @@ use weir_protocol::{ChatRequest, RequestOptions, SamplingFields, ToolDefinition}
 
 use crate::{
     active_plugins::ActivePlugins,
+    constraints,
     error::ApiError,
     generation::{self, Plan, Steps},
     keys::Caller,
@@ -125,7 +126,7 @@ fn plan(
     // Tools that may not be called stay out of the prompt, so that the model does not try.
     let tools = match request.tool_choice {
         weir_protocol::ToolChoice::None => Vec::new(),
-        weir_protocol::ToolChoice::Auto => request.tools,
+        _ => request.tools,
     };
     let plugins = model.plugins.get();
     if !tools.is_empty() && plugins.tool_parser.is_none() {
@@ -145,17 +146,29 @@ fn plan(
             kwargs: request.chat_template_kwargs,
         })?
     };
+    let format = request.options.answer_format.as_ref();
     let context = RequestContext {
-        tool_choice: if context_tools.is_empty() {
-            ToolChoice::None
-        } else {
-            ToolChoice::Auto
+        tool_choice: match request.tool_choice {
+            _ if context_tools.is_empty() => ToolChoice::None,
+            weir_protocol::ToolChoice::None => ToolChoice::None,
+            weir_protocol::ToolChoice::Auto => ToolChoice::Auto,
+            weir_protocol::ToolChoice::Required => ToolChoice::Required,
+            weir_protocol::ToolChoice::Named(name) => ToolChoice::Named(name),
         },
         tools: context_tools,
         parallel_tool_calls: request.parallel_tool_calls,
+        response_format: constraints::response_format(format),
         prompt_tail: tail(&text, PROMPT_TAIL).to_owned(),
         ..RequestContext::default()
     };
+    let constraint = model.constraints.of_chat(&plugins, &context, format)?;
+    let budget = request
+        .options
+        .reasoning_budget
+        .or(model.defaults.reasoning_budget);
+    let reasoning_budget = model
+        .constraints
+        .reasoning_budget(&plugins, &context, budget)?;
     let add_special = request.options.add_special_tokens.unwrap_or(false);
     let mut prompt = model.tokenizer.encode(&text, add_special)?;
     cut_prompt(model, &mut prompt, &request.sampling, &request.options);
@@ -167,6 +180,8 @@ fn plan(
         plugins,
         context,
         tool_call_streaming,
+        constraint,
+        reasoning_budget,
     })
 }
 

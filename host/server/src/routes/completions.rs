@@ -91,12 +91,17 @@ pub(super) async fn plan_in_background(
     let model = Arc::clone(model);
     let planned = tokio::task::spawn_blocking(move || {
         let (sampling, options) = (&request.sampling, &request.options);
+        let constraint = model.constraints.of_text(options.answer_format.as_ref())?;
         let embedded = request.prompt_embeds.iter();
         let embedded = embedded.map(|tensor| plan_embedded(&model, tensor, sampling));
         let prompts = request.prompts.into_iter();
-        embedded
-            .chain(prompts.map(|prompt| plan(&model, prompt, sampling, options)))
-            .collect()
+        let plans = embedded.chain(prompts.map(|prompt| plan(&model, prompt, sampling, options)));
+        let held = |planned: Result<(Plan, String), ApiError>| {
+            let (mut plan, echo) = planned?;
+            plan.constraint.clone_from(&constraint);
+            Ok::<_, ApiError>((plan, echo))
+        };
+        plans.map(held).collect()
     });
     planned
         .await
@@ -157,6 +162,8 @@ fn plan_of(
         plugins: model.plugins.get(),
         context: RequestContext::default(),
         tool_call_streaming: ToolCallStreaming::default(),
+        constraint: None,
+        reasoning_budget: None,
     }
 }
 

@@ -191,6 +191,7 @@ mod tests {
             index: 0,
             text: "a".to_owned(),
             logprobs: None,
+            prompt_logprobs: None,
             finish_reason: None,
             token_ids: None,
             prompt_token_ids: None,

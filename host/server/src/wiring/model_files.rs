@@ -74,6 +74,8 @@ fn sampling_defaults(config: &Map<String, Value>) -> SamplingDefaults {
         min_p: number("min_p", 0.0..=1.0).filter(|_| sampled),
         repetition_penalty: number("repetition_penalty", f64::MIN_POSITIVE..=2.0),
         max_tokens: count("max_new_tokens"),
+        reasoning_budget: None,
+        structured_output_reserve: None,
     }
 }
 

@@ -22,13 +22,13 @@ use crate::{
     tiny_model::{BLOCK, CONTEXT, config, load},
 };
 
-struct Server {
+pub struct Server {
     router: Router,
-    engine: EngineHandle,
+    pub engine: EngineHandle,
 }
 
 impl Server {
-    fn new(config: &Config) -> Self {
+    pub fn new(config: &Config) -> Self {
         let (model, engine) = load(config);
         let state = Arc::new(AppState::ready(model, ServerSettings::default()));
         Self {
@@ -57,7 +57,7 @@ impl Server {
         batching::until(&self.engine, wanted).await;
     }
 
-    async fn chat(&self, more: Value) -> (StatusCode, Value) {
+    pub async fn chat(&self, more: Value) -> (StatusCode, Value) {
         let response = self.send(more).await;
         let status = response.status();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -65,7 +65,7 @@ impl Server {
     }
 
     /// The choices of an answer that must succeed: their texts and finish reasons.
-    async fn choices(&self, more: Value) -> Vec<(String, String)> {
+    pub async fn choices(&self, more: Value) -> Vec<(String, String)> {
         let (status, answer) = self.chat(more).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod batching;
+mod constraints;
 mod embeddings;
 mod folder;
 mod generative_embeddings;

@@ -343,12 +343,12 @@ async fn errors_have_anthropics_envelope() {
     let plain = json!({"tools": []});
     let (wrong, missing) = ("invalid_request_error", "not_found_error");
     let long = json!({"system": "x".repeat(3000)});
-    let forced = json!({"tool_choice": {"type": "any"}});
+    let container = json!({"container": "c"});
     let batches = "/v1/messages/batches";
     for (request, status, kind, part) in [
         (post(json!({"max_tokens": 0})), 400, wrong, "`max_tokens`"),
         (post(json!({"model": "gpt-9"})), 404, missing, "`gpt-9`"),
-        (post(forced), 501, wrong, "tool_choice"),
+        (post(container), 501, wrong, "container"),
         (post(long), 413, "request_too_large", "larger than"),
         (get(batches), 404, missing, batches),
         (get("/v1/messages"), 405, wrong, "does not take GET"),
@@ -367,7 +367,7 @@ async fn errors_have_anthropics_envelope() {
 #[tokio::test]
 async fn what_is_not_built_is_not_asked_for_again() {
     let response = saying(&[])
-        .post(MESSAGES, &body(json!({"tool_choice": {"type": "any"}})))
+        .post(MESSAGES, &body(json!({"container": "c"})))
         .await;
     assert_eq!(response.headers()["x-should-retry"], "false");
 }

@@ -33,10 +33,10 @@ const WRONG: &[(&str, u16, Option<&str>, &str)] = &[
         "`gpt-9` is not served here; served: fake",
     ),
     (
-        r#"{"response_format": {"type": "json_object"}}"#,
-        501,
+        r#"{"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "float"}}}}"#,
+        400,
         Some("response_format"),
-        "not supported",
+        "cannot be enforced",
     ),
     (
         r#"{"stream_options": {"include_usage": true}}"#,

@@ -13,6 +13,9 @@ mod documented;
 mod engine_orders;
 mod example;
 mod hostile;
+#[path = "../../../../tests/src/constraints/hostile.rs"]
+mod hostile_cases;
+mod hostile_constraints;
 mod hub;
 mod keys;
 mod lifecycle;
