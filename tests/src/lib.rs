@@ -9,7 +9,6 @@ pub mod check;
 pub mod constraints;
 pub mod corpora;
 pub mod fuzz;
-pub mod grammars;
 pub mod manifest;
 pub mod native;
 pub mod requests;

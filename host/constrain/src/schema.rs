@@ -158,7 +158,6 @@ impl Walk<'_> {
             }
         }
         self.depth -= 1;
-        formats::narrow(&mut vetted);
         self.count_optional(object)?;
         self.multiples.note_siblings(object);
         self.references.note_schema(&self.path, deepest + 1);

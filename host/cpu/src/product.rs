@@ -70,6 +70,9 @@ fn compute<const ADD: bool>(simd: Simd, product: &Product<'_>, c: &mut [i32], c_
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the instructions are there, and the shapes above fit the slices.
         Simd::Avx2 => unsafe { avx2::compute::<ADD>(product, c.as_mut_ptr(), c_stride) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the same.
+        Simd::Avx512 => unsafe { avx512::compute::<ADD>(product, c.as_mut_ptr(), c_stride) },
     }
 }
 
@@ -92,6 +95,9 @@ fn portable<const ADD: bool>(product: &Product<'_>, c: &mut [i32], c_stride: usi
         }
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
@@ -246,7 +252,7 @@ mod tests {
                 Part { column: 2 * cut, rows: &b[2 * cut * b_stride..], pairs: pairs - cut },
             ];
             let product = Product { a: &a, a_stride, rows, parts: &parts, b_stride, width };
-            for simd in [Simd::Portable, Simd::detect()] {
+            for simd in Simd::all() {
                 let mut added = before.clone();
                 add_product(simd, &product, &mut added, c_stride);
                 let mut set = before.clone();

@@ -4,7 +4,8 @@
 //! vectoriser does the rest. No fused multiply-add comes of it, so such a loop computes the same bits either way.
 //! Kernels in intrinsics match on [`Simd`] themselves.
 //!
-//! Invariant: `Avx2` is only ever made where the processor has AVX2, FMA and F16C.
+//! Invariant: `Avx2` is only ever made where the processor has AVX2, FMA and F16C, `Avx512` only where it also has AVX-512 F,
+//! BW, VL and VNNI. What has nothing for `Avx512` does as for `Avx2`.
 
 /// The instructions kernels may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,9 @@ pub(crate) enum Simd {
     /// x86-64 with AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// The same with AVX-512 F, BW, VL and VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 impl Simd {
@@ -27,13 +31,37 @@ impl Simd {
         let all = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
-        if all { Self::Avx2 } else { Self::Portable }
+        let more = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni");
+        match (all, more) {
+            (true, true) => Self::Avx512,
+            (true, false) => Self::Avx2,
+            (false, _) => Self::Portable,
+        }
     }
 
     /// The best this machine has.
     #[cfg(not(target_arch = "x86_64"))]
     pub(crate) fn detect() -> Self {
         Self::Portable
+    }
+}
+
+#[cfg(test)]
+impl Simd {
+    /// Every instruction set this machine has.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut all = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        if Self::detect() == Self::Avx512 {
+            all.push(Self::Avx2);
+        }
+        if Self::detect() != Self::Portable {
+            all.push(Self::detect());
+        }
+        all
     }
 }
 
@@ -61,8 +89,10 @@ macro_rules! vectorized {
             match simd {
                 $crate::simd::Simd::Portable => plain($($argument),*),
                 #[cfg(target_arch = "x86_64")]
-                // SAFETY: `Avx2` exists only where these instructions do.
-                $crate::simd::Simd::Avx2 => unsafe { avx2($($argument),*) },
+                // SAFETY: both exist only where these instructions do.
+                $crate::simd::Simd::Avx2 | $crate::simd::Simd::Avx512 => unsafe {
+                    avx2($($argument),*)
+                },
             }
         }
     };

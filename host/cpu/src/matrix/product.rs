@@ -9,9 +9,15 @@
 use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
-use super::avx2::{self, Decode, DecodeFloat, Panel};
+use super::{
+    avx2::{self, Decode, DecodeFloat},
+    avx512::{self, Decode as Decode512},
+};
 #[cfg(not(target_arch = "x86_64"))]
-use super::{floats::FloatTile as DecodeFloat, layout::Tile as Decode};
+use super::{
+    floats::FloatTile as DecodeFloat,
+    layout::{Tile as Decode, Tile as Decode512},
+};
 use super::{
     layout::{TILE, Tile},
     output::Output,
@@ -48,7 +54,7 @@ impl Product<'_> {
     ///
     /// The output has the rows and the columns of `tiles`, which nobody else touches; nobody writes `x`; `packed`
     /// has the columns of `x`; `simd` is what the processor has.
-    pub unsafe fn of_blocks<T: Decode + Tile>(&self, packed: &[T]) {
+    pub unsafe fn of_blocks<T: Decode + Decode512 + Tile>(&self, packed: &[T]) {
         // SAFETY: the caller's promise, and `each_tile` stays within rows and tiles.
         match self.simd {
             Simd::Portable => self.each_tile(packed, |tile, x, rows, out| unsafe {
@@ -56,9 +62,16 @@ impl Product<'_> {
             }),
             #[cfg(target_arch = "x86_64")]
             Simd::Avx2 => {
-                let mut panel = Panel::new();
+                let mut panel = avx2::Panel::new();
                 self.each_tile(packed, |tile, x, rows, out| unsafe {
                     avx2::multiply(tile, x, rows, &mut panel, out);
+                });
+            }
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => {
+                let mut panel = avx512::Panel::new();
+                self.each_tile(packed, |tile, x, rows, out| unsafe {
+                    avx512::multiply(tile, x, rows, &mut panel, out);
                 });
             }
         }
@@ -75,7 +88,7 @@ impl Product<'_> {
             match self.simd {
                 Simd::Portable => portable::multiply_floats(tile, x, rows, out),
                 #[cfg(target_arch = "x86_64")]
-                Simd::Avx2 => avx2::multiply_floats(tile, x, rows, out),
+                Simd::Avx2 | Simd::Avx512 => avx2::multiply_floats(tile, x, rows, out),
             }
         });
     }

@@ -160,7 +160,7 @@ impl QuantizedRows {
                 let quants = match self.simd {
                     Simd::Portable => quantize(block),
                     #[cfg(target_arch = "x86_64")]
-                    Simd::Avx2 => super::avx2::quantize(block),
+                    Simd::Avx2 | Simd::Avx512 => super::avx2::quantize(block),
                 };
                 *self.blocks.as_mut_ptr().add(start + i) = quants;
             }

@@ -8,15 +8,6 @@ use proptest::prelude::*;
 use super::{PackError, PackedMatrix, QuantizedRows, WeightFormat};
 use crate::simd::Simd;
 
-/// Every instruction set this processor has.
-fn sets() -> Vec<Simd> {
-    let mut sets = vec![Simd::Portable];
-    if Simd::detect() != Simd::Portable {
-        sets.push(Simd::detect());
-    }
-    sets
-}
-
 fn quantized(simd: Simd, x: &[f32], columns: usize) -> QuantizedRows {
     let rows = x.len() / columns;
     let mut quantized = QuantizedRows::with(rows, columns, true, simd);
@@ -48,11 +39,12 @@ fn product(matrix: &PackedMatrix, x: &QuantizedRows) -> Vec<f32> {
     products
 }
 
-/// Checks both kernels: within the stated bound of the dequantized product, and of each other within rounding.
+/// Checks all kernels: within the stated bound of the dequantized product, and of each other within rounding; those for
+/// vector instructions agree to the bit.
 fn check(weights: &Weights, x: &[f32]) {
     let (columns, rows) = (weights.columns, weights.rows);
     let mut products = Vec::new();
-    for simd in sets() {
+    for simd in Simd::all() {
         let matrix = weights.pack(simd);
         let got = product(&matrix, &quantized(simd, x, columns));
         let mut row = vec![0.0; columns];
@@ -69,6 +61,11 @@ fn check(weights: &Weights, x: &[f32]) {
             }
         }
         products.push(got);
+    }
+    if let [_portable, avx2, avx512] = &products[..] {
+        let bits =
+            |products: &[f32]| -> Vec<u32> { products.iter().map(|x| x.to_bits()).collect() };
+        assert_eq!(bits(avx2), bits(avx512), "{:?}", weights.format);
     }
     let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     let rounding = 2.0 * weights.rounding(largest);
@@ -148,7 +145,7 @@ proptest! {
         let ones = Weights::filled(WeightFormat::Q4_1, 16, 4, 0x11);
         // The same quants and scales give the same products; the same bits once one kernel multiplies both.
         let matrix = ones.pack(Simd::Portable);
-        let products = sets().into_iter().map(|simd| product(&matrix, &quantized(simd, &x, 128)));
+        let products = Simd::all().into_iter().map(|simd| product(&matrix, &quantized(simd, &x, 128)));
         let all: Vec<Vec<f32>> = products.collect();
         prop_assert!(all.iter().all(|products| *products == all[0]));
         prop_assert!(all[0].iter().all(|float| float.is_finite()));
