@@ -155,9 +155,16 @@ impl Compiler {
             return Err(refusal(&warning));
         }
         // The first mask shows whether anything can be written at all, and what it finds out each copy knows.
-        match matcher.compute_mask_or_eos() {
-            Ok(_) => Ok(Arc::new(Compiled { matcher, bytes })),
-            Err(error) => Err(refusal(&format!("{error:#}"))),
+        matcher
+            .compute_mask_or_eos()
+            .map_err(|error| refusal(&format!("{error:#}")))?;
+        let mut ahead = matcher.deep_clone();
+        ahead.consume_ff_tokens();
+        match ahead.get_error() {
+            None => Ok(Arc::new(Compiled { matcher, bytes })),
+            Some(_) => Err(ConstrainError::Grammar(
+                "what must be written first is too long, or never ends".to_owned(),
+            )),
         }
     }
 
@@ -204,7 +211,9 @@ fn refusal(error: &str) -> ConstrainError {
             "\"oneOf\" is supported where types, or one required property with \"const\" or \"enum\", show that no value \
              matches two of its schemas; \"anyOf\" always is"
         }
-        _ if said.contains("NoExtensionBias") => "there is nothing to write that matches it",
+        _ if said.contains("NoExtensionBias") => {
+            "there is nothing to write that matches it: does a \"$ref\" lead to itself, or a rule name nothing but itself?"
+        }
         said => said.trim(),
     };
     ConstrainError::Grammar(said.chars().take(500).collect())

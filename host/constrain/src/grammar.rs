@@ -64,7 +64,10 @@ impl LarkWriter<'_> {
             Segment::TextWithout(markers) => self.text_without(markers),
             Segment::Answer => self.answer()?,
             Segment::Sequence(parts) => self.joined(parts, " ")?,
-            Segment::Alternative(parts) => self.joined(parts, " | ")?,
+            Segment::Alternative(parts) => match many_literals(parts) {
+                Some(literals) => self.terminal(&literals),
+                None => self.joined(parts, " | ")?,
+            },
             Segment::Repeat {
                 segment,
                 separator,
@@ -213,6 +216,18 @@ pub(crate) fn with_fixed_space(schema: Value) -> Value {
     });
     schema.insert("x-guidance".to_owned(), options);
     Value::Object(schema)
+}
+
+/// Many texts to choose from, as the body of a terminal: as parts of a rule each would be followed by itself, which ends at two
+/// thousand. A terminal takes the longest that fits, so what stands behind it must not begin as one of them goes on.
+fn many_literals(parts: &[Segment]) -> Option<String> {
+    const MANY: usize = 64;
+    let literals = parts.iter().map(|part| match part {
+        Segment::Literal(text) if !text.is_empty() => Some(literal(text)),
+        _ => None,
+    });
+    let literals: Vec<String> = literals.collect::<Option<_>>()?;
+    (literals.len() >= MANY).then(|| literals.join(" | "))
 }
 
 /// At least `min` and at most `max`, with something between two of them.

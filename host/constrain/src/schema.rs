@@ -166,7 +166,14 @@ impl Walk<'_> {
         deepest: &mut usize,
     ) -> Result<Option<Value>, ConstrainError> {
         let Some(kind) = keyword(key) else {
-            return self.refuse(unknown(key, value));
+            let others = siblings.keys().filter(|other| *other != key);
+            let others = others.filter(|other| keyword(other).is_none());
+            let others: Vec<String> = others.map(|other| format!("{other:?}")).collect();
+            let also = match others.is_empty() {
+                true => String::new(),
+                false => format!("; neither is {}", others.join(", ")),
+            };
+            return self.refuse(unknown(key, value) + &also);
         };
         if let Some(problem) = kind.needs_other_draft(key, value, self.draft) {
             return self.refuse(problem);

@@ -188,7 +188,10 @@ impl From<EngineError> for ApiError {
             EngineError::TooLong { .. } => {
                 Self::bad_request(error.to_string()).with_code("context_length_exceeded")
             }
-            EngineError::InvalidRequest(_) => Self::bad_request(error.to_string()),
+            // A constraint is the request's: what becomes too complex for its compiler became so by what was asked for.
+            EngineError::InvalidRequest(_) | EngineError::Constraint(_) => {
+                Self::bad_request(error.to_string())
+            }
             EngineError::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()).with_code("queue_full")
             }

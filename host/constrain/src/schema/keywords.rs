@@ -65,6 +65,8 @@ pub(super) fn keyword(key: &str) -> Option<Keyword> {
         | "writeOnly"
         | "$comment"
         | "$anchor"
+        | "$dynamicAnchor"
+        | "$recursiveAnchor"
         | "$schema"
         | "discriminator"
         | "externalDocs" => Keyword::Annotation,
@@ -108,9 +110,7 @@ pub(super) fn unknown(key: &str, value: &Value) -> String {
         | "contentMediaType"
         | "contentSchema"
         | "$dynamicRef"
-        | "$dynamicAnchor"
         | "$recursiveRef"
-        | "$recursiveAnchor"
         | "$vocabulary" => "",
         _ => return not_a_keyword(key),
     };
@@ -211,8 +211,12 @@ impl Keyword {
         value: &Value,
         draft: Option<Draft>,
     ) -> Option<String> {
+        if self == Self::Bound && value.is_boolean() && draft != Some(Draft::Draft4) {
+            return Some(format!(
+                "{key:?} as a boolean is draft 4's: it is a number, without the other bound beside it"
+            ));
+        }
         let draft = draft?;
-        let boolean_bound = self == Self::Bound && value.is_boolean();
         let array_items = key == "items" && value.is_array();
         let problem = match key {
             "prefixItems" if draft < Draft::Draft202012 => "is newer than the declared \"$schema\"",
@@ -222,9 +226,6 @@ impl Keyword {
             }
             _ if array_items && draft >= Draft::Draft202012 => {
                 "as a list is older than the declared \"$schema\": it is \"prefixItems\" there"
-            }
-            _ if boolean_bound && draft >= Draft::Draft6 => {
-                "as a boolean is older than the declared \"$schema\""
             }
             _ if self == Self::Bound
                 && key.starts_with("exclusive")

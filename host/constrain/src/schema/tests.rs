@@ -96,6 +96,7 @@ fn what_is_not_enforced_is_refused_with_its_name_and_place() {
         ("dependentRequired", json!({})),
         ("unevaluatedProperties", json!(false)),
         ("$dynamicRef", json!("#a")),
+        ("$recursiveRef", json!("#")),
         ("$vocabulary", json!({})),
     ] {
         let mut inner = json!({"type": "string"});
