@@ -46,6 +46,8 @@ class Weir:
         self.url = url
         self.key = key
         self.client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+        # One for all: each client of httpx reads the certificates again, which takes longer than most answers.
+        self.http = httpx.Client(timeout=60)
         self.model = self.client.models.list().data[0].id
 
     def chat(self, messages=HELLO, **fields):
@@ -68,7 +70,7 @@ class Weir:
 
     def raw(self, path, body, headers=None, **more):
         headers = {"authorization": f"Bearer {self.key}"} | (headers or {})
-        return httpx.post(self.url + path, json=body, timeout=60, headers=headers, **more)
+        return self.http.post(self.url + path, json=body, headers=headers, **more)
 
 
 KNOWN = {

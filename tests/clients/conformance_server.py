@@ -119,8 +119,8 @@ def a_full_queue_says_when_to_come_back(weir):
         body = {"messages": SLOWLY, "max_tokens": 1000}
         answers = list(pool.map(lambda _: weir.raw("/v1/chat/completions", body), range(8)))
     refused = [answer for answer in answers if answer.status_code == 429]
-    # Two run and three wait.
-    assert len(refused) == 3 and {answer.status_code for answer in answers} == {429, 504}, [answer.status_code for answer in answers]
+    # Two run and three wait; when all come between two steps, nobody runs yet.
+    assert 3 <= len(refused) <= 5 and {answer.status_code for answer in answers} == {429, 504}, [answer.status_code for answer in answers]
     for answer in refused:
         error = answer.json()["error"]
         assert int(answer.headers["retry-after"]) > 0 and (error["type"], error["code"]) == ("rate_limit_error", "queue_full"), answer.text

@@ -22,15 +22,14 @@ pub(super) fn narrow(schema: &mut Map<String, Value>) {
         return;
     }
     let beside = json!({ "pattern": pattern });
-    match schema.get_mut("allOf") {
-        Some(Value::Array(all)) if all.contains(&beside) => {}
-        Some(Value::Array(all)) => all.push(beside),
-        _ if schema.contains_key("pattern") => {
-            schema.insert("allOf".to_owned(), json!([beside]));
+    if let Some(Value::Array(all)) = schema.get_mut("allOf") {
+        if !all.contains(&beside) {
+            all.push(beside);
         }
-        _ => {
-            schema.insert("pattern".to_owned(), Value::from(pattern));
-        }
+    } else if schema.contains_key("pattern") {
+        schema.insert("allOf".to_owned(), json!([beside]));
+    } else {
+        schema.insert("pattern".to_owned(), Value::from(pattern));
     }
 }
 
