@@ -12,6 +12,7 @@ mod compilation;
 mod ending;
 mod environment;
 mod error;
+mod follower;
 mod grammar;
 mod lark;
 pub mod limits;

@@ -16,6 +16,7 @@ use weir_engine::{Constraint, LogitsProcessor};
 
 use crate::{
     compilation::Compiled,
+    follower::Follower,
     mask_threads::MaskThreads,
     measurements::MaskMeasurements,
     turn::{Ends, Exchange, Outcome, Teller},
@@ -128,8 +129,7 @@ impl LogitsProcessor for GrammarMask {
             ..
         } = self.constraint.clone();
         let (teller, ends) = (Teller::new(&self.exchange), self.ends.clone());
-        // Its own lexer: a shared one is behind a lock that all sequences would wait for.
-        threads.run(move || teller.turn(compiled.matcher.deep_clone(), &ends, &measured));
+        threads.run(move || teller.turn(Follower::new(compiled), &ends, &measured));
         self.state = State::Begun;
     }
 
@@ -164,9 +164,9 @@ impl LogitsProcessor for GrammarMask {
         }
         self.settle();
         let settled = std::mem::replace(&mut self.state, State::Begun);
-        let mut matcher = match settled {
+        let mut follower = match settled {
             State::Settled(outcome) => match *outcome {
-                Ok(turn) => turn.matcher,
+                Ok(turn) => turn.follower,
                 Err(reason) => return self.fail(reason),
             },
             other => {
@@ -178,8 +178,8 @@ impl LogitsProcessor for GrammarMask {
         let measured = Arc::clone(&self.constraint.measured);
         self.constraint.threads.run(move || {
             // An error stays in the matcher, and the turn says so.
-            let _ = matcher.consume_token(token);
-            teller.turn(matcher, &ends, &measured);
+            let _ = follower.attempt(|matcher| matcher.consume_token(token));
+            teller.turn(follower, &ends, &measured);
         });
     }
 

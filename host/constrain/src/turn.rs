@@ -11,11 +11,11 @@ use std::{
 use llguidance::Matcher;
 use toktrie::SimpleVob;
 
-use crate::{ending::ending, measurements::MaskMeasurements};
+use crate::{ending::ending, follower::Follower, measurements::MaskMeasurements};
 
 /// A sequence's grammar where it stands, and what may come next.
 pub(crate) struct Turn {
-    pub(crate) matcher: Matcher,
+    pub(crate) follower: Follower,
     /// A bit a token; end tokens included.
     pub(crate) mask: SimpleVob,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Ends {
 /// What a job has told so far.
 #[derive(Default)]
 struct Told {
-    /// Tokens that must come next, which the turn's matcher has consumed already.
+    /// Tokens that must come next, which the turn's follower has consumed already.
     forced: Option<Vec<u32>>,
     turn: Option<Outcome>,
 }
@@ -106,17 +106,17 @@ impl Teller {
 
     /// Goes one turn further: says what is forced as soon as that is known, then which tokens may follow. What is forced is an
     /// ending, where that is asked for and there is one of so many tokens.
-    pub(crate) fn turn(mut self, matcher: Matcher, ends: &Ends, measured: &MaskMeasurements) {
-        let outcome = self.compute(matcher, ends, measured);
-        self.end(outcome);
+    pub(crate) fn turn(mut self, mut follower: Follower, ends: &Ends, measured: &MaskMeasurements) {
+        let mask = follower.attempt(|matcher| self.compute(matcher, ends, measured));
+        self.end(mask.map(|mask| Turn { follower, mask }));
     }
 
     fn compute(
         &mut self,
-        mut matcher: Matcher,
+        matcher: &mut Matcher,
         ends: &Ends,
         measured: &MaskMeasurements,
-    ) -> Outcome {
+    ) -> Result<SimpleVob, String> {
         let mut forced = matcher.consume_ff_tokens();
         if let Some(error) = matcher.get_error() {
             return Err(error);
@@ -127,17 +127,17 @@ impl Teller {
             forced.extend(ends.tokens.first());
         } else if let (Some(within), Some(end)) = (ends.within, ends.tokens.first()) {
             let left = within.saturating_sub(forced.len());
-            forced.extend(ending(&matcher, *end, left).unwrap_or_default());
+            forced.extend(ending(matcher, *end, left).unwrap_or_default());
         }
         self.told_forced = true;
         self.exchange.told().forced = Some(forced);
         self.exchange.changed.notify_all();
         let began = Instant::now();
-        let mask = mask(&mut matcher, &ends.tokens)?;
+        let mask = mask(matcher, &ends.tokens)?;
         measured.mask.observe_duration(began.elapsed());
         match mask.is_zero() {
             true => Err("a stop token is the only way to go on".to_owned()),
-            false => Ok(Turn { matcher, mask }),
+            false => Ok(mask),
         }
     }
 
