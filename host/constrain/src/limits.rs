@@ -89,8 +89,8 @@ pub const CACHE_ENTRIES: usize = 256;
 /// Bytes of the grammars kept, text and lexer states.
 pub const CACHE_BYTES: usize = 128 << 20;
 
-/// What free lexers may have cost together, in llguidance's fuel.
-pub const FREE_LEXER_FUEL: u64 = 4_000_000;
+/// What free lexers may have cost together, in llguidance's fuel, of which 16 to 35 bytes are left each.
+pub const FREE_LEXER_FUEL: u64 = 2_000_000;
 
 /// What a lexer counts for that has found nothing out yet.
 pub const COPIED_LEXER_FUEL: u64 = 10_000;
