@@ -20,6 +20,7 @@ mod measurements;
 mod pattern;
 mod processor;
 mod schema;
+mod spares;
 mod turn;
 
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub use schema::arguments_schema;
 
 use crate::{
     compilation::Compiler, environment::Environment, mask_threads::MaskThreads,
-    processor::GrammarConstraint,
+    processor::GrammarConstraint, spares::Spares,
 };
 
 /// What stands where a tree leaves its place to the answer.
@@ -54,6 +55,7 @@ pub enum Answer {
 pub struct Constrainer {
     compiler: Arc<Compiler>,
     threads: Arc<MaskThreads>,
+    spares: Arc<Spares>,
     measurements: Arc<MaskMeasurements>,
     vocabulary: Arc<Vocabulary>,
     end_token: u32,
@@ -96,6 +98,7 @@ impl Constrainer {
         Ok(Self {
             compiler: Arc::new(Compiler::new(factory)),
             threads: Arc::new(MaskThreads::start()?),
+            spares: Arc::default(),
             measurements: Arc::default(),
             vocabulary: Arc::clone(vocabulary),
             end_token,
@@ -117,6 +120,7 @@ impl Constrainer {
         Ok(Arc::new(GrammarConstraint {
             compiled,
             threads: Arc::clone(&self.threads),
+            spares: Arc::clone(&self.spares),
             measured: Arc::clone(&self.measurements),
             end_token: self.end_token,
         }))
@@ -191,6 +195,46 @@ mod tests {
 
     fn all_allowed(segment: &Segment, text: &str) -> bool {
         allows(segment, text).iter().all(|allowed| *allowed)
+    }
+
+    #[test]
+    fn a_pattern_in_front_of_a_marker_may_begin_like_it() {
+        let marked = |text: Segment| {
+            let end = Segment::Marker("\n</p>".to_owned());
+            Segment::Sequence(vec![text, end, Segment::Literal(")".to_owned())])
+        };
+        let short = marked(Segment::Pattern("(?s:.{2,6})".to_owned()));
+        for text in ["ab\n</p>)", "a\n\n</p>)", "\n</p\n\n</p>)", "abcdef\n</p>)"] {
+            assert!(all_allowed(&short, text), "{text}");
+        }
+        assert!(!allows(&short, "a\n</p>")[5]);
+        assert!(!allows(&short, "abcdefg")[6]);
+        let anchored = marked(Segment::Pattern("^[a-z]+$".to_owned()));
+        assert!(all_allowed(&anchored, "ab\n</p>)"));
+        let without = marked(Segment::TextWithout(vec!["</f>".to_owned()]));
+        assert!(all_allowed(&without, "</f\n</p>)"));
+        assert!(!allows(&without, "</f>")[3]);
+    }
+
+    #[test]
+    fn a_sequence_behind_another_has_the_same_masks() {
+        let schema = r#"{"type": "object", "properties": {"a": {"type": "string", "minLength": 2}}, "required": ["a"]}"#;
+        let constraint = constrainer().compile(&Segment::Json(schema.to_owned()), &Answer::Free);
+        let constraint = constraint.expect("a grammar");
+        let masks = |text: &str| {
+            let mut processor = constraint.processor(&[END]);
+            let tokens = text.bytes().map(u32::from).chain([END]);
+            let mask = |token| {
+                let mut logits = [0.0; 130];
+                processor.apply(&mut logits);
+                processor.accept(token);
+                logits
+            };
+            tokens.map(mask).collect::<Vec<_>>()
+        };
+        let first = masks(r#"{"a": "bcd"}"#);
+        assert!(masks(r#"{"a": "other"}"#).len() > first.len());
+        assert!(masks(r#"{"a": "bcd"}"#) == first);
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub const MAX_COUNT: u64 = 100_000;
 /// Integers of that size and more are rounded, as they pass through f64.
 pub const MAX_INTEGER: f64 = 9_007_199_254_740_992.0;
 
+/// What a number that its schema leaves without a bound may be at most: it fits 64 bits, and f64 holds it exactly.
+pub const LARGEST_WRITTEN: f64 = 1e18;
+
 /// Bytes of one regular expression.
 pub const MAX_PATTERN_BYTES: usize = 8 << 10;
 
@@ -88,6 +91,12 @@ pub const CACHE_ENTRIES: usize = 256;
 
 /// Bytes of the grammars kept, text and lexer states.
 pub const CACHE_BYTES: usize = 128 << 20;
+
+/// Copies of grammars kept for the next sequences.
+pub const SPARES: usize = 16;
+
+/// How long a kept lexer may have worked on masks: some thousand states of 1 to 2 KB.
+pub const SPARE_LIFE: Duration = Duration::from_millis(100);
 
 /// llguidance's own limits, for a compilation below a second and masks of some ten milliseconds at worst.
 pub(crate) fn parser_limits() -> ParserLimits {

@@ -7,10 +7,11 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use llguidance::Matcher;
 use toktrie::SimpleVob;
 use weir_engine::{Constraint, LogitsProcessor};
 
@@ -18,6 +19,7 @@ use crate::{
     compilation::Compiled,
     mask_threads::MaskThreads,
     measurements::MaskMeasurements,
+    spares::{Spare, Spares},
     turn::{Ends, Exchange, Outcome, Teller},
 };
 
@@ -29,6 +31,7 @@ const WORD: usize = 32;
 pub(crate) struct GrammarConstraint {
     pub(crate) compiled: Arc<Compiled>,
     pub(crate) threads: Arc<MaskThreads>,
+    pub(crate) spares: Arc<Spares>,
     pub(crate) measured: Arc<MaskMeasurements>,
     /// The model's own end token, which a finished grammar ends with.
     pub(crate) end_token: u32,
@@ -54,6 +57,8 @@ impl Constraint for GrammarConstraint {
             ahead: VecDeque::new(),
             state: State::Fresh,
             waited: Duration::ZERO,
+            start: Arc::default(),
+            used: Duration::ZERO,
         })
     }
 }
@@ -67,6 +72,10 @@ struct GrammarMask {
     state: State,
     /// What the engine's thread waited for since the last mask.
     waited: Duration,
+    /// The grammar at its start, on the lexer that this sequence uses: for the next one.
+    start: Arc<Mutex<Option<Matcher>>>,
+    /// What masks by that lexer have taken.
+    used: Duration,
 }
 
 enum State {
@@ -102,13 +111,19 @@ impl GrammarMask {
         self.learn_forced(Duration::MAX);
         if !matches!(self.state, State::Settled(_)) {
             let began = Instant::now();
-            self.state = State::Settled(Box::new(self.exchange.take_turn()));
+            let outcome = self.exchange.take_turn();
             self.waited += began.elapsed();
+            self.settled(outcome);
         }
         match &mut self.state {
             State::Settled(outcome) => outcome,
             _ => unreachable!("it was settled just now"),
         }
+    }
+
+    fn settled(&mut self, outcome: Outcome) {
+        self.used += outcome.as_ref().map_or(Duration::ZERO, |turn| turn.took);
+        self.state = State::Settled(Box::new(outcome));
     }
 
     fn fail(&mut self, reason: String) {
@@ -128,8 +143,18 @@ impl LogitsProcessor for GrammarMask {
             ..
         } = self.constraint.clone();
         let (teller, ends) = (Teller::new(&self.exchange), self.ends.clone());
-        // Its own lexer: a shared one is behind a lock that all sequences would wait for.
-        threads.run(move || teller.turn(compiled.matcher.deep_clone(), &ends, &measured));
+        let spare = self.constraint.spares.take(&compiled);
+        self.used = spare.as_ref().map_or(Duration::ZERO, |spare| spare.used);
+        let start = Arc::clone(&self.start);
+        threads.run(move || {
+            // Its own lexer: a shared one is behind a lock that all sequences would wait for.
+            let matcher = match spare {
+                Some(spare) => spare.matcher,
+                None => compiled.matcher.deep_clone(),
+            };
+            *start.lock().unwrap_or_else(PoisonError::into_inner) = Some(matcher.clone());
+            teller.turn(matcher, &ends, &measured);
+        });
         self.state = State::Begun;
     }
 
@@ -192,6 +217,30 @@ impl LogitsProcessor for GrammarMask {
         match &self.state {
             State::Settled(outcome) => (**outcome).as_ref().err().cloned(),
             _ => None,
+        }
+    }
+}
+
+impl Drop for GrammarMask {
+    fn drop(&mut self) {
+        if let State::Forced = self.state
+            && let Some(outcome) = self.exchange.turn()
+        {
+            self.settled(outcome);
+        }
+        // Whatever else it is, a job may be at the lexer, or it may have failed there.
+        let sound = matches!(&self.state, State::Settled(outcome) if outcome.is_ok());
+        let start = self
+            .start
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let (true, Some(matcher)) = (sound, start) {
+            let GrammarConstraint {
+                compiled, spares, ..
+            } = &self.constraint;
+            let used = self.used;
+            spares.put(compiled, Spare { matcher, used });
         }
     }
 }

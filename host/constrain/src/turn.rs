@@ -18,6 +18,8 @@ pub(crate) struct Turn {
     pub(crate) matcher: Matcher,
     /// A bit a token; end tokens included.
     pub(crate) mask: SimpleVob,
+    /// What the mask took.
+    pub(crate) took: Duration,
 }
 
 /// A turn, or why there is none.
@@ -55,6 +57,11 @@ impl Exchange {
     /// What is forced; None if that is not known in time.
     pub(crate) fn take_forced(&self, patience: Duration) -> Option<Vec<u32>> {
         self.take(patience, |told| told.forced.take())
+    }
+
+    /// The turn, if it is there.
+    pub(crate) fn turn(&self) -> Option<Outcome> {
+        self.told().turn.take()
     }
 
     /// The turn; waits as long as it takes.
@@ -134,10 +141,15 @@ impl Teller {
         self.exchange.changed.notify_all();
         let began = Instant::now();
         let mask = mask(&mut matcher, &ends.tokens)?;
-        measured.mask.observe_duration(began.elapsed());
+        let took = began.elapsed();
+        measured.mask.observe_duration(took);
         match mask.is_zero() {
             true => Err("a stop token is the only way to go on".to_owned()),
-            false => Ok(Turn { matcher, mask }),
+            false => Ok(Turn {
+                matcher,
+                mask,
+                took,
+            }),
         }
     }
 
