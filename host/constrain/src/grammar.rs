@@ -63,10 +63,13 @@ impl LarkWriter<'_> {
             Segment::Until(marker) => self.until(marker),
             Segment::TextWithout(markers) => self.text_without(markers),
             Segment::Answer => self.answer()?,
-            Segment::Sequence(parts) => self.joined(parts, " ")?,
+            Segment::Sequence(parts) => self.sequence(parts)?,
             Segment::Alternative(parts) => match many_literals(parts) {
                 Some(literals) => self.terminal(&literals),
-                None => self.joined(parts, " | ")?,
+                None => {
+                    let parts = parts.iter().map(|part| self.expression(part));
+                    joined(&parts.collect::<Result<Vec<_>, _>>()?, " | ")
+                }
             },
             Segment::Repeat {
                 segment,
@@ -109,15 +112,28 @@ impl LarkWriter<'_> {
         written
     }
 
-    fn joined(&mut self, parts: &[Segment], between: &str) -> Result<String, ConstrainError> {
-        let parts = parts
-            .iter()
-            .map(|part| self.expression(part))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(match parts.as_slice() {
-            [] => literal(""),
-            parts => format!("({})", parts.join(between)),
-        })
+    /// Parts one after the other. Text in front of a marker goes on to the first of that marker.
+    fn sequence(&mut self, parts: &[Segment]) -> Result<String, ConstrainError> {
+        let mut row = Vec::with_capacity(parts.len());
+        let mut rest = parts;
+        while let [part, behind @ ..] = rest {
+            let (written, behind) = match (part, behind) {
+                (Segment::Pattern(pattern), [Segment::Marker(marker), behind @ ..])
+                    if !marker.is_empty() =>
+                {
+                    (self.pattern_until(pattern, &[], marker)?, behind)
+                }
+                (Segment::TextWithout(others), [Segment::Marker(marker), behind @ ..])
+                    if !marker.is_empty() =>
+                {
+                    (self.pattern_until("(?s:.*)", others, marker)?, behind)
+                }
+                _ => (self.expression(part)?, behind),
+            };
+            row.push(written);
+            rest = behind;
+        }
+        Ok(joined(&row, " "))
     }
 
     /// The first control token in this marker, the longest of those that start there, with what stands before and after.
@@ -181,6 +197,32 @@ impl LarkWriter<'_> {
         name
     }
 
+    /// Text that matches a pattern and in which neither the marker nor one of the others stands, up to and with that marker. One
+    /// lexeme where the marker is text: a text by itself would take the marker's beginning for its own.
+    fn pattern_until(
+        &mut self,
+        pattern: &str,
+        others: &[String],
+        marker: &str,
+    ) -> Result<String, ConstrainError> {
+        pattern::check(pattern).map_err(|problem| ConstrainError::pattern(pattern, problem))?;
+        let mut without = others.to_vec();
+        without.retain(|other| other != marker);
+        let text = regex(&format!("(?:{pattern})"));
+        if let Some((before, ..)) = self.split(marker) {
+            without.push(marker.to_owned());
+            let without = holds(&without);
+            let text = self.terminal(&format!("{text} {} & ~{without}", literal(before)));
+            return Ok(format!("({text} {})", self.marker(&marker[before.len()..])));
+        }
+        let beyond = regex(&format!("(?s:.*){}(?s:.+)", escaped(marker)));
+        let mut body = format!("{text} {} & ~{beyond}", literal(marker));
+        if !without.is_empty() {
+            body.push_str(&format!(" & ~{}", holds(&without)));
+        }
+        Ok(self.terminal(&body))
+    }
+
     fn text_without(&mut self, markers: &[String]) -> String {
         let any = regex("(?s:.*)");
         if markers.is_empty() {
@@ -228,6 +270,13 @@ fn many_literals(parts: &[Segment]) -> Option<String> {
     });
     let literals: Vec<String> = literals.collect::<Option<_>>()?;
     (literals.len() >= MANY).then(|| literals.join(" | "))
+}
+
+fn joined(parts: &[String], between: &str) -> String {
+    match parts {
+        [] => literal(""),
+        parts => format!("({})", parts.join(between)),
+    }
 }
 
 /// At least `min` and at most `max`, with something between two of them.
@@ -352,6 +401,28 @@ mod tests {
         );
         let optional = format!("start: (({one} (\",\" {one}){{0,1}}))?\n");
         assert_eq!(lark(&repeat(0, Some(2), Some(text(",")))), optional);
+    }
+
+    #[test]
+    fn a_pattern_goes_on_to_the_first_of_its_marker() {
+        let ended = |marker: &str| {
+            let pattern = Segment::Pattern("a{0,9}/".to_owned());
+            let marker = Segment::Marker(marker.to_owned());
+            lark(&Segment::Sequence(vec![
+                text("("),
+                pattern,
+                marker,
+                text(")"),
+            ]))
+        };
+        assert_eq!(
+            ended("</t>"),
+            "start: (\"(\" T1 \")\")\nT1: /(?:a{0,9}\\/)/ \"</t>\" & ~/(?s:.*)<\\/t>(?s:.+)/\n"
+        );
+        assert_eq!(
+            ended("\n<call>"),
+            "start: (\"(\" (T1 <[0]>) \")\")\nT1: /(?:a{0,9}\\/)/ \"\\n\" & ~/(?s:.*)(?:\n<call>)(?s:.*)/\n"
+        );
     }
 
     #[test]

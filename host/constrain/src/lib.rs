@@ -195,6 +195,46 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_in_front_of_a_marker_may_begin_like_it() {
+        let marked = |text: Segment| {
+            let end = Segment::Marker("\n</p>".to_owned());
+            Segment::Sequence(vec![text, end, Segment::Literal(")".to_owned())])
+        };
+        let short = marked(Segment::Pattern("(?s:.{2,6})".to_owned()));
+        for text in ["ab\n</p>)", "a\n\n</p>)", "\n</p\n\n</p>)", "abcdef\n</p>)"] {
+            assert!(all_allowed(&short, text), "{text}");
+        }
+        assert!(!allows(&short, "a\n</p>")[5]);
+        assert!(!allows(&short, "abcdefg")[6]);
+        let anchored = marked(Segment::Pattern("^[a-z]+$".to_owned()));
+        assert!(all_allowed(&anchored, "ab\n</p>)"));
+        let without = marked(Segment::TextWithout(vec!["</f>".to_owned()]));
+        assert!(all_allowed(&without, "</f\n</p>)"));
+        assert!(!allows(&without, "</f>")[3]);
+    }
+
+    #[test]
+    fn a_sequence_behind_another_has_the_same_masks() {
+        let schema = r#"{"type": "object", "properties": {"a": {"type": "string", "minLength": 2}}, "required": ["a"]}"#;
+        let constraint = constrainer().compile(&Segment::Json(schema.to_owned()), &Answer::Free);
+        let constraint = constraint.expect("a grammar");
+        let masks = |text: &str| {
+            let mut processor = constraint.processor(&[END]);
+            let tokens = text.bytes().map(u32::from).chain([END]);
+            let mask = |token| {
+                let mut logits = [0.0; 130];
+                processor.apply(&mut logits);
+                processor.accept(token);
+                logits
+            };
+            tokens.map(mask).collect::<Vec<_>>()
+        };
+        let first = masks(r#"{"a": "bcd"}"#);
+        assert!(masks(r#"{"a": "other"}"#).len() > first.len());
+        assert!(masks(r#"{"a": "bcd"}"#) == first);
+    }
+
+    #[test]
     fn slashes_in_patterns_may_be_escaped() {
         for pattern in [r"[0-9]{2}\/[0-9]{2}", "[0-9]{2}/[0-9]{2}"] {
             let date = Segment::Pattern(pattern.to_owned());

@@ -45,6 +45,9 @@ pub const MAX_COUNT: u64 = 100_000;
 /// Integers of that size and more are rounded, as they pass through f64.
 pub const MAX_INTEGER: f64 = 9_007_199_254_740_992.0;
 
+/// What a number that its schema leaves without a bound may be at most: it fits 64 bits, and f64 holds it exactly.
+pub const LARGEST_WRITTEN: f64 = 1e18;
+
 /// Bytes of one regular expression.
 pub const MAX_PATTERN_BYTES: usize = 8 << 10;
 

@@ -154,6 +154,7 @@ impl Walk<'_> {
         self.multiples.note_siblings(object);
         self.references.note_schema(&self.path, deepest + 1);
         formats::narrow(&mut vetted);
+        numbers::bound(&mut vetted);
         Ok((self.choose(vetted), deepest + 1))
     }
 
@@ -387,7 +388,8 @@ impl Walk<'_> {
                 false => self.refuse(format!("as a boolean it needs {inclusive:?} beside it")),
             };
         }
-        match (value.is_number(), numbers::rounded(value)) {
+        let rounded = numbers::rounded(value).filter(|_| !numbers::is_own_bound(value));
+        match (value.is_number(), rounded) {
             (true, None) => Ok(Some(value.clone())),
             (true, Some(number)) => {
                 self.refuse(format!("{number} would be rounded: it must be below 2^53"))

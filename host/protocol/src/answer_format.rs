@@ -13,6 +13,9 @@ use crate::{
     structural_tag::{self, TagFormat},
 };
 
+/// OpenAI's field of chats and completions, where a schema stands in an object of its own.
+const CHAT_FORMAT: &str = "response_format";
+
 /// What an answer must be, and which field says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerFormat {
@@ -47,7 +50,7 @@ impl Formats {
     /// Takes what both generation routes have: `response_format`, `structured_outputs` and `guided_*`.
     pub(crate) fn take(&mut self, fields: &mut Fields) -> Result<(), Invalid> {
         if let Some(format) = fields.take("response_format") {
-            self.add(read_response_format("response_format", &format)?)?;
+            self.add(read_response_format(CHAT_FORMAT, &format)?)?;
         }
         if let Some(structured) = fields.object("structured_outputs")? {
             let unknown = self.take_structured_outputs(structured)?;
@@ -230,6 +233,15 @@ fn not_empty(path: String, value: Value) -> Result<String, Invalid> {
 /// The schema of a `json_schema` format. Its name and whether it is strict change nothing: every schema binds.
 fn read_named_schema(path: &str, fields: &Map<String, Value>) -> Result<Value, Invalid> {
     let (path, fields) = match fields.get("json_schema") {
+        // A schema without the object around it is taken; where there is neither, the object is what OpenAI's own clients miss.
+        None | Some(Value::Null) if path == CHAT_FORMAT && !fields.contains_key("schema") => {
+            let path = format!("{path}.json_schema");
+            return Err(Invalid::expected(
+                path,
+                "an object with a `schema`",
+                &Value::Null,
+            ));
+        }
         None | Some(Value::Null) => (path.to_owned(), fields),
         Some(Value::Object(inner)) => (format!("{path}.json_schema"), inner),
         Some(other) => {

@@ -187,23 +187,32 @@ fn read_tag(path: &str, value: &Value) -> Result<Tag, Invalid> {
     })
 }
 
-/// Every tag must begin with the one trigger: two would each be free text to the other.
+/// Every tag must begin with a trigger and every trigger some tag, and no trigger may stand in another one: text goes on to the
+/// first of them, and then which one it is must be certain.
 fn triggered(path: &str, format: TagFormat) -> Result<TagFormat, Invalid> {
     let TagFormat::TriggeredTags { triggers, tags, .. } = &format else {
         return Ok(format);
     };
-    let [trigger] = triggers.as_slice() else {
-        let what = "more than one trigger";
-        return Err(Invalid::not_implemented(format!("{path}.triggers"), what));
+    let wrong = |expected, text: &String| {
+        let path = format!("{path}.triggers");
+        Err(Invalid::expected(path, expected, &text.as_str().into()))
     };
-    match tags.iter().find(|tag| !tag.begin.starts_with(trigger)) {
-        None => Ok(format),
-        Some(tag) => Err(Invalid::expected(
-            format!("{path}.triggers"),
-            "texts that the tags begin with",
-            &tag.begin.as_str().into(),
-        )),
+    let begins = |trigger: &String, tag: &Tag| tag.begin.starts_with(trigger.as_str());
+    for tag in tags {
+        if !triggers.iter().any(|trigger| begins(trigger, tag)) {
+            return wrong("texts that the tags begin with", &tag.begin);
+        }
     }
+    for trigger in triggers {
+        if !tags.iter().any(|tag| begins(trigger, tag)) {
+            return wrong("texts that tags begin with, each at least one", trigger);
+        }
+        let mut others = triggers.iter().filter(|other| *other != trigger);
+        if others.any(|other| other.contains(trigger.as_str())) {
+            return wrong("texts of which none stands in another", trigger);
+        }
+    }
+    Ok(format)
 }
 
 fn tags(path: &str, fields: &Map<String, Value>) -> Result<Vec<Tag>, Invalid> {

@@ -16,7 +16,7 @@ use alloc::{string::String, vec::Vec};
 use weir_plugin_sdk::{
     Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
     bare_calls::{BareCalls, BareFormat},
-    forced_calls::call_object,
+    forced_calls::{call_object, calls_or_text},
     grammar::forced_tools,
 };
 
@@ -65,10 +65,12 @@ impl Parser for Llama3 {
     }
 
     fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
-        let calls = forced_tools(context).map(|tool| call_object(tool, "name", "parameters"));
-        let calls: Vec<Segment> = calls.collect();
-        let separator = Some(Segment::literal("; "));
-        (!calls.is_empty()).then(|| Segment::any_of(calls).calls(separator, context))
+        calls_or_text(context, ["\"name\"", TAG].map(Into::into), |context| {
+            let calls = forced_tools(context).map(|tool| call_object(tool, "name", "parameters"));
+            let calls: Vec<Segment> = calls.collect();
+            let separator = Some(Segment::literal("; "));
+            (!calls.is_empty()).then(|| Segment::any_of(calls).calls(separator, context))
+        })
     }
 }
 

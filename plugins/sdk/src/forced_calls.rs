@@ -9,7 +9,7 @@ use alloc::{boxed::Box, format, string::String, vec::Vec};
 use crate::{
     grammar::{Segment, forced_tools, strict_tools_on_offer},
     json_text::json_string,
-    types::{RequestContext, ResponseFormat, Tool},
+    types::{RequestContext, ResponseFormat, Tool, ToolChoice},
 };
 
 /// How a family writes calls that are forced.
@@ -91,6 +91,25 @@ impl<B: Fn(&Tool) -> Segment> ForcedList<'_, B> {
     }
 }
 
+/// [`crate::Parser::grammar`] of a family whose calls have no marker, where `calls` says how they are forced. Where the choice
+/// is the model's and every tool is strict, an answer is forced calls, or text in which none of `telling` stands: texts that
+/// every call holds and hardly any prose does. So text stands in front of no call, which nothing would tell from text.
+pub fn calls_or_text(
+    context: &RequestContext,
+    telling: impl IntoIterator<Item = String>,
+    calls: impl Fn(&RequestContext) -> Option<Segment>,
+) -> Option<Segment> {
+    if !strict_tools_on_offer(context) || context.response_format != ResponseFormat::Text {
+        return calls(context);
+    }
+    let required = RequestContext {
+        tool_choice: ToolChoice::Required,
+        ..context.clone()
+    };
+    let text = Segment::TextWithout(telling.into_iter().collect());
+    Some(Segment::Alternative([calls(&required)?, text].into()))
+}
+
 /// A call object of this tool: a name and arguments under these keys.
 pub fn call_object(tool: &Tool, name_key: &str, arguments_key: &str) -> Segment {
     spaced_object("", tool, name_key, arguments_key)
@@ -169,7 +188,6 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::types::ToolChoice;
 
     const PLAIN: ForcedCalls = ForcedCalls {
         block: None,
@@ -315,6 +333,34 @@ mod tests {
         assert_eq!(list("", "list[", ""), Some(Segment::sequence(word.clone())));
         let announced = [Segment::marker("<a>")].into_iter().chain(word);
         assert_eq!(list("<a>", "list[", ""), Some(Segment::sequence(announced)));
+    }
+
+    #[test]
+    fn without_a_marker_it_is_calls_or_text() {
+        let list = ForcedList {
+            before: "",
+            start: "",
+            end: "",
+            body: |tool: &Tool| Segment::literal(tool.name.as_str()),
+        };
+        let grammar = |context: &RequestContext| {
+            calls_or_text(context, ["f(".to_string()], |context| list.grammar(context))
+        };
+        let required = list.grammar(&context(ToolChoice::Required, true));
+        let calls = required.clone().expect("calls");
+        let text = Segment::TextWithout(["f(".to_string()].into());
+        let auto = context(ToolChoice::Auto, true);
+        assert_eq!(
+            grammar(&auto),
+            Some(Segment::Alternative([calls, text].into()))
+        );
+        assert_eq!(grammar(&context(ToolChoice::Required, true)), required);
+        assert_eq!(grammar(&context(ToolChoice::Auto, false)), None);
+        let formatted = RequestContext {
+            response_format: ResponseFormat::JsonObject,
+            ..auto
+        };
+        assert_eq!(grammar(&formatted), None);
     }
 
     #[test]

@@ -2,12 +2,11 @@
 //! [`crate::forced_calls`] puts between a call's tags.
 //!
 //! Parameters stand in the schema's order, those it requires always, the others if the model likes; one whose name no tag
-//! can hold is left out. Invariants: what is
-//! forced is read back as the same arguments, as long as the model does not write the end of the call into a text;
-//! a value is JSON by its schema where it cannot be a string, one of the listed texts or a pattern where the schema says
-//! so and nothing else can be read into it, and free text up to the end tag otherwise.
+//! can hold is left out. Invariants: what is forced is read back as the same arguments, whatever tags a text holds; a value is
+//! JSON by its schema where it cannot be a string, one of the listed texts or a pattern where the schema says so and nothing
+//! else can be read into it, and text up to the end tag otherwise, as long as the schema lets it be.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 use crate::{
     grammar::Segment,
@@ -27,6 +26,9 @@ pub struct ForcedParameters {
     /// What stands after that.
     pub after: &'static str,
 }
+
+/// A longer text is not asked for: hosts limit how often a pattern may repeat.
+const LONGEST_BOUND: usize = 10_000;
 
 /// What a value must be.
 enum Value {
@@ -117,7 +119,18 @@ fn value(root: &str, property: &str) -> Value {
     let pattern = member(schema, "pattern").and_then(decode_string);
     match pattern.as_deref().and_then(whole_pattern) {
         Some(pattern) => Value::Pattern(pattern.into()),
-        None => Value::Text,
+        None => length(schema).map_or(Value::Text, Value::Pattern),
+    }
+}
+
+/// The pattern of a text that has its length bounded.
+fn length(schema: &str) -> Option<String> {
+    let bound = |name| member(schema, name)?.trim().parse::<usize>().ok();
+    let (min, max) = (bound("minLength").unwrap_or(0), bound("maxLength"));
+    match (min, max.map(|max| max.min(LONGEST_BOUND))) {
+        (LONGEST_BOUND.., _) | (0, None) => None,
+        (min, None) => Some(format!("(?s:.{{{min},}})")),
+        (min, Some(max)) => Some(format!("(?s:.{{{min},{max}}})")),
     }
 }
 
@@ -150,8 +163,6 @@ fn whole_pattern(pattern: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::format;
-
     use super::*;
     use crate::testing::tool;
 
@@ -205,6 +216,15 @@ mod tests {
             forced(r#"{"type": "string", "pattern": "^\\d{4}-[0-9]+\\.$"}"#, ""),
             parameter(true, ended(Segment::Pattern(r"\d{4}-[0-9]+\.".into())))
         );
+        for (lengths, pattern) in [
+            (r#""maxLength": 60"#, "(?s:.{0,60})"),
+            (r#""minLength": 2"#, "(?s:.{2,})"),
+            (r#""minLength": 2, "maxLength": 99999"#, "(?s:.{2,10000})"),
+        ] {
+            let property = format!(r#"{{"type": "string", {lengths}}}"#);
+            let bounded = ended(Segment::Pattern(pattern.into()));
+            assert_eq!(forced(&property, ""), parameter(true, bounded), "{lengths}");
+        }
         let number = r#"{"type": "integer", "minimum": 1}"#;
         assert_eq!(
             forced(number, ""),

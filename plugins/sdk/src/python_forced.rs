@@ -8,7 +8,7 @@
 use alloc::{boxed::Box, format, vec::Vec};
 
 use crate::{
-    forced_calls::ForcedList,
+    forced_calls::{ForcedList, calls_or_text},
     grammar::Segment,
     json_text::member,
     python_arguments::is_of_a_keyword,
@@ -21,7 +21,8 @@ use crate::{
 const MOST_STARTS: usize = 16;
 
 /// See [`crate::Parser::grammar`]. `start` and `end` are the markers around a list, empty for a family that has none. Where
-/// the choice is the model's and every tool is strict, a list is forced once its marker came; nothing can be without one.
+/// the choice is the model's and every tool is strict, a list is forced once its marker came; without one an answer is a list
+/// or text that opens no tool's parenthesis.
 pub fn grammar(start: &str, end: &str, context: &RequestContext) -> Option<Segment> {
     let list = ForcedList {
         before: "",
@@ -29,7 +30,11 @@ pub fn grammar(start: &str, end: &str, context: &RequestContext) -> Option<Segme
         end,
         body: call,
     };
-    list.grammar(context)
+    if !start.is_empty() {
+        return list.grammar(context);
+    }
+    let opened = context.tools.iter().map(|tool| format!("{}(", tool.name));
+    calls_or_text(context, opened, |context| list.grammar(context))
 }
 
 fn call(tool: &Tool) -> Segment {
@@ -186,7 +191,11 @@ mod tests {
             .into(),
             ..RequestContext::default()
         };
-        assert_eq!(grammar("", "", &context), None);
+        assert!(
+            grammar("", "", &context).is_some_and(|forced| {
+                matches!(forced, Segment::Alternative(either) if either[1] == Segment::TextWithout(["f(".into()].into()))
+            })
+        );
         let list = |before: Segment| {
             let call = Segment::sequence([Segment::literal("f("), Segment::literal(")")]);
             let call = call.calls(Some(Segment::literal(", ")), &RequestContext::default());

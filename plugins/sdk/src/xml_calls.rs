@@ -8,6 +8,7 @@
 //!   aside, by a tag that may come after it, or by the end of the output. So a value may quote end tags. Where the
 //!   value's own end tag is missing, the call's end counts in the same way, and so does the start of a parameter that the
 //!   tool has and the call has not yet. A value that quotes a whole call ends early; nothing tells it from the real end.
+//!   Where calls are forced nothing is missing: there a value ends with its own end tag alone, as the grammar has it.
 //! - A call that lacks no more than end tags when the model stops, or when the next call begins, is a call. Cut off by
 //!   length it is abandoned, and so is one that holds anything but parameters.
 //! - Of a parameter that comes twice the first stands: it went out already.

@@ -15,7 +15,7 @@ use alloc::{string::String, vec::Vec};
 use weir_plugin_sdk::{
     Event, FinishReason, Fragment, Parser, ParserInfo, RequestContext, Roles, Segment,
     bare_calls::{BareCalls, BareFormat},
-    forced_calls::{ForcedList, call_object},
+    forced_calls::{ForcedList, call_object, calls_or_text},
 };
 
 const STARTS: &[&str] = &["<tool_call>", "[TOOL_CALLS]"];
@@ -70,7 +70,10 @@ impl Parser for Xlam {
     }
 
     fn grammar(_: &str, context: &RequestContext) -> Option<Segment> {
-        FORCED.grammar(context)
+        let telling = ["\"name\""].into_iter().chain(STARTS.iter().copied());
+        calls_or_text(context, telling.map(Into::into), |context| {
+            FORCED.grammar(context)
+        })
     }
 }
 

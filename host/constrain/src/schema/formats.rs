@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-/// A local part of three atoms at most, or one of 64 characters, at a domain of seven labels: within every length that RFC 5321
-/// sets.
-const EMAIL: &str = "^(?:[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,64}|[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,20}(?:\\.[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,20}){1,2})@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,33}[a-zA-Z0-9])?(?:\\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,33}[a-zA-Z0-9])?){0,6}$";
+/// A local part of one atom, or of more that are the shorter the more they are, at a domain of seven labels: within every length
+/// that RFC 5321 sets.
+const EMAIL: &str = "^(?:[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,64}|[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,20}(?:\\.[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,20}){1,2}|[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,12}(?:\\.[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,12}){1,4}|[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,7}(?:\\.[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,7}){1,7}|[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,3}(?:\\.[a-zA-Z0-9!#$%&'*+\\-/=?^_`{|}~]{1,3}){1,15})@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,33}[a-zA-Z0-9])?(?:\\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,33}[a-zA-Z0-9])?){0,6}$";
 
 /// Hands on the pattern that a schema's format needs beside it. A schema that has it already, as one has that was vetted before,
 /// stays as it is.

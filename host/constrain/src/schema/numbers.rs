@@ -1,6 +1,6 @@
-//! Numbers of a schema: those that f64 rounds, and multiples that cost too much.
+//! Numbers of a schema: those that f64 rounds, multiples that cost too much, and those that no reader could hold.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::refusal;
 use crate::{ConstrainError, limits};
@@ -18,6 +18,35 @@ pub(super) fn rounded(value: &Value) -> Option<&Value> {
         Value::Object(values) => values.values().find_map(rounded),
         _ => None,
     }
+}
+
+/// Bounds numbers where the schema does not. Without both bounds a number may be written with any digits and exponent, and
+/// what is 1e36860 is infinite to one reader and an error to the next. A 64-bit integer holds what is within.
+pub(super) fn bound(schema: &mut Map<String, Value>) {
+    let is_number = |kind: &Value| matches!(kind.as_str(), Some("number" | "integer"));
+    let numbers = match schema.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(is_number),
+        Some(kind) => is_number(kind),
+        None => false,
+    };
+    if !numbers || schema.contains_key("enum") || schema.contains_key("const") {
+        return;
+    }
+    for (names, bound) in [
+        (["minimum", "exclusiveMinimum"], -limits::LARGEST_WRITTEN),
+        (["maximum", "exclusiveMaximum"], limits::LARGEST_WRITTEN),
+    ] {
+        if !names.iter().any(|name| schema.contains_key(*name)) {
+            schema.insert(names[0].to_owned(), json!(bound));
+        }
+    }
+}
+
+/// Whether it is what [`bound`] sets: a schema may be vetted again.
+pub(super) fn is_own_bound(value: &Value) -> bool {
+    value
+        .as_f64()
+        .is_some_and(|number| number.abs() == limits::LARGEST_WRITTEN)
 }
 
 /// The multipleOfs of one schema. Where schemas are intersected their least common multiple is what is searched.

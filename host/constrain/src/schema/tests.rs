@@ -37,7 +37,7 @@ fn annotations_are_left_out_and_the_rest_is_kept() {
         "type": "object",
         "properties": {
             "title": {"type": "string", "maxLength": 65536},
-            "age": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]},
+            "age": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": limits::LARGEST_WRITTEN}, {"type": "null"}]},
             "tags": {"type": "array", "items": {"type": "string"}},
             "mother": {"$ref": "#/$defs/Parent"},
             "born": {"type": ["string", "null"], "format": "uuid"}

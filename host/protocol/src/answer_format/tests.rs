@@ -153,7 +153,7 @@ fn a_wrong_format_is_named() {
         ),
         (
             json!({"response_format": {"type": "json_schema"}}),
-            "response_format.schema",
+            "response_format.json_schema",
         ),
         (
             json!({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}),

@@ -117,13 +117,18 @@ fn triggered(
     at_least_one: bool,
     stop_after_first: bool,
 ) -> Result<Segment, &'static str> {
-    let [trigger] = triggers else {
-        return Err("more than one trigger");
+    let behind = |trigger: &String| -> Result<Segment, &'static str> {
+        let begun = tags
+            .iter()
+            .filter(|tag| tag.begin.starts_with(trigger.as_str()));
+        Ok(Segment::Sequence(vec![
+            Segment::TextWithout(triggers.to_vec()),
+            Segment::Marker(trigger.clone()),
+            any_tag(trigger, begun)?,
+        ]))
     };
-    let later = Segment::Sequence(vec![
-        Segment::Until(trigger.clone()),
-        any_tag(trigger, tags)?,
-    ]);
+    let later = triggers.iter().map(behind).collect::<Result<_, _>>()?;
+    let later = Segment::Alternative(later);
     let text = Segment::TextWithout(triggers.to_vec());
     let first = any_tag("", tags)?;
     let again = |segment| Segment::Repeat {
@@ -141,8 +146,11 @@ fn triggered(
 }
 
 /// One of the tags, of which this much is written already.
-fn any_tag(written: &str, tags: &[Tag]) -> Result<Segment, &'static str> {
-    let tags = tags.iter().map(|tag| tag_behind(written, tag));
+fn any_tag<'a>(
+    written: &str,
+    tags: impl IntoIterator<Item = &'a Tag>,
+) -> Result<Segment, &'static str> {
+    let tags = tags.into_iter().map(|tag| tag_behind(written, tag));
     Ok(Segment::Alternative(tags.collect::<Result<_, _>>()?))
 }
 
@@ -153,7 +161,6 @@ fn tag_behind(written: &str, tag: &Tag) -> Result<Segment, &'static str> {
     if !begin.is_empty() {
         parts.push(Segment::Marker(begin.to_owned()));
     }
-    let ends = tag.ends.iter();
     if matches!(&*tag.content, TagFormat::AnyText(without) if without.is_empty()) {
         let [end] = tag.ends.as_slice() else {
             return Err("a tag of any_text with more than one end");
@@ -161,9 +168,12 @@ fn tag_behind(written: &str, tag: &Tag) -> Result<Segment, &'static str> {
         parts.push(Segment::Until(end.clone()));
     } else {
         parts.push(tagged(&tag.content)?);
-        parts.push(Segment::Alternative(
-            ends.cloned().map(Segment::Marker).collect(),
-        ));
+        let mut ends: Vec<Segment> = tag.ends.iter().cloned().map(Segment::Marker).collect();
+        parts.push(match ends.len() {
+            // A pattern goes on to a marker behind it.
+            1 => ends.remove(0),
+            _ => Segment::Alternative(ends),
+        });
     }
     Ok(Segment::Sequence(parts))
 }

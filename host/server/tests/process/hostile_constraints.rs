@@ -67,7 +67,8 @@ fn body(case: &Case, number: usize) -> String {
         Asked::Schema(schema) => {
             let body = body.to_string();
             let open = body.strip_suffix('}').unwrap();
-            if number.is_multiple_of(2) {
+            // A field that is null is a field that is not there.
+            if number.is_multiple_of(2) && schema != "null" {
                 return format!("{open}, \"guided_json\": {schema}}}");
             }
             return format!(
@@ -154,10 +155,10 @@ fn invalid(schema: &str, text: &str) -> Option<String> {
 }
 
 #[test]
-#[ignore = "issue 9: 4 of 202 cases are open, all of the protocol and of the parser this server lacks"]
 fn whoever_means_harm_is_told_so_and_nobody_else_notices() {
     let files = Files::new();
-    let mut server = Server::start(&["--model", &model(&files)]);
+    let model = model(&files);
+    let mut server = Server::start(&["--model", &model, "--tool-call-parser", "qwen25"]);
     let (cases, next, over) = (cases(), AtomicUsize::new(0), AtomicBool::new(false));
     let serving = &server;
     let (complaints, streams) = thread::scope(|scope| {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     fragment_buffer::FragmentBuffer,
+    grammar::{forced_tools, strict_tools_on_offer},
     schema_types::ToolTypes,
     types::{Event, Fragment, FragmentKind, RequestContext},
 };
@@ -18,6 +19,8 @@ use crate::{
 pub(super) struct Calls {
     pub(super) format: &'static XmlFormat,
     strict: bool,
+    /// Whether calls are forced: then every tag stands where it must, and in a value only its own end tag is one.
+    pub(super) forced: bool,
     pub(super) tools: ToolTypes,
     pub(super) state: State,
     pub(super) next_index: u32,
@@ -152,6 +155,7 @@ impl Calls {
         Self {
             format,
             strict: context.strict_markers,
+            forced: forced_tools(context).next().is_some() || strict_tools_on_offer(context),
             tools: ToolTypes::new(&context.tools),
             state: State::Blank,
             next_index: 0,

@@ -84,14 +84,23 @@ impl Calls {
         events: &mut Vec<Event>,
     ) {
         let from = self.raw.text().len();
+        let is_data = self.forced && !self.ends_forced_value(role);
         self.keep(written);
         match role {
+            _ if is_data => self.resume_value(from, events),
             TagRole::ParameterEnd | TagRole::CallEnd | TagRole::BlockEnd => {
                 self.state = State::ValueEnd { role, from };
             }
             TagRole::ParameterStart => self.state = State::ParameterHead { from },
             _ => self.resume_value(from, events),
         }
+    }
+
+    /// Whether a tag may end a value that is forced: its own end tag, behind the line break before it where there is one.
+    fn ends_forced_value(&self, role: TagRole) -> bool {
+        let at_its_place = !self.format.line_breaks || self.raw.text().ends_with('\n');
+        let whole = self.value.as_ref().is_some_and(Value::is_whole);
+        role == TagRole::ParameterEnd && at_its_place && whole
     }
 
     /// What starts at this byte of `raw` is a part of the value.
