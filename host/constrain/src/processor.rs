@@ -112,6 +112,18 @@ impl GrammarMask {
         }
     }
 
+    /// Begins a job: what is forced is found out first, and which tokens may follow when that is known of all sequences.
+    fn begin(&self, follower: impl FnOnce() -> Follower + Send + 'static) {
+        let (teller, ends) = (Teller::new(&self.exchange), self.ends.clone());
+        let measured = Arc::clone(&self.constraint.measured);
+        let threads = Arc::clone(&self.constraint.threads);
+        self.constraint.threads.run_first(move || {
+            if let Some((teller, follower)) = teller.advance(follower(), &ends) {
+                threads.run_then(move || teller.allow(follower, &ends, &measured));
+            }
+        });
+    }
+
     fn fail(&mut self, reason: String) {
         self.state = State::Settled(Box::new(Err(reason)));
     }
@@ -122,14 +134,8 @@ impl LogitsProcessor for GrammarMask {
         let State::Fresh = self.state else {
             return;
         };
-        let GrammarConstraint {
-            compiled,
-            threads,
-            measured,
-            ..
-        } = self.constraint.clone();
-        let (teller, ends) = (Teller::new(&self.exchange), self.ends.clone());
-        threads.run(move || teller.turn(Follower::new(compiled), &ends, &measured));
+        let compiled = Arc::clone(&self.constraint.compiled);
+        self.begin(move || Follower::new(compiled));
         self.state = State::Begun;
     }
 
@@ -174,12 +180,10 @@ impl LogitsProcessor for GrammarMask {
                 return;
             }
         };
-        let (teller, ends) = (Teller::new(&self.exchange), self.ends.clone());
-        let measured = Arc::clone(&self.constraint.measured);
-        self.constraint.threads.run(move || {
+        self.begin(move || {
             // An error stays in the matcher, and the turn says so.
             let _ = follower.attempt(|matcher| matcher.consume_token(token));
-            teller.turn(follower, &ends, &measured);
+            follower
         });
     }
 
