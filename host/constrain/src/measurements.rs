@@ -23,8 +23,10 @@ const BOUNDS: &[u64] = &[
 pub struct MaskMeasurements {
     /// Nanoseconds of each mask, on a thread of its own.
     pub mask: Histogram,
-    /// Nanoseconds that the engine's thread waited for each: what masks add to steps.
+    /// Nanoseconds that the engine's thread, logits in hand, waited for each: what masks add to steps.
     pub wait: Histogram,
+    /// Nanoseconds that it waited before a step to learn which tokens need none.
+    pub forced_wait: Histogram,
 }
 
 impl Default for MaskMeasurements {
@@ -32,6 +34,7 @@ impl Default for MaskMeasurements {
         Self {
             mask: Histogram::new(BOUNDS),
             wait: Histogram::new(BOUNDS),
+            forced_wait: Histogram::new(BOUNDS),
         }
     }
 }

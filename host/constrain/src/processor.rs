@@ -188,7 +188,14 @@ impl LogitsProcessor for GrammarMask {
     }
 
     fn forced(&mut self, patience: Duration) -> Option<u32> {
-        self.learn_forced(patience);
+        self.prepare();
+        let waited = std::mem::take(&mut self.waited);
+        if let State::Begun = self.state {
+            self.learn_forced(patience);
+            let wait = &self.constraint.measured.forced_wait;
+            wait.observe_duration(std::mem::take(&mut self.waited));
+        }
+        self.waited = waited;
         self.ahead.front().copied()
     }
 

@@ -30,6 +30,8 @@ const MAX_MASK: Duration = Duration::from_millis(1);
 /// Times of masks, and times that steps waited for one.
 const MASKS: &str = "weir_mask_seconds";
 const WAITS: &str = "weir_mask_wait_seconds";
+/// Times that steps waited to learn what is forced.
+const FORCED_WAITS: &str = "weir_forced_wait_seconds";
 const STEPS: &str = "weir_step_seconds_count";
 /// Bytes of the large schema, at least.
 const LARGE: usize = 20_000;
@@ -179,14 +181,23 @@ fn masks(client: &Client, findings: &mut Findings) -> Result<()> {
         &format!("below {}", shown(MAX_MASK)),
         mask <= MAX_MASK,
     );
-    let waited = client.metric(&format!("{WAITS}_sum"))?.unwrap_or_default();
     let computed = client.metric("weir_step_seconds_sum")?.unwrap_or_default();
-    let part = waited / computed.max(f64::MIN_POSITIVE);
+    let share = |name: &str| -> Result<f64> {
+        let waited = client.metric(&format!("{name}_sum"))?;
+        Ok(100.0 * waited.unwrap_or_default() / computed.max(f64::MIN_POSITIVE))
+    };
+    let waited = share(WAITS)?;
     findings.row(
         "steps waited for masks",
-        &format!("{:.2}% of their time", part * 100.0),
+        &format!("{waited:.2}% of their time"),
         "below 1%",
-        part < 0.01,
+        waited < 1.0,
+    );
+    findings.row(
+        "steps waited to learn what is forced, which saves others",
+        &format!("{:.2}% of their time", share(FORCED_WAITS)?),
+        "below 5%",
+        share(FORCED_WAITS)? < 5.0,
     );
     Ok(())
 }

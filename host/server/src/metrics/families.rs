@@ -177,8 +177,13 @@ const OF_MASKS: &[MaskFamily] = &[
     ),
     (
         "weir_mask_wait_seconds",
-        "Time that a step waited for such a mask.",
+        "Time that a step, its logits computed, waited for such a mask.",
         |masks| &masks.wait,
+    ),
+    (
+        "weir_forced_wait_seconds",
+        "Time that a step waited to learn which tokens of an answer are forced, and so need no step.",
+        |masks| &masks.forced_wait,
     ),
 ];
 
