@@ -15,11 +15,16 @@ use std::{
 
 use llguidance::{Matcher, ParserFactory, api::TopLevelGrammar};
 
-use crate::{ConstrainError, limits};
+use crate::{
+    ConstrainError,
+    follower::{FreeFuel, Lexers},
+    limits,
+};
 
 /// A grammar at its start; each sequence goes on from its own copy.
 pub(crate) struct Compiled {
     pub(crate) matcher: Matcher,
+    pub(crate) lexers: Lexers,
     /// Bytes of memory, about.
     bytes: usize,
 }
@@ -29,6 +34,7 @@ type Outcome = Result<Arc<Compiled>, ConstrainError>;
 /// Compiles and keeps.
 pub(crate) struct Compiler {
     factory: ParserFactory,
+    free_fuel: FreeFuel,
     kept: Mutex<Kept>,
     /// Some compilation has ended.
     ended: Condvar,
@@ -57,6 +63,7 @@ impl Compiler {
     pub(crate) fn new(factory: ParserFactory) -> Self {
         Self {
             factory,
+            free_fuel: FreeFuel::default(),
             kept: Mutex::default(),
             ended: Condvar::new(),
         }
@@ -161,7 +168,11 @@ impl Compiler {
         let mut ahead = matcher.deep_clone();
         ahead.consume_ff_tokens();
         match ahead.get_error() {
-            None => Ok(Arc::new(Compiled { matcher, bytes })),
+            None => Ok(Arc::new(Compiled {
+                matcher,
+                lexers: Lexers::new(&self.free_fuel),
+                bytes,
+            })),
             Some(_) => Err(ConstrainError::Grammar(
                 "what must be written first is too long, or never ends".to_owned(),
             )),

@@ -12,6 +12,7 @@ mod compilation;
 mod ending;
 mod environment;
 mod error;
+mod follower;
 mod grammar;
 mod lark;
 pub mod limits;
@@ -20,7 +21,6 @@ mod measurements;
 mod pattern;
 mod processor;
 mod schema;
-mod spares;
 mod turn;
 
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub use schema::arguments_schema;
 
 use crate::{
     compilation::Compiler, environment::Environment, mask_threads::MaskThreads,
-    processor::GrammarConstraint, spares::Spares,
+    processor::GrammarConstraint,
 };
 
 /// What stands where a tree leaves its place to the answer.
@@ -55,7 +55,6 @@ pub enum Answer {
 pub struct Constrainer {
     compiler: Arc<Compiler>,
     threads: Arc<MaskThreads>,
-    spares: Arc<Spares>,
     measurements: Arc<MaskMeasurements>,
     vocabulary: Arc<Vocabulary>,
     end_token: u32,
@@ -98,7 +97,6 @@ impl Constrainer {
         Ok(Self {
             compiler: Arc::new(Compiler::new(factory)),
             threads: Arc::new(MaskThreads::start()?),
-            spares: Arc::default(),
             measurements: Arc::default(),
             vocabulary: Arc::clone(vocabulary),
             end_token,
@@ -120,7 +118,6 @@ impl Constrainer {
         Ok(Arc::new(GrammarConstraint {
             compiled,
             threads: Arc::clone(&self.threads),
-            spares: Arc::clone(&self.spares),
             measured: Arc::clone(&self.measurements),
             end_token: self.end_token,
         }))

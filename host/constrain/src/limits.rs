@@ -92,11 +92,11 @@ pub const CACHE_ENTRIES: usize = 256;
 /// Bytes of the grammars kept, text and lexer states.
 pub const CACHE_BYTES: usize = 128 << 20;
 
-/// Copies of grammars kept for the next sequences.
-pub const SPARES: usize = 16;
+/// What free lexers may have cost together, in llguidance's fuel, of which 16 to 35 bytes are left each.
+pub const FREE_LEXER_FUEL: u64 = 2_000_000;
 
-/// How long a kept lexer may have worked on masks: some thousand states of 1 to 2 KB.
-pub const SPARE_LIFE: Duration = Duration::from_millis(100);
+/// What a lexer counts for that has found nothing out yet.
+pub const COPIED_LEXER_FUEL: u64 = 10_000;
 
 /// llguidance's own limits, for a compilation below a second and masks of some ten milliseconds at worst.
 pub(crate) fn parser_limits() -> ParserLimits {

@@ -7,19 +7,18 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use llguidance::Matcher;
 use toktrie::SimpleVob;
 use weir_engine::{Constraint, LogitsProcessor};
 
 use crate::{
     compilation::Compiled,
+    follower::Follower,
     mask_threads::MaskThreads,
     measurements::MaskMeasurements,
-    spares::{Spare, Spares},
     turn::{Ends, Exchange, Outcome, Teller},
 };
 
@@ -31,7 +30,6 @@ const WORD: usize = 32;
 pub(crate) struct GrammarConstraint {
     pub(crate) compiled: Arc<Compiled>,
     pub(crate) threads: Arc<MaskThreads>,
-    pub(crate) spares: Arc<Spares>,
     pub(crate) measured: Arc<MaskMeasurements>,
     /// The model's own end token, which a finished grammar ends with.
     pub(crate) end_token: u32,
@@ -57,8 +55,6 @@ impl Constraint for GrammarConstraint {
             ahead: VecDeque::new(),
             state: State::Fresh,
             waited: Duration::ZERO,
-            start: Arc::default(),
-            used: Duration::ZERO,
         })
     }
 }
@@ -72,10 +68,6 @@ struct GrammarMask {
     state: State,
     /// What the engine's thread waited for since the last mask.
     waited: Duration,
-    /// The grammar at its start, on the lexer that this sequence uses: for the next one.
-    start: Arc<Mutex<Option<Matcher>>>,
-    /// What masks by that lexer have taken.
-    used: Duration,
 }
 
 enum State {
@@ -111,9 +103,8 @@ impl GrammarMask {
         self.learn_forced(Duration::MAX);
         if !matches!(self.state, State::Settled(_)) {
             let began = Instant::now();
-            let outcome = self.exchange.take_turn();
+            self.state = State::Settled(Box::new(self.exchange.take_turn()));
             self.waited += began.elapsed();
-            self.settled(outcome);
         }
         match &mut self.state {
             State::Settled(outcome) => outcome,
@@ -121,9 +112,16 @@ impl GrammarMask {
         }
     }
 
-    fn settled(&mut self, outcome: Outcome) {
-        self.used += outcome.as_ref().map_or(Duration::ZERO, |turn| turn.took);
-        self.state = State::Settled(Box::new(outcome));
+    /// Begins a job: what is forced is found out first, and which tokens may follow when that is known of all sequences.
+    fn begin(&self, follower: impl FnOnce() -> Follower + Send + 'static) {
+        let (teller, ends) = (Teller::new(&self.exchange), self.ends.clone());
+        let measured = Arc::clone(&self.constraint.measured);
+        let threads = Arc::clone(&self.constraint.threads);
+        self.constraint.threads.run_first(move || {
+            if let Some((teller, follower)) = teller.advance(follower(), &ends) {
+                threads.run_then(move || teller.allow(follower, &ends, &measured));
+            }
+        });
     }
 
     fn fail(&mut self, reason: String) {
@@ -136,25 +134,8 @@ impl LogitsProcessor for GrammarMask {
         let State::Fresh = self.state else {
             return;
         };
-        let GrammarConstraint {
-            compiled,
-            threads,
-            measured,
-            ..
-        } = self.constraint.clone();
-        let (teller, ends) = (Teller::new(&self.exchange), self.ends.clone());
-        let spare = self.constraint.spares.take(&compiled);
-        self.used = spare.as_ref().map_or(Duration::ZERO, |spare| spare.used);
-        let start = Arc::clone(&self.start);
-        threads.run(move || {
-            // Its own lexer: a shared one is behind a lock that all sequences would wait for.
-            let matcher = match spare {
-                Some(spare) => spare.matcher,
-                None => compiled.matcher.deep_clone(),
-            };
-            *start.lock().unwrap_or_else(PoisonError::into_inner) = Some(matcher.clone());
-            teller.turn(matcher, &ends, &measured);
-        });
+        let compiled = Arc::clone(&self.constraint.compiled);
+        self.begin(move || Follower::new(compiled));
         self.state = State::Begun;
     }
 
@@ -189,9 +170,9 @@ impl LogitsProcessor for GrammarMask {
         }
         self.settle();
         let settled = std::mem::replace(&mut self.state, State::Begun);
-        let mut matcher = match settled {
+        let mut follower = match settled {
             State::Settled(outcome) => match *outcome {
-                Ok(turn) => turn.matcher,
+                Ok(turn) => turn.follower,
                 Err(reason) => return self.fail(reason),
             },
             other => {
@@ -199,12 +180,10 @@ impl LogitsProcessor for GrammarMask {
                 return;
             }
         };
-        let (teller, ends) = (Teller::new(&self.exchange), self.ends.clone());
-        let measured = Arc::clone(&self.constraint.measured);
-        self.constraint.threads.run(move || {
+        self.begin(move || {
             // An error stays in the matcher, and the turn says so.
-            let _ = matcher.consume_token(token);
-            teller.turn(matcher, &ends, &measured);
+            let _ = follower.attempt(|matcher| matcher.consume_token(token));
+            follower
         });
     }
 
@@ -217,30 +196,6 @@ impl LogitsProcessor for GrammarMask {
         match &self.state {
             State::Settled(outcome) => (**outcome).as_ref().err().cloned(),
             _ => None,
-        }
-    }
-}
-
-impl Drop for GrammarMask {
-    fn drop(&mut self) {
-        if let State::Forced = self.state
-            && let Some(outcome) = self.exchange.turn()
-        {
-            self.settled(outcome);
-        }
-        // Whatever else it is, a job may be at the lexer, or it may have failed there.
-        let sound = matches!(&self.state, State::Settled(outcome) if outcome.is_ok());
-        let start = self
-            .start
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let (true, Some(matcher)) = (sound, start) {
-            let GrammarConstraint {
-                compiled, spares, ..
-            } = &self.constraint;
-            let used = self.used;
-            spares.put(compiled, Spare { matcher, used });
         }
     }
 }

@@ -11,15 +11,13 @@ use std::{
 use llguidance::Matcher;
 use toktrie::SimpleVob;
 
-use crate::{ending::ending, measurements::MaskMeasurements};
+use crate::{ending::ending, follower::Follower, measurements::MaskMeasurements};
 
 /// A sequence's grammar where it stands, and what may come next.
 pub(crate) struct Turn {
-    pub(crate) matcher: Matcher,
+    pub(crate) follower: Follower,
     /// A bit a token; end tokens included.
     pub(crate) mask: SimpleVob,
-    /// What the mask took.
-    pub(crate) took: Duration,
 }
 
 /// A turn, or why there is none.
@@ -37,7 +35,7 @@ pub(crate) struct Ends {
 /// What a job has told so far.
 #[derive(Default)]
 struct Told {
-    /// Tokens that must come next, which the turn's matcher has consumed already.
+    /// Tokens that must come next, which the turn's follower has consumed already.
     forced: Option<Vec<u32>>,
     turn: Option<Outcome>,
 }
@@ -57,11 +55,6 @@ impl Exchange {
     /// What is forced; None if that is not known in time.
     pub(crate) fn take_forced(&self, patience: Duration) -> Option<Vec<u32>> {
         self.take(patience, |told| told.forced.take())
-    }
-
-    /// The turn, if it is there.
-    pub(crate) fn turn(&self) -> Option<Outcome> {
-        self.told().turn.take()
     }
 
     /// The turn; waits as long as it takes.
@@ -111,46 +104,42 @@ impl Teller {
         }
     }
 
-    /// Goes one turn further: says what is forced as soon as that is known, then which tokens may follow. What is forced is an
-    /// ending, where that is asked for and there is one of so many tokens.
-    pub(crate) fn turn(mut self, matcher: Matcher, ends: &Ends, measured: &MaskMeasurements) {
-        let outcome = self.compute(matcher, ends, measured);
-        self.end(outcome);
+    /// Takes the grammar on and says what is forced: an ending, where that is asked for and there is one of so many tokens. None
+    /// when the turn is over by that, because it failed.
+    pub(crate) fn advance(
+        mut self,
+        mut follower: Follower,
+        ends: &Ends,
+    ) -> Option<(Self, Follower)> {
+        match follower.attempt(|matcher| forced(matcher, ends)) {
+            Ok(forced) => {
+                self.told_forced = true;
+                self.exchange.told().forced = Some(forced);
+                self.exchange.changed.notify_all();
+                Some((self, follower))
+            }
+            Err(reason) => {
+                self.end(Err(reason));
+                None
+            }
+        }
     }
 
-    fn compute(
-        &mut self,
-        mut matcher: Matcher,
+    /// Says which tokens may follow.
+    pub(crate) fn allow(
+        mut self,
+        mut follower: Follower,
         ends: &Ends,
         measured: &MaskMeasurements,
-    ) -> Outcome {
-        let mut forced = matcher.consume_ff_tokens();
-        if let Some(error) = matcher.get_error() {
-            return Err(error);
-        }
-        let stopped = matcher.is_stopped();
-        if stopped {
-            // Nothing but an end can follow, so nobody needs to ask the model for one.
-            forced.extend(ends.tokens.first());
-        } else if let (Some(within), Some(end)) = (ends.within, ends.tokens.first()) {
-            let left = within.saturating_sub(forced.len());
-            forced.extend(ending(&matcher, *end, left).unwrap_or_default());
-        }
-        self.told_forced = true;
-        self.exchange.told().forced = Some(forced);
-        self.exchange.changed.notify_all();
+    ) {
         let began = Instant::now();
-        let mask = mask(&mut matcher, &ends.tokens)?;
-        let took = began.elapsed();
-        measured.mask.observe_duration(took);
-        match mask.is_zero() {
-            true => Err("a stop token is the only way to go on".to_owned()),
-            false => Ok(Turn {
-                matcher,
-                mask,
-                took,
-            }),
-        }
+        let mask = follower.attempt(|matcher| mask(matcher, &ends.tokens));
+        measured.mask.observe_duration(began.elapsed());
+        self.end(match mask {
+            Ok(mask) if mask.is_zero() => Err("a stop token is the only way to go on".to_owned()),
+            Ok(mask) => Ok(Turn { follower, mask }),
+            Err(reason) => Err(reason),
+        });
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -164,6 +153,22 @@ impl Teller {
         drop(told);
         self.exchange.changed.notify_all();
     }
+}
+
+/// The tokens that must come next, which the matcher has consumed then.
+fn forced(matcher: &mut Matcher, ends: &Ends) -> Result<Vec<u32>, String> {
+    let mut forced = matcher.consume_ff_tokens();
+    if let Some(error) = matcher.get_error() {
+        return Err(error);
+    }
+    if matcher.is_stopped() {
+        // Nothing but an end can follow, so nobody needs to ask the model for one.
+        forced.extend(ends.tokens.first());
+    } else if let (Some(within), Some(end)) = (ends.within, ends.tokens.first()) {
+        let left = within.saturating_sub(forced.len());
+        forced.extend(ending(matcher, *end, left).unwrap_or_default());
+    }
+    Ok(forced)
 }
 
 /// Which tokens may follow. End tokens may where the grammar may end; those that are control tokens also where it names them,

@@ -64,6 +64,19 @@ pub(crate) fn erf(x: f32) -> f32 {
     (1.0 - sum * t * exp(-x * x)).copysign(x)
 }
 
+/// One number of all lanes: the second half meets the first until one is left, which vectors do in four steps.
+#[inline(always)]
+pub(crate) fn fold(mut lanes: [f32; LANES], of: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = of(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 /// The sum of a function of each element: each lane front to back, then the lanes. So the order does not depend on the
 /// machine, and zeros behind the last element change nothing.
 #[inline(always)]
@@ -79,7 +92,7 @@ pub(crate) fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     for (lane, &value) in lanes.iter_mut().zip(rest) {
         *lane += of(value);
     }
-    lanes.iter().sum()
+    fold(lanes, |a, b| a + b)
 }
 
 /// The largest element; minus infinity of none.
@@ -87,16 +100,16 @@ pub(crate) fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
 pub(crate) fn largest(values: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
     let mut lanes = [f32::NEG_INFINITY; LANES];
-    let chunks = values.chunks_exact(LANES);
-    for (lane, &value) in lanes.iter_mut().zip(chunks.remainder()) {
-        *lane = larger(*lane, value);
-    }
+    let (chunks, rest) = values.as_chunks::<LANES>();
     for chunk in chunks {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            *lane = larger(*lane, value);
+        for lane in 0..LANES {
+            lanes[lane] = larger(lanes[lane], chunk[lane]);
         }
     }
-    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
+    for (lane, &value) in lanes.iter_mut().zip(rest) {
+        *lane = larger(*lane, value);
+    }
+    fold(lanes, larger)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which vector instructions this machine has, and how code is compiled for them.
 //!
-//! Plain loops are written once: [`vectorized`] compiles them a second time with AVX2 allowed, so that the compiler's own
-//! vectoriser does the rest. No fused multiply-add comes of it, so such a loop computes the same bits either way.
+//! Plain loops are written once: [`vectorized`] compiles them again with AVX2 and with AVX-512 allowed, so that the compiler's
+//! own vectoriser does the rest. No fused multiply-add comes of it, so such a loop computes the same bits each time.
 //! Kernels in intrinsics match on [`Simd`] themselves.
 //!
 //! Invariant: `Avx2` is only ever made where the processor has AVX2, FMA and F16C, `Avx512` only where it also has AVX-512 F,
@@ -86,13 +86,20 @@ macro_rules! vectorized {
                 plain($($argument),*)
             }
 
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+            fn avx512($($argument: $type),*) $(-> $result)? {
+                plain($($argument),*)
+            }
+
             match simd {
                 $crate::simd::Simd::Portable => plain($($argument),*),
                 #[cfg(target_arch = "x86_64")]
-                // SAFETY: both exist only where these instructions do.
-                $crate::simd::Simd::Avx2 | $crate::simd::Simd::Avx512 => unsafe {
-                    avx2($($argument),*)
-                },
+                // SAFETY: only made where these instructions are.
+                $crate::simd::Simd::Avx2 => unsafe { avx2($($argument),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: the same.
+                $crate::simd::Simd::Avx512 => unsafe { avx512($($argument),*) },
             }
         }
     };

@@ -1,12 +1,12 @@
-//! Who waits for whom, and what is kept.
+//! Who waits for whom, what is kept, and who has whose lexer.
 
-use std::thread;
+use std::{sync::atomic::Ordering, thread};
 
 use llguidance::api::GrammarWithLexer;
 use weir_prompt::{TokenKind, Vocabulary};
 
 use super::*;
-use crate::environment::Environment;
+use crate::{environment::Environment, follower::Follower};
 
 fn compiler() -> Arc<Compiler> {
     let ascii = (0..128_u8).map(|byte| ([byte].into(), TokenKind::Normal));
@@ -108,4 +108,64 @@ fn what_takes_too_long_is_refused_and_keeps_its_place() {
         again.err(),
         Some(ConstrainError::Grammar("late".to_owned()))
     );
+}
+
+#[test]
+fn a_sequence_leaves_its_lexer_to_the_next() {
+    let compiler = compiler();
+    let text = b"once upon a time there was a word";
+    let compiled = compiler
+        .compile(lark("start: /[a-z ]{9,99}/ \"!\""))
+        .expect("a grammar");
+    let mut of_all = Vec::new();
+    for _ in 0..3 {
+        let mut follower = Follower::new(Arc::clone(&compiled));
+        let masks: Vec<_> = text
+            .iter()
+            .map(|&byte| {
+                let step = follower.attempt(|matcher| {
+                    let mask = matcher.compute_mask()?;
+                    matcher.consume_token(u32::from(byte)).map(|()| mask)
+                });
+                step.expect("a letter")
+            })
+            .collect();
+        drop(follower);
+        of_all.push(masks);
+        assert_eq!(compiled.lexers.count(), 1);
+    }
+    assert!(of_all.iter().all(|masks| *masks == of_all[0]));
+    let (first, second) = (
+        Follower::new(Arc::clone(&compiled)),
+        Follower::new(Arc::clone(&compiled)),
+    );
+    assert_eq!(compiled.lexers.count(), 0);
+    drop((first, second));
+    assert_eq!(compiled.lexers.count(), 2);
+}
+
+#[test]
+fn a_lexer_that_failed_serves_nobody() {
+    let compiler = compiler();
+    let compiled = compiler.compile(lark("start: \"abc\"")).expect("a grammar");
+    let mut follower = Follower::new(Arc::clone(&compiled));
+    let wrong = follower.attempt(|matcher| matcher.consume_token(u32::from(b'z')));
+    assert!(wrong.is_err());
+    drop(follower);
+    assert_eq!(compiled.lexers.count(), 0);
+    assert_eq!(compiler.free_fuel.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn free_lexers_are_bounded_together() {
+    let compiler = compiler();
+    let compiled = compiler.compile(lark("start: \"abc\"")).expect("a grammar");
+    let some = limits::FREE_LEXER_FUEL / limits::COPIED_LEXER_FUEL;
+    let followers: Vec<_> = (0..some + 5)
+        .map(|_| Follower::new(Arc::clone(&compiled)))
+        .collect();
+    drop(followers);
+    assert_eq!(compiled.lexers.count() as u64, some);
+    drop((compiled, compiler.kept().grammars.drain()));
+    assert_eq!(compiler.free_fuel.load(Ordering::Relaxed), 0);
 }

@@ -9,15 +9,16 @@ use crate::{
     simd::vectorized,
 };
 
-/// Added to weights before they are rounded, by lane: many equal weights, as a soft cap makes them, would all be off by the same
-/// otherwise. Between -1/2 and 1/2, so that nothing stays nothing, and any run of lanes is spread evenly.
-const OFFSETS: [f32; LANES] = {
-    let mut offsets = [0.0; LANES];
-    let mut lane = 0;
-    while lane < LANES {
-        let reversed = (lane as u8).reverse_bits() >> 4;
-        offsets[lane] = (reversed as f32 + 0.5) / 16.0 - 0.5;
-        lane += 1;
+/// Added to weights before they are rounded, by column: many equal weights, as a soft cap makes them, would all be off by the
+/// same otherwise. Between -1/2 and 1/2, so that nothing stays nothing, and any run of columns is spread evenly. They are the
+/// same for every 16; as many as a span usually has are one plain loop.
+const OFFSETS: [f32; 16 * LANES] = {
+    let mut offsets = [0.0; 16 * LANES];
+    let mut column = 0;
+    while column < offsets.len() {
+        let reversed = ((column % LANES) as u8).reverse_bits() >> 4;
+        offsets[column] = (reversed as f32 + 0.5) / 16.0 - 0.5;
+        column += 1;
     }
     offsets
 };
@@ -101,14 +102,15 @@ vectorized! {
                 scores[lane] = weight;
             }
         }
-        let unit = int16::weights_unit(math::largest(&tops), scaled.iter().sum(), slots);
+        let unit = int16::weights_unit(math::largest(&tops), math::fold(scaled, |a, b| a + b), slots);
         let factor = if unit > 0.0 { 1.0 / unit } else { 0.0 };
-        for (weights, scores) in weights.as_chunks_mut::<LANES>().0.iter_mut().zip(scores) {
-            for lane in 0..LANES {
-                weights[lane] = int16::round(scores[lane] * factor + OFFSETS[lane]);
+        let weights = weights.chunks_mut(OFFSETS.len());
+        for (weights, scores) in weights.zip(scores.as_flattened().chunks(OFFSETS.len())) {
+            for ((weight, score), offset) in weights.iter_mut().zip(scores).zip(&OFFSETS) {
+                *weight = int16::round(score * factor + offset);
             }
         }
-        Weighed { largest, sum: sums.iter().sum(), unit }
+        Weighed { largest, sum: math::fold(sums, |a, b| a + b), unit }
     }
 }
 

@@ -397,6 +397,10 @@ impl Seen {
         for block in self.blocks.clone() {
             let base = block * self.shape.block_size;
             let slots = self.slots(block);
+            // Most blocks are seen whole; nothing is cheaper than a fill of nothing.
+            if sees.start <= base && base + stride <= sees.end && slots == stride {
+                continue;
+            }
             let first = sees.start.saturating_sub(base).min(slots);
             let end = sees.end.saturating_sub(base).min(slots).max(first);
             let scores = &mut scores[self.column(block) - start..][..stride];

@@ -156,13 +156,18 @@ impl QuantizedRows {
                 let target = floats.as_mut_ptr().add(start * BLOCK);
                 target.copy_from_nonoverlapping(x.as_ptr(), x.len());
             }
-            for (i, block) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
-                let quants = match self.simd {
-                    Simd::Portable => quantize(block),
-                    #[cfg(target_arch = "x86_64")]
-                    Simd::Avx2 | Simd::Avx512 => super::avx2::quantize(block),
-                };
-                *self.blocks.as_mut_ptr().add(start + i) = quants;
+            let (x, out) = (
+                x.as_chunks::<BLOCK>().0,
+                self.blocks.as_mut_ptr().add(start),
+            );
+            match self.simd {
+                Simd::Portable => {
+                    for (i, block) in x.iter().enumerate() {
+                        *out.add(i) = quantize(block);
+                    }
+                }
+                #[cfg(target_arch = "x86_64")]
+                Simd::Avx2 | Simd::Avx512 => super::avx2::quantize(x, out),
             }
         }
     }

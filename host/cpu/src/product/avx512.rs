@@ -2,16 +2,19 @@
 //!
 //! Sixteen columns a vector; the last vector of a width may be half, and is read and written under a mask.
 
-use core::arch::x86_64::{
-    __mmask16, _mm512_dpwssd_epi32, _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi32,
-    _mm512_set1_epi32, _mm512_setzero_si512,
+use core::arch::{
+    asm,
+    x86_64::{
+        __mmask16, _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi32, _mm512_set1_epi32,
+        _mm512_setzero_si512,
+    },
 };
 
 use super::Product;
 
 const COLUMNS: usize = 16;
 
-/// Up to sixteen sums are kept in registers. Columns are the outer loop: what is read of `b` then stays in the first-level
+/// Up to 24 sums are kept in registers. Columns are the outer loop: what is read of `b` then stays in the first-level
 /// cache for all rows.
 ///
 /// # Safety
@@ -43,27 +46,26 @@ unsafe fn rows<const ADD: bool, const V: usize>(
 ) -> usize {
     let mut row = 0;
     while row < product.rows {
-        let rows = (product.rows - row).min(8);
         // SAFETY: these rows are among the product's.
-        unsafe {
+        row += unsafe {
             let c = c.add(row * c_stride + column);
-            match rows {
-                8 => tile::<ADD, 8, V>(product, row, column, c, c_stride),
-                7 => tile::<ADD, 7, V>(product, row, column, c, c_stride),
-                6 => tile::<ADD, 6, V>(product, row, column, c, c_stride),
-                5 => tile::<ADD, 5, V>(product, row, column, c, c_stride),
-                4 => tile::<ADD, 4, V>(product, row, column, c, c_stride),
+            match product.rows - row {
+                // As many sums of two vectors do not fit the registers.
+                16.. if V == 1 => tile::<ADD, 16, V>(product, row, column, c, c_stride),
+                12.. => tile::<ADD, 12, V>(product, row, column, c, c_stride),
+                8.. => tile::<ADD, 8, V>(product, row, column, c, c_stride),
+                6.. => tile::<ADD, 6, V>(product, row, column, c, c_stride),
+                4.. => tile::<ADD, 4, V>(product, row, column, c, c_stride),
                 3 => tile::<ADD, 3, V>(product, row, column, c, c_stride),
                 2 => tile::<ADD, 2, V>(product, row, column, c, c_stride),
                 _ => tile::<ADD, 1, V>(product, row, column, c, c_stride),
             }
-        }
-        row += rows;
+        };
     }
     V
 }
 
-/// `R` rows by `V` vectors; `c` points at the first of them.
+/// `R` rows by `V` vectors; `c` points at the first of them. Returns `R`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn tile<const ADD: bool, const R: usize, const V: usize>(
     product: &Product<'_>,
@@ -71,7 +73,7 @@ unsafe fn tile<const ADD: bool, const R: usize, const V: usize>(
     column: usize,
     c: *mut i32,
     c_stride: usize,
-) {
+) -> usize {
     // All vectors but the last are whole.
     let left = product.width - column - (V - 1) * COLUMNS;
     let last = __mmask16::MAX >> COLUMNS.saturating_sub(left);
@@ -100,7 +102,14 @@ unsafe fn tile<const ADD: bool, const R: usize, const V: usize>(
                 for (sums, a) in sums.iter_mut().zip(a) {
                     let factors = _mm512_set1_epi32(a.add(pair).read_unaligned());
                     for (sum, vector) in sums.iter_mut().zip(vectors) {
-                        *sum = _mm512_dpwssd_epi32(*sum, factors, vector);
+                        // The intrinsic may become a multiplication and an addition, for a latency that so many sums hide.
+                        asm!(
+                            "vpdpwssd {sum}, {factors}, {vector}",
+                            sum = inout(zmm_reg) *sum,
+                            factors = in(zmm_reg) factors,
+                            vector = in(zmm_reg) vector,
+                            options(pure, nomem, nostack, preserves_flags)
+                        );
                     }
                 }
                 b = b.wrapping_add(product.b_stride);
@@ -113,4 +122,5 @@ unsafe fn tile<const ADD: bool, const R: usize, const V: usize>(
             }
         }
     }
+    R
 }

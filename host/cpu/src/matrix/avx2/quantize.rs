@@ -10,13 +10,22 @@ use crate::matrix::{
     rows::{RowQuants, scale_and_inverse},
 };
 
-/// Quantizes one block.
+/// Quantizes blocks to where they are to lie: handed back they would be stored twice, and the second time wait for the first.
 ///
 /// # Safety
 ///
-/// The processor has AVX2, FMA and F16C.
+/// The processor has AVX2, FMA and F16C; `out` has as many places, which nobody else touches.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn quantize(x: &[f32; BLOCK]) -> RowQuants {
+pub unsafe fn quantize(x: &[[f32; BLOCK]], out: *mut RowQuants) {
+    for (i, block) in x.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { out.add(i).write(quantize_block(block)) };
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn quantize_block(x: &[f32; BLOCK]) -> RowQuants {
     let sign = _mm256_set1_ps(-0.0);
     // SAFETY: four vectors of eight floats are the block's 32.
     let x = unsafe {
