@@ -190,9 +190,13 @@ impl LarkWriter<'_> {
             };
             return format!("({text} {})", self.marker(&marker[before.len()..]));
         }
+        self.lazy(&regex(&format!("(?s:.*){}", escaped(marker))))
+    }
+
+    /// A rule of its own for this body, which ends as soon as it can.
+    fn lazy(&mut self, body: &str) -> String {
         self.terminals += 1;
         let name = format!("until_{}", self.terminals);
-        let body = regex(&format!("(?s:.*){}", escaped(marker)));
         let _ = writeln!(self.definitions, "{name}[lazy]: {body}");
         name
     }
@@ -214,6 +218,10 @@ impl LarkWriter<'_> {
             let without = holds(&without);
             let text = self.terminal(&format!("{text} {} & ~{without}", literal(before)));
             return Ok(format!("({text} {})", self.marker(&marker[before.len()..])));
+        }
+        if without.is_empty() && pattern::takes_any_text(pattern) {
+            // The first marker ends it, without a second expression to follow.
+            return Ok(self.lazy(&format!("{text} {}", literal(marker))));
         }
         let beyond = regex(&format!("(?s:.*){}(?s:.+)", escaped(marker)));
         let mut body = format!("{text} {} & ~{beyond}", literal(marker));
@@ -418,6 +426,14 @@ mod tests {
         assert_eq!(
             ended("</t>"),
             "start: (\"(\" T1 \")\")\nT1: /(?:a{0,9}\\/)/ \"</t>\" & ~/(?s:.*)<\\/t>(?s:.+)/\n"
+        );
+        let bounded = [
+            Segment::Pattern("(?s:.{0,9})".to_owned()),
+            Segment::Marker("</t>".to_owned()),
+        ];
+        assert_eq!(
+            lark(&Segment::Sequence(bounded.into())),
+            "start: (until_1)\nuntil_1[lazy]: /(?:(?s:.{0,9}))/ \"</t>\"\n"
         );
         assert_eq!(
             ended("\n<call>"),

@@ -103,8 +103,8 @@ pub(crate) fn parser_limits() -> ParserLimits {
     ParserLimits {
         // 50,000 a millisecond; schemas of 25 KB need a tenth of it.
         initial_lexer_fuel: 1_000_000,
-        // 14,000 a millisecond.
-        step_lexer_fuel: 100_000,
+        // 14,000 a millisecond; a bounded text that must not hold its own end needs 100,000 at times.
+        step_lexer_fuel: 200_000,
         // 20,000 a millisecond.
         step_max_items: 50_000,
         // 1 to 2 KB each, of each sequence.

@@ -2,9 +2,12 @@
 
 use std::convert::Infallible;
 
-use regex_syntax::ast::{
-    self, Ast, ClassPerl, ClassPerlKind, ClassSetItem, RepetitionKind, RepetitionRange, Visitor,
-    parse::ParserBuilder,
+use regex_syntax::{
+    ast::{
+        self, Ast, ClassPerl, ClassPerlKind, ClassSetItem, RepetitionKind, RepetitionRange,
+        Visitor, parse::ParserBuilder,
+    },
+    hir::{Dot, Hir, HirKind},
 };
 
 use crate::limits;
@@ -46,6 +49,12 @@ pub(crate) fn expansion(pattern: &str) -> Result<u64, String> {
         ));
     }
     Ok(expansion)
+}
+
+/// Whether it takes any text up to some length, the empty one too.
+pub(crate) fn takes_any_text(pattern: &str) -> bool {
+    let parsed = regex_syntax::parse(pattern).map(Hir::into_kind);
+    matches!(parsed, Ok(HirKind::Repetition(it)) if it.min == 0 && *it.sub == Hir::dot(Dot::AnyChar))
 }
 
 /// What ECMA-262 (WhiteSpace and LineTerminator) takes for a space. Unicode, which a regular expression means otherwise,

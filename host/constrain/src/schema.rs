@@ -47,6 +47,7 @@ pub(crate) fn vetted(text: &str) -> Result<Value, ConstrainError> {
     let mut walk = Walk {
         draft: Draft::declared(&root)?,
         root: &root,
+        bounds_numbers: numbers::may_bound(text),
         path: Vec::new(),
         depth: 0,
         references: References::default(),
@@ -100,6 +101,8 @@ pub(crate) fn refusal(pointer: &str, problem: impl Into<String>) -> ConstrainErr
 struct Walk<'a> {
     root: &'a Value,
     draft: Option<Draft>,
+    /// Whether numbers get the bounds that they have not.
+    bounds_numbers: bool,
     /// Keys and indices from the root to where it is.
     path: Vec<String>,
     /// Schemas it is in.
@@ -141,6 +144,11 @@ impl Walk<'_> {
             return self.refuse(format!("schemas nest deeper than {limit} levels"));
         }
         self.depth += 1;
+        let outer = self.draft;
+        if object.contains_key("$schema") {
+            // A schema within another one may be of a draft of its own.
+            self.draft = Draft::declared(schema)?;
+        }
         let (mut vetted, mut deepest) = (Map::new(), 0);
         for (key, value) in object {
             let handed_on =
@@ -150,11 +158,14 @@ impl Walk<'_> {
             }
         }
         self.depth -= 1;
+        self.draft = outer;
         self.count_optional(object)?;
         self.multiples.note_siblings(object);
         self.references.note_schema(&self.path, deepest + 1);
         formats::narrow(&mut vetted);
-        numbers::bound(&mut vetted);
+        if self.bounds_numbers {
+            numbers::bound(&mut vetted);
+        }
         Ok((self.choose(vetted), deepest + 1))
     }
 

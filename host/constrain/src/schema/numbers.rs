@@ -20,6 +20,15 @@ pub(super) fn rounded(value: &Value) -> Option<&Value> {
     }
 }
 
+const MULTIPLE: &str = "multipleOf";
+
+/// Whether numbers of a schema of this text may be bounded: bounds and a multiple that meet, though none of them asks for it, are
+/// more than llguidance can tell the common numbers of.
+pub(super) fn may_bound(text: &str) -> bool {
+    let meeting = ["allOf", "anyOf", "oneOf", "$ref", "patternProperties"];
+    !text.contains(MULTIPLE) || !meeting.iter().any(|key| text.contains(key))
+}
+
 /// Bounds numbers where the schema does not. Without both bounds a number may be written with any digits and exponent, and
 /// what is 1e36860 is infinite to one reader and an error to the next. A 64-bit integer holds what is within.
 pub(super) fn bound(schema: &mut Map<String, Value>) {
@@ -29,7 +38,8 @@ pub(super) fn bound(schema: &mut Map<String, Value>) {
         Some(kind) => is_number(kind),
         None => false,
     };
-    if !numbers || schema.contains_key("enum") || schema.contains_key("const") {
+    let bounded = ["enum", "const", MULTIPLE];
+    if !numbers || bounded.iter().any(|key| schema.contains_key(*key)) {
         return;
     }
     for (names, bound) in [
