@@ -1,83 +1,71 @@
-//! Takes an upstream out of service that fails again and again, and lets one request try it when some time has passed.
+//! Takes an upstream out of service that fails again and again; when it has rested it is tried with a token of our own, so no
+//! client's request is.
 //!
-//! Invariant: pure, time is handed in. An upstream is in service, out of it until a time, or on trial with one request.
+//! Invariant: pure, time is handed in.
 
 use std::time::{Duration, Instant};
 
-/// Failures in a row that open it.
+/// Failures in a row that take it out.
 const LIMIT: u32 = 3;
 /// How long an upstream rests the first time; twice as long each time that a trial fails.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Service {
-    #[default]
-    In,
-    Out {
-        until: Instant,
-        rest: Duration,
-    },
-    Trial {
-        rest: Duration,
-    },
-}
-
 /// One upstream's.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     failures: u32,
-    service: Service,
+    rest: Option<Rest>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    until: Instant,
+    length: Duration,
 }
 
 impl Breaker {
-    /// Whether requests go to it without a trial.
+    /// Whether requests go to it.
     pub(crate) fn in_service(&self) -> bool {
-        self.service == Service::In
+        self.rest.is_none()
     }
 
-    /// Whether a request may go to it now.
-    pub(crate) fn permits(&self, now: Instant) -> bool {
-        match self.service {
-            Service::In => true,
-            Service::Out { until, .. } => now >= until,
-            Service::Trial { .. } => false,
-        }
+    /// Whether it is to be tried now.
+    pub(crate) fn trial_is_due(&self, now: Instant) -> bool {
+        self.rest.as_ref().is_some_and(|rest| now >= rest.until)
     }
 
-    /// A request goes to it, which is its trial if it was out of service.
-    pub(crate) fn begin(&mut self) {
-        if let Service::Out { rest, .. } = self.service {
-            self.service = Service::Trial { rest };
-        }
-    }
-
-    /// A request was given up before it was known how it would end: a trial is open again.
-    pub(crate) fn give_up(&mut self, now: Instant) {
-        if let Service::Trial { rest } = self.service {
-            self.service = Service::Out { until: now, rest };
-        }
-    }
-
-    /// A request got what it asked for.
+    /// A trial got what it asked for.
     pub(crate) fn succeed(&mut self) {
         *self = Self::default();
     }
 
-    /// A request failed.
+    /// A request got its first token. One that was under way when the upstream was taken out does not bring it back.
+    pub(crate) fn answered(&mut self) {
+        if self.rest.is_none() {
+            self.failures = 0;
+        }
+    }
+
+    /// A request failed. Those that were under way when it was taken out say nothing new.
     pub(crate) fn fail(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
-        let rest = match self.service {
-            Service::In if self.failures < LIMIT => return,
-            Service::In => FIRST_REST,
-            // Requests that were under way when it was taken out say nothing new.
-            Service::Out { .. } => return,
-            Service::Trial { rest } => (2 * rest).min(LONGEST_REST),
-        };
-        self.service = Service::Out {
-            until: now + rest,
-            rest,
-        };
+        if self.failures >= LIMIT && self.rest.is_none() {
+            self.rest_for(now, FIRST_REST);
+        }
+    }
+
+    /// A trial failed.
+    pub(crate) fn fail_trial(&mut self, now: Instant) {
+        if let Some(rest) = &self.rest {
+            let length = (2 * rest.length).min(LONGEST_REST);
+            self.rest_for(now, length);
+        }
+    }
+
+    fn rest_for(&mut self, now: Instant, length: Duration) {
+        let until = now + length;
+        self.rest = Some(Rest { until, length });
     }
 }
 
@@ -91,40 +79,34 @@ mod tests {
         let mut breaker = Breaker::default();
         breaker.fail(now);
         breaker.fail(now);
-        breaker.succeed();
+        breaker.answered();
         breaker.fail(now);
         breaker.fail(now);
-        assert!(breaker.in_service() && breaker.permits(now));
-        breaker.fail(now);
-        assert!(!breaker.in_service() && !breaker.permits(now));
-        let later = now + FIRST_REST;
-        assert!(breaker.permits(later));
-        breaker.begin();
-        assert!(!breaker.permits(later), "one trial at a time");
-        breaker.succeed();
         assert!(breaker.in_service());
+        breaker.fail(now);
+        breaker.answered();
+        assert!(!breaker.in_service() && !breaker.trial_is_due(now));
+        assert!(breaker.trial_is_due(now + FIRST_REST));
+        breaker.succeed();
+        assert!(breaker.in_service() && !breaker.trial_is_due(now + FIRST_REST));
     }
 
     #[test]
-    fn a_failed_trial_doubles_the_rest_and_one_that_was_given_up_does_not() {
+    fn each_failed_trial_doubles_the_rest() {
         let mut now = Instant::now();
         let mut breaker = Breaker::default();
         for _ in 0..LIMIT {
             breaker.fail(now);
         }
-        let mut rest = FIRST_REST;
+        let mut length = FIRST_REST;
         for _ in 0..8 {
             breaker.fail(now);
-            now += rest;
-            assert!(breaker.permits(now));
-            breaker.begin();
-            breaker.give_up(now);
-            assert!(breaker.permits(now));
-            breaker.begin();
-            breaker.fail(now);
-            rest = (2 * rest).min(LONGEST_REST);
-            assert!(!breaker.permits(now + rest - Duration::from_millis(1)));
+            now += length;
+            assert!(breaker.trial_is_due(now));
+            breaker.fail_trial(now);
+            length = (2 * length).min(LONGEST_REST);
+            assert!(!breaker.trial_is_due(now + length - Duration::from_millis(1)));
         }
-        assert_eq!(rest, LONGEST_REST);
+        assert_eq!(length, LONGEST_REST);
     }
 }

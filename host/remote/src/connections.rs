@@ -144,9 +144,18 @@ mod tests {
     fn urls_are_completed_or_refused() {
         let read = |url: &str| BaseUrl::parse(url).map(|url| (url.api, url.root, url.tls));
         let url = |api: &str, root: &str, tls| Ok((api.to_owned(), root.to_owned(), tls));
-        assert_eq!(read("http://h:1/v1/"), url("http://h:1/v1", "http://h:1", false));
-        assert_eq!(read("https://h:1"), url("https://h:1/v1", "https://h:1", true));
-        assert_eq!(read("http://h/api"), url("http://h/api", "http://h/api", false));
+        assert_eq!(
+            read("http://h:1/v1/"),
+            url("http://h:1/v1", "http://h:1", false)
+        );
+        assert_eq!(
+            read("https://h:1"),
+            url("https://h:1/v1", "https://h:1", true)
+        );
+        assert_eq!(
+            read("http://h/api"),
+            url("http://h/api", "http://h/api", false)
+        );
         for bad in [
             "h:1",
             "127.0.0.1:8000/v1",

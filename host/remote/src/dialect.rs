@@ -61,7 +61,6 @@ pub(crate) struct Asked<'a> {
 
 /// Refuses what no remote engine can do for us.
 pub(crate) fn check(request: &SequenceRequest) -> Result<(), EngineError> {
-    let plain = SamplingParams::default();
     let asked = [
         ("prompt_embeds", request.embeddings.is_some()),
         ("an embedding", request.pooling.is_some()),
@@ -73,7 +72,7 @@ pub(crate) fn check(request: &SequenceRequest) -> Result<(), EngineError> {
         ),
         (
             "prompt_logprobs",
-            request.sampling.prompt_logprobs != plain.prompt_logprobs,
+            request.sampling.prompt_logprobs.is_some(),
         ),
         ("max_tokens of 0", request.stop.max_tokens == Some(0)),
     ];
@@ -117,8 +116,12 @@ fn vllm(asked: &Asked) -> Map<String, Value> {
     let SequenceRequest { sampling, stop, .. } = asked.request;
     let mut body = openai_fields(asked);
     put(&mut body, "top_k", sampling.top_k);
-    put(&mut body, "min_p", sampling.min_p);
-    put(&mut body, "repetition_penalty", sampling.repetition_penalty);
+    put(&mut body, "min_p", plain(sampling.min_p));
+    put(
+        &mut body,
+        "repetition_penalty",
+        plain(sampling.repetition_penalty),
+    );
     put(&mut body, "min_tokens", stop.min_tokens);
     put(&mut body, "stop_token_ids", &stop.stop_token_ids);
     put(&mut body, "ignore_eos", stop.ignore_eos);
@@ -149,13 +152,20 @@ fn sglang(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
         ("allowed_token_ids", sampling.allowed_tokens.is_some()),
         ("bad_words", !sampling.bad_words.is_empty()),
         // Its alternatives are texts, which may be those of several tokens.
-        ("logprobs above 0", sampling.logprobs.is_some_and(|top| top > 0)),
+        (
+            "logprobs above 0",
+            sampling.logprobs.is_some_and(|top| top > 0),
+        ),
     ])?;
     let mut body = openai_fields(asked);
     let top_k = i64::try_from(sampling.top_k).ok().filter(|&k| k > 0);
     put(&mut body, "top_k", top_k.unwrap_or(-1));
-    put(&mut body, "min_p", sampling.min_p);
-    put(&mut body, "repetition_penalty", sampling.repetition_penalty);
+    put(&mut body, "min_p", plain(sampling.min_p));
+    put(
+        &mut body,
+        "repetition_penalty",
+        plain(sampling.repetition_penalty),
+    );
     put(&mut body, "min_tokens", stop.min_tokens);
     put(&mut body, "stop_token_ids", &stop.stop_token_ids);
     put(&mut body, "ignore_eos", stop.ignore_eos);
@@ -181,16 +191,28 @@ fn llama(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
     put(&mut body, "prompt", prompt(asked));
     put(&mut body, "stream", true);
     put(&mut body, "n_predict", asked.max_tokens);
-    put(&mut body, "temperature", sampling.temperature);
+    put(&mut body, "temperature", plain(sampling.temperature));
     put(&mut body, "top_k", sampling.top_k);
-    put(&mut body, "top_p", sampling.top_p);
-    put(&mut body, "min_p", sampling.min_p);
-    put(&mut body, "typical_p", sampling.typical_p);
-    put(&mut body, "repeat_penalty", sampling.repetition_penalty);
+    put(&mut body, "top_p", plain(sampling.top_p));
+    put(&mut body, "min_p", plain(sampling.min_p));
+    put(&mut body, "typical_p", plain(sampling.typical_p));
+    put(
+        &mut body,
+        "repeat_penalty",
+        plain(sampling.repetition_penalty),
+    );
     // All of the context, as the penalty of weir's own engine counts.
     put(&mut body, "repeat_last_n", -1);
-    put(&mut body, "presence_penalty", sampling.presence_penalty);
-    put(&mut body, "frequency_penalty", sampling.frequency_penalty);
+    put(
+        &mut body,
+        "presence_penalty",
+        plain(sampling.presence_penalty),
+    );
+    put(
+        &mut body,
+        "frequency_penalty",
+        plain(sampling.frequency_penalty),
+    );
     put(&mut body, "ignore_eos", stop.ignore_eos);
     if !sampling.logit_bias.is_empty() {
         put(&mut body, "logit_bias", &sampling.logit_bias);
@@ -209,16 +231,20 @@ fn llama(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
 fn openai(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
     let SequenceRequest { sampling, stop, .. } = asked.request;
     let mut body = openai_fields(asked);
-    let plain = SamplingParams::default();
+    let off = SamplingParams::default();
     refuse_if(&[("logprobs", sampling.logprobs.is_some() && !asked.extras)])?;
-    if sampling.top_k != plain.top_k {
+    if sampling.top_k != off.top_k {
         put(&mut body, "top_k", sampling.top_k);
     }
-    if sampling.min_p != plain.min_p {
-        put(&mut body, "min_p", sampling.min_p);
+    if sampling.min_p != off.min_p {
+        put(&mut body, "min_p", plain(sampling.min_p));
     }
-    if sampling.repetition_penalty != plain.repetition_penalty {
-        put(&mut body, "repetition_penalty", sampling.repetition_penalty);
+    if sampling.repetition_penalty != off.repetition_penalty {
+        put(
+            &mut body,
+            "repetition_penalty",
+            plain(sampling.repetition_penalty),
+        );
     }
     if stop.min_tokens > 0 {
         put(&mut body, "min_tokens", stop.min_tokens);
@@ -227,7 +253,7 @@ fn openai(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
         put(&mut body, "ignore_eos", true);
     }
     refuse_if(&[
-        ("typical_p", sampling.typical_p != plain.typical_p),
+        ("typical_p", sampling.typical_p != off.typical_p),
         ("allowed_token_ids", sampling.allowed_tokens.is_some()),
         ("bad_words", !sampling.bad_words.is_empty()),
         ("priority", asked.request.priority != 0),
@@ -253,16 +279,24 @@ fn openai_fields(asked: &Asked) -> Map<String, Value> {
     put(&mut body, "stream", true);
     put(&mut body, "stream_options", json!({"include_usage": true}));
     put(&mut body, "max_tokens", asked.max_tokens);
-    put(&mut body, "temperature", sampling.temperature);
-    put(&mut body, "top_p", sampling.top_p);
-    put(&mut body, "presence_penalty", sampling.presence_penalty);
-    put(&mut body, "frequency_penalty", sampling.frequency_penalty);
+    put(&mut body, "temperature", plain(sampling.temperature));
+    put(&mut body, "top_p", plain(sampling.top_p));
+    put(
+        &mut body,
+        "presence_penalty",
+        plain(sampling.presence_penalty),
+    );
+    put(
+        &mut body,
+        "frequency_penalty",
+        plain(sampling.frequency_penalty),
+    );
     if let Some(seed) = sampling.seed {
         put(&mut body, "seed", seed.cast_signed());
     }
     if !sampling.logit_bias.is_empty() {
         let biases = sampling.logit_bias.iter();
-        let biases = biases.map(|(token, bias)| (token.to_string(), json!(bias)));
+        let biases = biases.map(|(token, bias)| (token.to_string(), json!(plain(*bias))));
         body.insert("logit_bias".to_owned(), Value::Object(biases.collect()));
     }
     if !stop.strings.is_empty() {
@@ -283,7 +317,11 @@ fn prompt(asked: &Asked) -> Value {
 }
 
 fn text(ids: &[u32], texts: &dyn TokenTexts) -> String {
-    let bytes: Vec<u8> = ids.iter().flat_map(|&id| texts.bytes(id)).copied().collect();
+    let bytes: Vec<u8> = ids
+        .iter()
+        .flat_map(|&id| texts.bytes(id))
+        .copied()
+        .collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -305,8 +343,19 @@ fn refuse_if(asked: &[(&str, bool)]) -> Result<(), EngineError> {
     }
 }
 
+/// The number that a client wrote: 0.1, where widening a float would make 0.10000000149.
+fn plain(value: f32) -> f64 {
+    value
+        .to_string()
+        .parse()
+        .unwrap_or_else(|_| f64::from(value))
+}
+
 fn put(body: &mut Map<String, Value>, name: &str, value: impl Serialize) {
     // Numbers, texts and lists of them always are JSON.
     let value = serde_json::to_value(value).unwrap_or_default();
     body.insert(name.to_owned(), value);
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use crate::{
     dialect::{self, Dialect},
     generation,
     probe::{self, Told},
-    upstream::{Check, Description, Upstream},
+    upstream::{Check, Description, Look, Upstream},
 };
 
 /// Connections to an upstream that are kept when they are idle.
@@ -175,7 +175,11 @@ impl RemoteEngine {
             let mut described = std::pin::pin!(core.described.notified());
             // Whoever answers between the look and the wait is not overlooked.
             described.as_mut().enable();
-            let known: Vec<_> = core.upstreams.iter().filter_map(|one| one.description()).collect();
+            let known: Vec<_> = core
+                .upstreams
+                .iter()
+                .filter_map(|one| one.description())
+                .collect();
             if !known.is_empty() {
                 let told = known.iter().filter_map(|one| one.max_model_len).min();
                 let len = core.given_len.or(told).ok_or(RemoteError::NoContext)?;
@@ -219,27 +223,40 @@ impl Core {
         let token = self.end_tokens.first().copied().unwrap_or(0);
         let mut reported = String::new();
         loop {
-            match upstream.description().filter(|_| upstream.is_healthy()) {
-                Some(description) => {
-                    let check = probe::check(upstream, &description, within).await;
-                    upstream.checked(&check);
+            let look = upstream.next_look(Instant::now());
+            if let Look::Check(description) = &look {
+                let check = probe::check(upstream, description, within).await;
+                upstream.checked(&check);
+                sleep(self.timeouts.health).await;
+                continue;
+            }
+            match probe::describe(upstream, told, token, &*self.texts, within).await {
+                Ok(description) => {
+                    let Description { dialect, model, .. } = &description;
+                    tracing::info!(
+                        engine = upstream.name,
+                        ?dialect,
+                        model,
+                        "the engine answers"
+                    );
+                    upstream.describe(description);
+                    self.described.notify_waiters();
+                    reported.clear();
                 }
-                None => match probe::describe(upstream, told, token, &*self.texts, within).await {
-                    Ok(description) => {
-                        let Description { dialect, model, .. } = &description;
-                        tracing::info!(engine = upstream.name, ?dialect, model, "the engine answers");
-                        upstream.describe(description);
-                        self.described.notify_waiters();
-                        reported.clear();
+                Err(reason) => {
+                    if reported != reason {
+                        tracing::warn!(
+                            engine = upstream.name,
+                            reason,
+                            "the engine does not answer"
+                        );
                     }
-                    Err(reason) => {
-                        if reported != reason {
-                            tracing::warn!(engine = upstream.name, reason, "the engine does not answer");
-                        }
-                        reported.clone_from(&reason);
-                        upstream.checked(&Check::Failed(reason));
+                    reported.clone_from(&reason);
+                    match look {
+                        Look::Trial => upstream.failed_trial(),
+                        _ => upstream.checked(&Check::Failed(reason)),
                     }
-                },
+                }
             }
             sleep(self.timeouts.health).await;
         }
@@ -251,8 +268,7 @@ impl Core {
         head: Option<Head>,
         tried: &[usize],
     ) -> Option<(usize, Arc<Upstream>, Arc<Description>)> {
-        let now = Instant::now();
-        let mut described: Vec<_> = self.upstreams.iter().map(|one| one.permits(now)).collect();
+        let mut described: Vec<_> = self.upstreams.iter().map(|one| one.available()).collect();
         let permitted = described.iter().enumerate();
         let permitted = permitted.filter(|(index, one)| one.is_some() && !tried.contains(index));
         let candidates = permitted.map(|(index, _)| {
@@ -274,7 +290,9 @@ impl Core {
         let limit = self.max_model_len.get().copied().unwrap_or(usize::MAX);
         let prompt = request.prompt.len();
         if prompt == 0 {
-            return Err(EngineError::InvalidRequest("the prompt has no tokens".to_owned()));
+            return Err(EngineError::InvalidRequest(
+                "the prompt has no tokens".to_owned(),
+            ));
         }
         let (what, wanted) = match request.stop.max_tokens {
             Some(wanted) if prompt < limit => ("the prompt with max_tokens", wanted),
@@ -297,7 +315,11 @@ impl Generator for RemoteEngine {
     fn submit(&self, request: SequenceRequest) -> Result<GeneratedStream, EngineError> {
         dialect::check(&request)?;
         let max_tokens = self.core.max_tokens(&request)?;
-        Ok(generation::stream(Arc::clone(&self.core), request, max_tokens))
+        Ok(generation::stream(
+            Arc::clone(&self.core),
+            request,
+            max_tokens,
+        ))
     }
 
     fn upstreams(&self) -> Vec<UpstreamFigures> {

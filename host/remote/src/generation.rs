@@ -28,7 +28,11 @@ use crate::{
 const EXPECTED_TOKENS: usize = 512;
 
 /// Starts a sequence; nothing is sent before the stream is read.
-pub(crate) fn stream(core: Arc<Core>, request: SequenceRequest, max_tokens: usize) -> GeneratedStream {
+pub(crate) fn stream(
+    core: Arc<Core>,
+    request: SequenceRequest,
+    max_tokens: usize,
+) -> GeneratedStream {
     let generation = Box::new(Generation {
         head: Head::of(&request.prompt),
         core,
@@ -36,6 +40,7 @@ pub(crate) fn stream(core: Arc<Core>, request: SequenceRequest, max_tokens: usiz
         max_tokens,
         items: VecDeque::new(),
         running: None,
+        error: None,
         ended: false,
     });
     Box::pin(stream::unfold(generation, Generation::next))
@@ -48,6 +53,8 @@ struct Generation {
     max_tokens: usize,
     items: VecDeque<Generated>,
     running: Option<Running>,
+    /// Said when all items are.
+    error: Option<EngineError>,
     ended: bool,
 }
 
@@ -64,18 +71,69 @@ enum Failure {
     Wrong(EngineError),
     /// Another may do it.
     Elsewhere {
-        outcome: Outcome,
-        failure: UpstreamFailure,
+        /// What the client is told when there is no other.
+        told: Told,
+        /// What the log is told.
         reason: String,
     },
 }
 
 impl Failure {
     fn failed(reason: String) -> Self {
-        Self::Elsewhere {
-            outcome: Outcome::Failed,
-            failure: UpstreamFailure::Failed,
-            reason,
+        let told = Told::Failed;
+        Self::Elsewhere { told, reason }
+    }
+}
+
+/// What clients are told of an upstream; the log has the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Failed,
+    RefusesKey,
+    UnknownModel,
+    Busy,
+    Unavailable,
+    TimedOut,
+}
+
+impl Told {
+    fn error(self) -> EngineError {
+        let (failure, message) = match self {
+            Self::Failed => (
+                UpstreamFailure::Failed,
+                "the engine behind this server failed",
+            ),
+            Self::RefusesKey => (
+                UpstreamFailure::Failed,
+                "the engine behind this server does not accept the server's key",
+            ),
+            Self::UnknownModel => (
+                UpstreamFailure::Failed,
+                "the engine behind this server does not know the model that it is asked for",
+            ),
+            Self::Busy => (
+                UpstreamFailure::Busy,
+                "the engine behind this server has too much to do",
+            ),
+            Self::Unavailable => (
+                UpstreamFailure::Unavailable,
+                "no engine behind this server takes requests now",
+            ),
+            Self::TimedOut => (
+                UpstreamFailure::TimedOut,
+                "the engine behind this server said nothing for too long",
+            ),
+        };
+        EngineError::Upstream {
+            failure,
+            message: message.to_owned(),
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Busy => Outcome::Busy,
+            _ => Outcome::Failed,
         }
     }
 }
@@ -88,6 +146,9 @@ impl Generation {
             if let Some(item) = self.items.pop_front() {
                 return Some((Ok(item), self));
             }
+            if let Some(error) = self.error.take() {
+                return Some((Err(error), self));
+            }
             if self.ended {
                 return None;
             }
@@ -95,20 +156,19 @@ impl Generation {
                 None => self.begin().await,
                 Some(running) => self.go_on(running).await,
             };
-            if let Err(error) = went_on {
-                self.ended = true;
-                return Some((Err(error), self));
-            }
+            // What came before the error is said before it.
+            self.error = went_on.err();
+            self.ended |= self.error.is_some();
         }
     }
 
     /// Asks one upstream after the other until one says something.
     async fn begin(&mut self) -> Result<(), EngineError> {
         let mut tried = Vec::new();
-        let mut last = UpstreamFailure::Unavailable;
+        let mut last = Told::Unavailable;
         loop {
             let Some((index, upstream, description)) = self.core.choose(self.head, &tried) else {
-                return Err(upstream_error(last));
+                return Err(last.error());
             };
             tried.push(index);
             let tokens = self.request.prompt.len() + self.max_tokens.min(EXPECTED_TOKENS);
@@ -126,14 +186,10 @@ impl Generation {
                     flight.ended(Outcome::Refused);
                     return Err(error);
                 }
-                Err(Failure::Elsewhere {
-                    outcome,
-                    failure,
-                    reason,
-                }) => {
+                Err(Failure::Elsewhere { told, reason }) => {
                     tracing::warn!(engine = upstream.name, reason, "the engine lost a request");
-                    flight.ended(outcome);
-                    last = failure;
+                    flight.ended(told.outcome());
+                    last = told;
                     // What it said before its first token is nobody's.
                     self.items.clear();
                 }
@@ -164,7 +220,7 @@ impl Generation {
         let first = async {
             let url = upstream.completions(description.dialect);
             let body = body.to_string().into_bytes();
-            let answer = upstream.send(Method::POST, &url, body, within).await;
+            let answer = upstream.send(Method::POST, &url, body).await;
             let answer = answer.map_err(Failure::failed)?;
             let status = answer.status();
             if status != StatusCode::OK {
@@ -173,8 +229,7 @@ impl Generation {
             }
             let (ends, texts) = (Arc::clone(&core.end_tokens), Arc::clone(&core.texts));
             let answer_so_far = Answer::new(request, description.dialect, ends, texts);
-            let mut reading =
-                Reading::new(answer.into_body(), answer_so_far, description.dialect);
+            let mut reading = Reading::new(answer.into_body(), answer_so_far, description.dialect);
             while items.is_empty() && !reading.ended() {
                 let tokens = reading.read(items).await.map_err(Failure::failed)?;
                 flight.came(tokens);
@@ -185,8 +240,7 @@ impl Generation {
             first = first => first?,
             () = went_down(&mut state) => return Err(Failure::failed("it went down".to_owned())),
             () = sleep(within) => return Err(Failure::Elsewhere {
-                outcome: Outcome::Failed,
-                failure: UpstreamFailure::TimedOut,
+                told: Told::TimedOut,
                 reason: format!("no token within {} s", within.as_secs_f32()),
             }),
         };
@@ -197,9 +251,9 @@ impl Generation {
     async fn go_on(&mut self, mut running: Running) -> Result<(), EngineError> {
         let timeouts = &self.core.timeouts;
         let read = tokio::select! {
-            read = running.reading.read(&mut self.items) => read.map_err(|why| (UpstreamFailure::Failed, why)),
+            read = running.reading.read(&mut self.items) => read.map_err(|why| (Told::Failed, why)),
             () = silence(&mut running.state, timeouts.stall, timeouts.grace()) => {
-                Err((UpstreamFailure::TimedOut, "it stopped in the middle of an answer".to_owned()))
+                Err((Told::TimedOut, "it stopped in the middle of an answer".to_owned()))
             }
         };
         match read {
@@ -208,11 +262,11 @@ impl Generation {
                 self.keep(running);
                 Ok(())
             }
-            Err((failure, reason)) => {
+            Err((told, reason)) => {
                 let engine = &running.flight.upstream.name;
                 tracing::warn!(engine, reason, "the engine broke an answer off");
                 running.flight.ended(Outcome::Failed);
-                Err(upstream_error(failure))
+                Err(told.error())
             }
         }
     }
@@ -231,37 +285,18 @@ impl Generation {
 /// An answer that is none. What is wrong with the request is kept for the client; the rest is for the log.
 fn refused(status: StatusCode, body: &[u8]) -> Failure {
     let reason = refusal(status, body);
-    match status.as_u16() {
+    let told = match status.as_u16() {
         400 | 413 | 422 => {
             let said = reason.split_once(": ").map_or(&*reason, |(_, said)| said);
-            Failure::Wrong(EngineError::InvalidRequest(said.to_owned()))
+            return Failure::Wrong(EngineError::InvalidRequest(said.to_owned()));
         }
-        429 | 503 => Failure::Elsewhere {
-            outcome: Outcome::Busy,
-            failure: UpstreamFailure::Busy,
-            reason,
-        },
-        408 | 504 => Failure::Elsewhere {
-            outcome: Outcome::Failed,
-            failure: UpstreamFailure::TimedOut,
-            reason,
-        },
-        _ => Failure::failed(reason),
-    }
-}
-
-/// What the client is told; the log has the rest.
-fn upstream_error(failure: UpstreamFailure) -> EngineError {
-    let message = match failure {
-        UpstreamFailure::Failed => "the engine behind this server failed",
-        UpstreamFailure::Busy => "the engine behind this server has too much to do",
-        UpstreamFailure::Unavailable => "no engine behind this server takes requests now",
-        UpstreamFailure::TimedOut => "the engine behind this server said nothing for too long",
+        401 | 403 => Told::RefusesKey,
+        404 => Told::UnknownModel,
+        429 | 503 => Told::Busy,
+        408 | 504 => Told::TimedOut,
+        _ => Told::Failed,
     };
-    EngineError::Upstream {
-        failure,
-        message: message.to_owned(),
-    }
+    Failure::Elsewhere { told, reason }
 }
 
 /// Until the upstream goes down; one that is down already, as it is while a request tries it, must do so again.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, body::Bytes};
 use serde_json::Value;
 use weir_engine::{SamplingParams, SequenceRequest, StopConditions, TokenTexts};
 
@@ -35,16 +35,16 @@ pub(crate) async fn describe(
     within: Duration,
 ) -> Result<Description, String> {
     let url = format!("{}/models", upstream.base.api);
-    let answer = upstream.send(Method::GET, &url, Vec::new(), within).await?;
-    let status = answer.status();
-    let body = tokio::time::timeout(within, whole(answer)).await;
-    let body = body.unwrap_or_else(|_| Err("its list of models does not end".to_owned()))?;
+    let (status, body) = ask(upstream, Method::GET, &url, Vec::new(), within).await?;
     if status != StatusCode::OK {
         return Err(refusal(status, &body));
     }
     let list: Value = serde_json::from_slice(&body)
         .map_err(|error| format!("its list of models is no JSON: {error}"))?;
-    let cards = list["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let cards = list["data"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let card = match &told.model {
         None => cards.first(),
         Some(name) => cards.iter().find(|card| card["id"] == name.as_str()),
@@ -112,12 +112,8 @@ async fn one_token(
     let body = description.dialect.body(&asked);
     let body = body.map_err(|error| error.to_string())?;
     let url = upstream.completions(description.dialect);
-    let answer = upstream
-        .send(Method::POST, &url, body.to_string().into_bytes(), FIRST_ANSWER)
-        .await?;
-    let status = answer.status();
-    let body = tokio::time::timeout(FIRST_ANSWER, whole(answer)).await;
-    let body = body.unwrap_or_else(|_| Err("its answer does not end".to_owned()))?;
+    let body = body.to_string().into_bytes();
+    let (status, body) = ask(upstream, Method::POST, &url, body, FIRST_ANSWER).await?;
     match status {
         StatusCode::OK => Ok(()),
         status => Err(refusal(status, &body)),
@@ -134,21 +130,29 @@ pub(crate) async fn check(
         Dialect::Openai => format!("{}/models", upstream.base.api),
         _ => format!("{}/health", upstream.base.root),
     };
+    match ask(upstream, Method::GET, &url, Vec::new(), within).await {
+        Err(reason) => Check::Failed(reason),
+        Ok((status, _)) if status.is_success() => Check::Healthy,
+        Ok((StatusCode::SERVICE_UNAVAILABLE, _)) => Check::Draining,
+        Ok((status, body)) => Check::Failed(refusal(status, &body)),
+    }
+}
+
+/// Sends a request and reads the whole answer, so that its connection can be used again.
+async fn ask(
+    upstream: &Upstream,
+    method: Method,
+    url: &str,
+    body: Vec<u8>,
+    within: Duration,
+) -> Result<(StatusCode, Bytes), String> {
     let asked = async {
-        let answer = upstream.send(Method::GET, &url, Vec::new(), within).await?;
+        let answer = upstream.send(method, url, body).await?;
         let status = answer.status();
-        // Read to its end, so that the connection can be used again.
-        let body = whole(answer).await?;
-        Ok::<_, String>((status, body))
+        Ok((status, whole(answer).await?))
     };
     let answered = tokio::time::timeout(within, asked).await;
-    match answered {
-        Err(_) => Check::Failed(format!("no answer within {} s", within.as_secs_f32())),
-        Ok(Err(reason)) => Check::Failed(reason),
-        Ok(Ok((status, _))) if status.is_success() => Check::Healthy,
-        Ok(Ok((StatusCode::SERVICE_UNAVAILABLE, _))) => Check::Draining,
-        Ok(Ok((status, body))) => Check::Failed(refusal(status, &body)),
-    }
+    answered.unwrap_or_else(|_| Err(format!("no answer within {} s", within.as_secs_f32())))
 }
 
 /// An answer that is none, in one line.

@@ -65,9 +65,7 @@ impl Reading {
             }
             let piece = match self.dialect {
                 Dialect::Llama => chunk::of_llama(&event.data)?,
-                Dialect::Vllm | Dialect::Sglang | Dialect::Openai => {
-                    chunk::of_openai(&event.data)?
-                }
+                Dialect::Vllm | Dialect::Sglang | Dialect::Openai => chunk::of_openai(&event.data)?,
             };
             tokens += self.answer.take(piece, out);
         }

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use http_body_util::Full;
@@ -60,6 +60,16 @@ pub(crate) struct Description {
     pub(crate) prompt: PromptForm,
     /// Whether it takes fields that OpenAI's API has not.
     pub(crate) extras: bool,
+}
+
+/// What is to be found out about an upstream.
+pub(crate) enum Look {
+    /// What it is: it never said, or was away and may be another since.
+    Describe,
+    /// Whether it generates again; asked as the first time.
+    Trial,
+    /// Whether it is well.
+    Check(Arc<Description>),
 }
 
 /// What a health check found.
@@ -151,7 +161,11 @@ impl Upstream {
             }
             (true, false) => {
                 count(&self.counters.taken_back);
-                tracing::info!(engine = self.name, state = now.as_str(), "the engine gets requests");
+                tracing::info!(
+                    engine = self.name,
+                    state = now.as_str(),
+                    "the engine gets requests"
+                );
             }
             _ => {}
         }
@@ -163,12 +177,30 @@ impl Upstream {
         self.status().description.clone()
     }
 
-    /// It has answered for the first time.
+    /// What is to be found out about it now.
+    pub(crate) fn next_look(&self, now: Instant) -> Look {
+        let status = self.status();
+        match &status.description {
+            Some(_) if status.breaker.trial_is_due(now) => Look::Trial,
+            Some(description) if status.is_healthy() => Look::Check(Arc::clone(description)),
+            _ => Look::Describe,
+        }
+    }
+
+    /// It has said what it is, and generated a token.
     pub(crate) fn describe(&self, description: Description) {
         self.change(|status| {
             status.description = Some(Arc::new(description));
             status.failed_checks = 0;
+            status.draining = false;
+            status.breaker.succeed();
         });
+    }
+
+    /// It generated nothing when it was tried.
+    pub(crate) fn failed_trial(&self) {
+        let now = Instant::now();
+        self.change(|status| status.breaker.fail_trial(now));
     }
 
     /// A health check came back.
@@ -186,16 +218,11 @@ impl Upstream {
         });
     }
 
-    /// Whether it may get a request now, and what it is then.
-    pub(crate) fn permits(&self, now: Instant) -> Option<Arc<Description>> {
+    /// What it is, if it may get a request.
+    pub(crate) fn available(&self) -> Option<Arc<Description>> {
         let status = self.status();
-        let permitted = status.is_healthy() && !status.draining && status.breaker.permits(now);
-        status.description.clone().filter(|_| permitted)
-    }
-
-    /// Whether it answers its health checks.
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.status().is_healthy()
+        let up = status.state() == UpstreamState::Up;
+        status.description.clone().filter(|_| up)
     }
 
     pub(crate) fn state(&self) -> UpstreamState {
@@ -211,16 +238,15 @@ impl Upstream {
         self.state.subscribe()
     }
 
-    /// Sends a request; the time is until the head of the answer.
+    /// Sends a request and waits for the head of the answer, however long that takes.
     ///
     /// # Errors
-    /// One line: there is no connection, or no answer in time.
+    /// One line: there is no connection, or it broke.
     pub(crate) async fn send(
         &self,
         method: Method,
         url: &str,
         body: Vec<u8>,
-        within: Duration,
     ) -> Result<Response<Incoming>, String> {
         let mut request = Request::builder()
             .method(method)
@@ -232,21 +258,23 @@ impl Upstream {
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| error.to_string())?;
-        let answer = tokio::time::timeout(within, self.connections.request(request)).await;
-        let answer = answer.map_err(|_| format!("no answer within {} s", within.as_secs_f32()))?;
+        let answer = self.connections.request(request).await;
         answer.map_err(|error| connection_error(&error))
     }
 
     /// Where it takes requests of this dialect.
     pub(crate) fn completions(&self, dialect: Dialect) -> String {
         let (route, of_api) = dialect.route();
-        let base = if of_api { &self.base.api } else { &self.base.root };
+        let base = if of_api {
+            &self.base.api
+        } else {
+            &self.base.root
+        };
         format!("{base}{route}")
     }
 
     /// A request of so many tokens goes to it.
     pub(crate) fn begin(self: &Arc<Self>, tokens: usize) -> InFlight {
-        self.change(|status| status.breaker.begin());
         self.outstanding.fetch_add(tokens, Ordering::Relaxed);
         self.streams.fetch_add(1, Ordering::Relaxed);
         InFlight {
@@ -331,7 +359,7 @@ impl InFlight {
             self.upstream
                 .first_token
                 .observe_duration(self.begun.elapsed());
-            self.upstream.change(|status| status.breaker.succeed());
+            self.upstream.change(|status| status.breaker.answered());
         }
         let done = tokens.min(self.tokens);
         self.tokens -= done;
@@ -347,7 +375,9 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let upstream = &self.upstream;
-        upstream.outstanding.fetch_sub(self.tokens, Ordering::Relaxed);
+        upstream
+            .outstanding
+            .fetch_sub(self.tokens, Ordering::Relaxed);
         upstream.streams.fetch_sub(1, Ordering::Relaxed);
         let counters = &upstream.counters;
         count(match (self.outcome, self.first_token_came) {
@@ -359,9 +389,8 @@ impl Drop for InFlight {
         });
         let (outcome, now) = (self.outcome, Instant::now());
         upstream.change(|status| match outcome {
-            Outcome::Finished | Outcome::Refused | Outcome::Busy => status.breaker.succeed(),
-            Outcome::Cancelled => status.breaker.give_up(now),
             Outcome::Failed => status.breaker.fail(now),
+            Outcome::Finished | Outcome::Refused | Outcome::Busy | Outcome::Cancelled => {}
         });
     }
 }
