@@ -83,10 +83,11 @@ pub(crate) fn of_llama(data: &str) -> Result<Piece, String> {
         cached: event.timings.map(|timings| timings.cache_n),
         completion: event.tokens_predicted,
     };
-    let finish = event.stop.then(|| match event.stop_type.as_deref() {
-        Some("limit") => FinishReason::Length,
-        _ => FinishReason::Stop,
-    });
+    let finish = match event.stop_type.as_deref() {
+        _ if !event.stop => None,
+        Some("limit") => Some(FinishReason::Length),
+        _ => Some(FinishReason::Stop),
+    };
     let told = event.completion_probabilities.into_iter();
     Ok(Piece {
         ids: event.tokens,
