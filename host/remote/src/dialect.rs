@@ -137,7 +137,9 @@ fn vllm(asked: &Asked) -> Map<String, Value> {
     if sampling.logprobs.is_some() {
         put(&mut body, "return_tokens_as_token_ids", true);
     }
-    put(&mut body, "include_stop_str_in_output", true);
+    if !stop.strings.is_empty() {
+        put(&mut body, "include_stop_str_in_output", true);
+    }
     put(&mut body, "skip_special_tokens", false);
     put(&mut body, "spaces_between_special_tokens", false);
     put(&mut body, "add_special_tokens", false);
@@ -172,7 +174,9 @@ fn sglang(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
     if asked.request.priority != 0 {
         put(&mut body, "priority", asked.request.priority);
     }
-    put(&mut body, "no_stop_trim", true);
+    if !stop.strings.is_empty() {
+        put(&mut body, "no_stop_trim", true);
+    }
     put(&mut body, "skip_special_tokens", false);
     put(&mut body, "return_token_ids", true);
     Ok(body)
@@ -261,8 +265,10 @@ fn openai(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
     if asked.extras {
         put(&mut body, "skip_special_tokens", false);
         put(&mut body, "return_token_ids", true);
-        put(&mut body, "include_stop_str_in_output", true);
         put(&mut body, "stop_token_ids", &stop.stop_token_ids);
+        if !stop.strings.is_empty() {
+            put(&mut body, "include_stop_str_in_output", true);
+        }
     } else {
         // The stop string would be cut off, and with it what tells that it came.
         body.remove("stop");

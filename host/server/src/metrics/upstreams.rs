@@ -5,13 +5,9 @@ use weir_engine::{UpstreamFigures, UpstreamState};
 use super::exposition::{Exposition, Kind, Unit};
 use crate::state::ServedModel;
 
-/// A family whose value is read from an engine's figures.
-type Family = (
-    &'static str,
-    Kind,
-    &'static str,
-    fn(&UpstreamFigures) -> u64,
-);
+/// Reads one number of an engine's figures.
+type Read = fn(&UpstreamFigures) -> u64;
+type Family = (&'static str, Kind, &'static str, Read);
 
 const FAMILIES: &[Family] = &[
     (
@@ -47,7 +43,7 @@ const FAMILIES: &[Family] = &[
 ];
 
 /// How sequences end, as the counter's label has it.
-const RESULTS: &[(&str, fn(&UpstreamFigures) -> u64)] = &[
+const RESULTS: &[(&str, Read)] = &[
     ("finished", |engine| engine.finished),
     ("cancelled", |engine| engine.cancelled),
     ("refused", |engine| engine.refused),
