@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use weir_engine::{EngineError, SamplingParams, SequenceRequest, TokenTexts};
 
+/// llama.cpp keeps so many tokens in memory for each sequence.
+const MAX_PENALTY_WINDOW: usize = 1 << 20;
+
 /// What an engine understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -205,8 +208,9 @@ fn llama(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
         "repeat_penalty",
         plain(sampling.repetition_penalty),
     );
-    // All of the context, as the penalty of weir's own engine counts.
-    put(&mut body, "repeat_last_n", -1);
+    // All tokens that there may be, as the penalties of weir's own engine count.
+    let all = asked.request.prompt.len().saturating_add(asked.max_tokens);
+    put(&mut body, "repeat_last_n", all.min(MAX_PENALTY_WINDOW));
     put(
         &mut body,
         "presence_penalty",

@@ -155,7 +155,7 @@ fn the_bodies_are_these() {
         (
             Dialect::Llama,
             json!({"prompt": [104, 105], "stream": true, "n_predict": 9, "temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1,
-                "typical_p": 0.5, "repeat_penalty": 1.1, "repeat_last_n": -1, "presence_penalty": 0.5, "frequency_penalty": -0.5,
+                "typical_p": 0.5, "repeat_penalty": 1.1, "repeat_last_n": 11, "presence_penalty": 0.5, "frequency_penalty": -0.5,
                 "ignore_eos": true, "logit_bias": [[65, -100.0]], "seed": 0, "n_probs": 3, "return_tokens": true}),
         ),
     ];
