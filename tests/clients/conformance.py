@@ -1,8 +1,10 @@
 """Every field and error of the OpenAI API as weir documents it, asked for with openai-python.
 
     conformance.py PATH_OF_WEIR [MODEL]
+    conformance.py PATH_OF_WEIR --engine URL TOKENIZER
 
-MODEL is a GGUF; without one, what needs a model's own words is left out. Errors are the lines of errors.jsonl: a route, a body (laid
+MODEL is a GGUF; without one, what needs a model's own words is left out. The second form asks a weir in front of the engine at URL, what no
+engine elsewhere can do left out and counted (asking.LOCAL, `local` in errors.jsonl). Errors are the lines of errors.jsonl: a route, a body (laid
 over a small chat request where `chat` is set) and what must come back. Checks stand here and in the modules named conformance_*.
 Each server's checks end with a line of their own, the whole like a test runner: "N passed, N failed".
 """
@@ -19,7 +21,7 @@ import conformance_fields  # noqa: F401 (its checks name themselves)
 import conformance_forced  # noqa: F401
 import conformance_server
 import conformance_vectors  # noqa: F401
-from asking import ANY, CALL, GUARDED, HELLO, REAL, TOOL, VECTORS, Weir, of_a_real_model, of_any_model
+from asking import ANY, CALL, GUARDED, HELLO, LOCAL, REAL, TOOL, VECTORS, Weir, of_a_real_model, of_any_model
 from server import server
 
 
@@ -419,8 +421,23 @@ def run(weir, checks, lines):
     return passed, failed
 
 
+def in_front_of(weir_binary, engine, tokenizer):
+    """The checks of a model whose tokens come from the engine at this URL."""
+    errors = [line for line in (HERE / "errors.jsonl").read_text().splitlines() if line]
+    checks = [check for check in ANY + REAL if check.__name__ not in LOCAL]
+    lines = [line for line in errors if not json.loads(line).get("local")]
+    with server(weir_binary, None, "--engine", engine, "--tokenizer", tokenizer) as url:
+        passed, failed = run(Weir(url), checks, lines)
+    left_out = len(ANY + REAL) - len(checks) + len(errors) - len(lines)
+    print(f"{left_out} left out: an engine elsewhere cannot do what they ask")
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
 def main():
     weir_binary, *models = sys.argv[1:]
+    if models[:1] == ["--engine"]:
+        return in_front_of(weir_binary, *models[1:])
     errors = [line for line in (HERE / "errors.jsonl").read_text().splitlines() if line]
     parsers = ("--tool-call-parser", "deepseek_v3", "--reasoning-parser", "none")
     runs = [("replayed texts", f"replay:{HERE / 'deepseek.jsonl'}", parsers, ANY, errors)]

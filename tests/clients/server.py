@@ -9,11 +9,12 @@ import urllib.request
 
 @contextlib.contextmanager
 def server(weir, model, *flags):
-    """Serves `model` until the block ends; gives the address without `/v1`."""
+    """Serves `model`, or what the flags say, until the block ends; gives the address without `/v1`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([weir, "serve", "--model", model, "--port", str(port), "--log-level", "warn", *flags])
+    source = ["--model", model] if model else []
+    process = subprocess.Popen([weir, "serve", *source, "--port", str(port), "--log-level", "warn", *flags])
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(600):

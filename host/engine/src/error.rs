@@ -36,7 +36,28 @@ pub enum EngineError {
     /// Nothing can be computed any more, or not until what the runner lacks is there again; trying is allowed.
     #[error("the engine cannot compute: {0}")]
     Lost(String),
+    /// A remote engine did not do what was asked of it. What stands here is for clients; the log has the rest.
+    #[error("{message}")]
+    Upstream {
+        /// What of it went wrong.
+        failure: UpstreamFailure,
+        /// In a sentence that names no address.
+        message: String,
+    },
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     Stopped,
+}
+
+/// What went wrong with a remote engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamFailure {
+    /// It failed, broke off, or answered what makes no sense.
+    Failed,
+    /// It has too much to do.
+    Busy,
+    /// There is none that takes requests.
+    Unavailable,
+    /// It said nothing for too long.
+    TimedOut,
 }

@@ -1,5 +1,5 @@
 //! The boundary the server talks to: submit a sequence, read what comes. Implemented by the local engine thread
-//! and, later, by the client of a remote engine. Dropping the stream aborts the sequence.
+//! and by the client of remote engines. Dropping the stream aborts the sequence.
 
 use std::pin::Pin;
 
@@ -9,6 +9,7 @@ use crate::{
     error::EngineError,
     measurements::EngineFigures,
     request::{FinishReason, SequenceRequest},
+    upstream::UpstreamFigures,
 };
 
 /// One thing an engine says about a sequence.
@@ -38,7 +39,7 @@ pub enum Generated {
     },
     /// The prompt's pooled hidden state, where the request asked for that and for no answer. Its length is what it came to be.
     Vector(Vec<f32>),
-    /// Text of a remote engine that gives no token ids.
+    /// Text of a remote engine that gives no token ids, or none for this piece.
     Text(String),
     /// The last item of every stream that did not fail.
     Finished {
@@ -86,6 +87,11 @@ pub trait Generator: Send + Sync {
     /// What its engine is doing and has measured; None where that is not known here.
     fn figures(&self) -> Option<EngineFigures> {
         None
+    }
+
+    /// The remote engines behind it; none where it computes by itself.
+    fn upstreams(&self) -> Vec<UpstreamFigures> {
+        Vec::new()
     }
 
     /// Queues several sequences: all of them, or none on an error, which may come as the first item of each stream.

@@ -15,6 +15,7 @@ pub mod measurements;
 pub mod request;
 pub mod runner;
 pub mod sampler;
+pub mod upstream;
 
 mod admission;
 mod block_manager;
@@ -30,7 +31,7 @@ pub use batch::{
 };
 pub use embedding_runner::{EmbeddingInfo, EmbeddingRunner};
 pub use engine::{Engine, EngineConfig, EngineCounters, MAX_FORCED_PER_STEP, StepOutput};
-pub use error::EngineError;
+pub use error::{EngineError, UpstreamFailure};
 pub use fake_runner::{FakeRunner, FakeScript};
 pub use generator::{Generated, GeneratedStream, Generator, SequenceUsage, TokenLogprobs};
 pub use histogram::{Histogram, HistogramSnapshot};
@@ -41,3 +42,4 @@ pub use request::{
     SequenceRequest, StopConditions,
 };
 pub use runner::{ModelRunner, RunnerInfo};
+pub use upstream::{UpstreamFigures, UpstreamState};

@@ -1,6 +1,6 @@
 //! What a caller asks of the engine for one sequence, and how a sequence ends.
 //!
-//! Stop *strings* are not here: they are text, and text is matched in `weir-output`.
+//! Stop *strings* are text, and text is matched in `weir-output`; an engine that knows text may stop by them earlier.
 
 use std::{fmt, sync::Arc};
 
@@ -157,6 +157,9 @@ pub struct StopConditions {
     pub min_tokens: usize,
     /// Tokens that end the sequence beside the model's own end-of-sequence tokens.
     pub stop_token_ids: Vec<u32>,
+    /// Texts behind which nothing is wanted: whoever reads ends the sequence there. An engine that gives text may stop by
+    /// itself once one of them is said, itself included.
+    pub strings: Vec<String>,
     /// Run on past the model's end-of-sequence tokens.
     pub ignore_eos: bool,
     /// Ends the reasoning; None leaves that to the model.

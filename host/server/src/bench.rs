@@ -7,7 +7,6 @@
 
 mod chunk;
 mod client;
-mod event_stream;
 mod figures;
 mod flags;
 mod load;

@@ -10,8 +10,10 @@ use serde::Serialize;
 use crate::bench::BenchFlags;
 
 mod http;
+mod remote;
 
 pub use http::HttpFlags;
+pub use remote::RemoteFlags;
 
 /// weir: an OpenAI-compatible LLM server whose parsers are sandboxed WebAssembly plugins.
 #[derive(Debug, Parser)]
@@ -234,6 +236,10 @@ pub struct ServeFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub engine: EngineFlags,
+    /// Engines elsewhere.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub remote: RemoteFlags,
     /// HTTP.
     #[command(flatten)]
     #[serde(flatten)]

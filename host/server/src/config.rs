@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use weir_output::ToolCallStreaming;
+use weir_remote::{Dialect, UpstreamConfig};
 
 use crate::cli::ServeFlags;
 
@@ -23,6 +24,7 @@ mod file;
 mod foreign;
 mod log_format;
 mod models;
+mod remote;
 mod switch;
 
 pub use byte_size::ByteSize;
@@ -90,6 +92,16 @@ pub struct Config {
     pub kv_cache_memory: Option<ByteSize>,
     pub max_queue: usize,
     pub prefix_cache: Switch,
+    #[serde(deserialize_with = "one_or_many")]
+    pub engine: Vec<String>,
+    pub engines: Vec<UpstreamConfig>,
+    pub tokenizer: Option<String>,
+    pub engine_api_key: Option<String>,
+    pub engine_model: Option<String>,
+    pub engine_dialect: Option<Dialect>,
+    pub engine_health_interval: f64,
+    pub engine_first_token_timeout: f64,
+    pub engine_stall_timeout: f64,
     pub host: IpAddr,
     pub port: u16,
     #[serde(deserialize_with = "one_or_many")]
@@ -149,6 +161,15 @@ impl Default for Config {
             kv_cache_memory: None,
             max_queue: 256,
             prefix_cache: Switch(true),
+            engine: Vec::new(),
+            engines: Vec::new(),
+            tokenizer: None,
+            engine_api_key: None,
+            engine_model: None,
+            engine_dialect: None,
+            engine_health_interval: 2.0,
+            engine_first_token_timeout: 300.0,
+            engine_stall_timeout: 60.0,
             host: IpAddr::from([127, 0, 0, 1]),
             port: 8000,
             api_key: Vec::new(),
@@ -220,6 +241,7 @@ pub fn load(flags: &ServeFlags) -> Result<Loaded, ConfigError> {
     check_ranges(&config)?;
     let loaded = describe_sources(config, &figment);
     models::check(&loaded)?;
+    remote::check(&loaded)?;
     Ok(loaded)
 }
 
@@ -285,6 +307,17 @@ fn check_seconds(config: &Config) -> Result<(), ConfigError> {
         ("body_timeout", config.body_timeout, SOME),
         ("send_timeout", config.send_timeout, SOME),
         ("response_store_ttl", config.response_store_ttl, SOME),
+        (
+            "engine_health_interval",
+            config.engine_health_interval,
+            SOME,
+        ),
+        (
+            "engine_first_token_timeout",
+            config.engine_first_token_timeout,
+            SOME,
+        ),
+        ("engine_stall_timeout", config.engine_stall_timeout, SOME),
     ];
     let wrong = seconds
         .iter()

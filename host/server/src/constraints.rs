@@ -165,7 +165,7 @@ impl ModelConstraints {
 
 /// The vocabulary as the engine asks for it.
 #[derive(Debug)]
-struct VocabularyTexts(Arc<Vocabulary>);
+pub(crate) struct VocabularyTexts(pub(crate) Arc<Vocabulary>);
 
 impl TokenTexts for VocabularyTexts {
     fn bytes(&self, token: u32) -> &[u8] {

@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use uuid::Uuid;
-use weir_engine::EngineError;
+use weir_engine::{EngineError, UpstreamFailure};
 use weir_output::PluginError;
 use weir_prompt::PromptError;
 use weir_protocol::{ErrorBody, ErrorEnvelope, Invalid, InvalidKind};
@@ -199,6 +199,13 @@ impl From<EngineError> for ApiError {
                 tracing::error!(reason, "the engine is lost");
                 Self::unavailable("the model's engine has failed; the server's log has the details")
             }
+            EngineError::Upstream { failure, message } => match failure {
+                UpstreamFailure::Failed => Self::new(StatusCode::BAD_GATEWAY, message),
+                UpstreamFailure::Busy => Self::new(StatusCode::TOO_MANY_REQUESTS, message),
+                UpstreamFailure::Unavailable => Self::unavailable(&message),
+                UpstreamFailure::TimedOut => Self::new(StatusCode::GATEWAY_TIMEOUT, message),
+            }
+            .with_code("upstream_error"),
             EngineError::Stopped => Self::unavailable("the server is shutting down"),
             other => Self::internal(&other),
         }

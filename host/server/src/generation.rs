@@ -268,6 +268,9 @@ impl Choice {
             // Only for whoever asks for one, and then nothing else.
             Generated::Vector(_) => {}
             Generated::Text(text) => {
+                // How many tokens a piece of text was, only the end tells; most engines send one at a time.
+                self.caller.charge_generated(1);
+                self.counts.completion += 1;
                 if !text.is_empty() {
                     self.pipeline.push_fragment(
                         Fragment {
@@ -277,6 +280,8 @@ impl Choice {
                         &mut events,
                     )?;
                 }
+                self.reasoning.token(&events);
+                self.counts.reasoning = self.reasoning.tokens;
             }
             Generated::Finished { reason, usage } => {
                 self.counts.prompt = usage.prompt_tokens;

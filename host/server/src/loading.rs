@@ -42,12 +42,12 @@ pub(crate) struct PlannedModel {
 
 impl PlannedModel {
     fn new(config: Config) -> Self {
-        let source = Source::parse(&config.model);
+        let source = Source::parse(config.source());
         let mut names = config.served_model_name.clone();
         if names.is_empty() {
             names.push(match &source {
                 Ok(source) => source.default_name(),
-                Err(_) => config.model.clone(),
+                Err(_) => config.source().to_owned(),
             });
         }
         let accept_any = config.accept_any_model;
@@ -93,7 +93,7 @@ pub(crate) async fn load_all(
     let mut served = 0;
     for (index, planned) in models.into_iter().enumerate() {
         let id = planned.names.id().to_owned();
-        tracing::info!(model = planned.config.model, "loading the model");
+        tracing::info!(model = planned.config.source(), "loading the model");
         let plugins = Arc::clone(plugins);
         let began = Instant::now();
         let loading = tokio::task::spawn_blocking(move || -> Result<LoadedModel, WiringError> {

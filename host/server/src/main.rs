@@ -183,14 +183,28 @@ fn shown(key: &str, value: &Value) -> Vec<(String, String)> {
         ("api_key" | "admin_key", Some(keys)) => {
             vec![(key.to_owned(), format!("{} key(s), not shown", keys.len()))]
         }
+        ("engine_api_key", _) if !value.is_null() => {
+            vec![(key.to_owned(), "not shown".to_owned())]
+        }
         ("models", Some(models @ [_, ..])) => {
             let keys = models.iter().enumerate().flat_map(|(index, model)| {
                 let given = model.as_object().into_iter().flatten();
                 let given = given.filter(|(_, value)| !value.is_null());
-                given.map(move |(key, value)| (format!("models[{index}].{key}"), value.to_string()))
+                given.map(move |(key, value)| (format!("models[{index}].{key}"), keyless(value)))
             });
             keys.collect()
         }
-        _ => vec![(key.to_owned(), value.to_string())],
+        _ => vec![(key.to_owned(), keyless(value))],
     }
+}
+
+/// A value as JSON, the keys of engines in it not shown.
+fn keyless(value: &Value) -> String {
+    let mut value = value.clone();
+    for engine in value.as_array_mut().into_iter().flatten() {
+        if let Some(key) = engine.get_mut("api_key").filter(|key| !key.is_null()) {
+            *key = "not shown".into();
+        }
+    }
+    value.to_string()
 }

@@ -20,6 +20,7 @@ use crate::{reload::Reloader, wiring::PluginWiring};
 mod exposition;
 mod families;
 mod model;
+mod upstreams;
 
 pub use families::render;
 pub use model::{ChoiceMeter, ModelMetrics};

@@ -29,7 +29,10 @@ impl ModelLists {
             cached: cached(),
             configured: models
                 .into_iter()
-                .map(|model| (model.served_model_name, model.model))
+                .map(|model| {
+                    let source = model.source().to_owned();
+                    (model.served_model_name, source)
+                })
                 .collect(),
         }
     }

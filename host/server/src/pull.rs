@@ -160,6 +160,28 @@ pub fn fetch(source: &Source) -> Result<Local, PullError> {
     }
 }
 
+/// The same, of which only the tokenizer, the templates and the sampling defaults are wanted: weights are not fetched where
+/// they are files of their own.
+///
+/// # Errors
+/// See [`PullError`].
+pub fn fetch_tokenizer(source: &Source) -> Result<Local, PullError> {
+    match source {
+        Source::Folder(path) => choice::in_folder(path, &Wanted::Tokenizer, 1).map_err(|reason| {
+            let model = path.display().to_string();
+            PullError::Unusable { model, reason }
+        }),
+        Source::Hub(model) if model.wanted == Wanted::Any => {
+            let wanted = Wanted::Tokenizer;
+            fetch(&Source::Hub(HubModel {
+                wanted,
+                ..model.clone()
+            }))
+        }
+        _ => fetch(source),
+    }
+}
+
 /// Checks a file's sha256, or its length where no digest is known; a file that differs is deleted.
 fn verify(path: &Path, sha256: Option<&str>, bytes: Option<u64>) -> Result<(), PullError> {
     let length = fs::metadata(path)

@@ -10,10 +10,11 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
-use weir_engine::{Engine, EngineConfig, ModelRunner};
+use weir_engine::{Engine, EngineConfig, Generator, ModelRunner};
 use weir_model::{KvCapacity, ModelError, RunnerOptions, TextPooling};
 use weir_plugin_host::PluginHostError;
 use weir_prompt::{ChatTemplate, PromptError, Tokenizer};
+use weir_remote::RemoteError;
 
 use crate::{
     config::Config,
@@ -26,12 +27,13 @@ use crate::{
 mod embedding;
 mod model_files;
 mod plugins;
+mod remote;
 mod runner;
 
 pub use plugins::{Chain, ModelFacts, PluginSources, PluginWiring, Selection, registry};
 pub(crate) use plugins::{plugin_host, registry_builder};
 
-use model_files::ModelFiles;
+use model_files::{ModelFiles, TextFiles};
 
 /// Bytes of KV where none are given.
 const KV_BYTES: u64 = 1 << 30;
@@ -60,6 +62,9 @@ pub enum WiringError {
     /// The replay file.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// The engines elsewhere.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// A file that cannot be read.
     #[error("{path}: {reason}", path = path.display())]
     File {
@@ -93,13 +98,20 @@ pub fn load_model(
     source: &Source,
     plugins: &PluginWiring,
 ) -> Result<LoadedModel, WiringError> {
+    if config.is_remote() {
+        let model = remote::load(config, source, plugins)?;
+        return Ok(LoadedModel {
+            model,
+            engine: None,
+        });
+    }
     let name = source.default_name();
-    let id = config.served_model_name.first().unwrap_or(&name).clone();
     let parts = match pull::fetch(source)? {
         Local::Replay(path) => from_replay(config, &path)?,
         Local::Gguf(path) | Local::Folder(path) => {
             let files = ModelFiles::open(&path)?;
             if let Some(embedder) = embedding::embedder(&files.checkpoint)? {
+                let id = config.served_model_name.first().unwrap_or(&name).clone();
                 let model = embedding::serve(id, embedder, files.tokenizer, config.max_queue)?;
                 return Ok(LoadedModel {
                     model,
@@ -108,25 +120,6 @@ pub fn load_model(
             }
             from_files(config, files)?
         }
-    };
-    let template = match &config.chat_template {
-        Some(path) => Some(read_text(path)?),
-        None => parts.chat_template,
-    };
-    let facts = ModelFacts {
-        name,
-        template,
-        special_tokens: parts.tokenizer.special_tokens(),
-    };
-    let compile = |source: Option<&str>| -> Result<_, PromptError> {
-        let template = source.map(|source| ChatTemplate::new(source, facts.special_tokens.clone()));
-        Ok(template.transpose()?.map(Arc::new))
-    };
-    let chat_template = compile(facts.template.as_deref())?;
-    // A template that was given stands for both.
-    let tool_chat_template = match config.chat_template {
-        Some(_) => None,
-        None => compile(parts.tool_chat_template.as_deref())?,
     };
     let engine = Engine::new(
         parts.runner,
@@ -141,27 +134,68 @@ pub fn load_model(
     let sizes = embedding::sizes(&engine);
     let prompt_embedding_size = engine.prompt_embedding_size();
     let handle = EngineThread::spawn(engine).map_err(WiringError::Thread)?;
-    let mut model = ServedModel::new(
-        id,
-        Arc::new(handle.clone()),
-        Arc::new(parts.tokenizer),
+    let generator = Generation {
+        generator: Arc::new(handle.clone()),
         max_model_len,
-    );
+    };
+    let mut model = assemble(config, name, generator, parts.text, plugins)?;
+    model.embedder = embedding::of_engine(&handle, sizes, parts.pooling, config.max_queue);
+    model.constraints.prepare();
+    model.prompt_embedding_size = prompt_embedding_size;
+    Ok(LoadedModel {
+        model,
+        engine: Some(handle),
+    })
+}
+
+/// Where a model's tokens come from.
+struct Generation {
+    generator: Arc<dyn Generator>,
+    max_model_len: usize,
+}
+
+/// A model with all that turns requests into prompts and tokens into answers.
+fn assemble(
+    config: &Config,
+    name: String,
+    generation: Generation,
+    text: TextFiles,
+    plugins: &PluginWiring,
+) -> Result<ServedModel, WiringError> {
+    let id = config.served_model_name.first().unwrap_or(&name).clone();
+    let template = match &config.chat_template {
+        Some(path) => Some(read_text(path)?),
+        None => text.chat_template,
+    };
+    let facts = ModelFacts {
+        name,
+        template,
+        special_tokens: text.tokenizer.special_tokens(),
+    };
+    let compile = |source: Option<&str>| -> Result<_, PromptError> {
+        let template = source.map(|source| ChatTemplate::new(source, facts.special_tokens.clone()));
+        Ok(template.transpose()?.map(Arc::new))
+    };
+    let chat_template = compile(facts.template.as_deref())?;
+    // A template that was given stands for both.
+    let tool_chat_template = match config.chat_template {
+        Some(_) => None,
+        None => compile(text.tool_chat_template.as_deref())?,
+    };
+    let Generation {
+        generator,
+        max_model_len,
+    } = generation;
+    let mut model = ServedModel::new(id, generator, Arc::new(text.tokenizer), max_model_len);
     // Last: what reloads do for a model, they do for one that is served.
     model.plugins = plugins.choose_for(config, facts)?;
     if chat_template.is_none() && model.plugins.get().tool_template.is_some() {
         tracing::info!("the model has no chat template: the tool-call parser's is used");
     }
-    model.embedder = embedding::of_engine(&handle, sizes, parts.pooling, config.max_queue);
-    model.constraints.prepare();
-    model.prompt_embedding_size = prompt_embedding_size;
     model.chat_template = chat_template;
     model.tool_chat_template = tool_chat_template;
-    model.defaults = defaults(config, parts.defaults);
-    Ok(LoadedModel {
-        model,
-        engine: Some(handle),
-    })
+    model.defaults = defaults(config, text.defaults);
+    Ok(model)
 }
 
 /// The operator's defaults over the model's own.
@@ -200,17 +234,14 @@ pub fn tokenizer(path: &Path) -> Result<Tokenizer, WiringError> {
 pub struct LoadedModel {
     /// What requests see of it.
     pub model: ServedModel,
-    /// The thread it is generated on; none for an embedding model.
+    /// The thread it is generated on; none for an embedding model and one that is computed elsewhere.
     pub engine: Option<EngineHandle>,
 }
 
 /// What a source gives, whatever kind it is.
 struct ModelParts {
     runner: Box<dyn ModelRunner>,
-    tokenizer: Tokenizer,
-    chat_template: Option<String>,
-    tool_chat_template: Option<String>,
-    defaults: SamplingDefaults,
+    text: TextFiles,
     /// How texts become vectors, or why they cannot.
     pooling: Result<TextPooling, ModelError>,
 }
@@ -240,25 +271,28 @@ fn from_files(config: &Config, files: ModelFiles) -> Result<ModelParts, WiringEr
     Ok(ModelParts {
         runner,
         pooling: TextPooling::of(&files.checkpoint),
-        tokenizer: files.tokenizer,
-        chat_template: files.chat_template,
-        tool_chat_template: files.tool_chat_template,
-        defaults: files.defaults,
+        text: files.into(),
     })
 }
 
 fn from_replay(config: &Config, path: &Path) -> Result<ModelParts, WiringError> {
     let replay = Replay::read(path)?;
-    let tokenizer = replay.tokenizer();
+    let text = replay_text(&replay);
     let max_model_len = config.max_model_len.unwrap_or(REPLAY_MODEL_LEN);
     Ok(ModelParts {
         runner: Box::new(replay.runner(max_model_len, config.max_num_seqs)),
-        tokenizer,
+        text,
+        pooling: Ok(TextPooling::default()),
+    })
+}
+
+fn replay_text(replay: &Replay) -> TextFiles {
+    TextFiles {
+        tokenizer: replay.tokenizer(),
         chat_template: Some(REPLAY_TEMPLATE.to_owned()),
         tool_chat_template: None,
         defaults: SamplingDefaults::default(),
-        pooling: Ok(TextPooling::default()),
-    })
+    }
 }
 
 fn read_text(path: &Path) -> Result<String, WiringError> {

@@ -92,6 +92,18 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "weir-remote",
+        &[
+            "axum",
+            "wasmtime",
+            "candle-*",
+            "weir-output",
+            "weir-prompt",
+            "weir-protocol",
+            "weir-server",
+        ],
+    ),
+    (
         "weir-plugin-host",
         &[
             "axum",

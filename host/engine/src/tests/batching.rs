@@ -85,6 +85,7 @@ fn request() -> impl Strategy<Value = SequenceRequest> {
                 min_tokens,
                 stop_token_ids,
                 ignore_eos,
+                strings: Vec::new(),
                 reasoning: None,
                 closing_reserve: 0,
             },

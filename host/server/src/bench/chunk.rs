@@ -4,7 +4,7 @@
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-use super::event_stream::Event;
+use weir_remote::event_stream::Event;
 
 /// Messages are one line of a table of errors.
 const MESSAGE_CHARACTERS: usize = 200;

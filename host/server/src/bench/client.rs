@@ -3,32 +3,24 @@
 //! Every request opens a connection of its own: what a server closes between two rounds can then break none, and all servers
 //! pay the same. The clock starts before the connection is made. Proxies of the environment are not used.
 
-use std::{
-    error::Error,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::{
-    Method, Request, Response, StatusCode, Uri,
+    Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, Error as ClientError, ResponseFuture, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use serde_json::Value;
+use weir_remote::{
+    connections::{BaseUrl, Connections, bearer, connection_error, root, whole},
+    event_stream::EventStream,
+};
 
 use super::{
     BenchError,
     chunk::{self, Usage},
-    event_stream::EventStream,
 };
-
-/// More of a list of models or of an error is not read.
-const MAX_BODY: usize = 1 << 20;
 
 /// A server's API.
 pub(super) struct Server {
@@ -62,39 +54,6 @@ impl Answer {
     }
 }
 
-/// TLS wants the system's certificates, so it is only set up for who needs it.
-enum Connections {
-    Plain(Client<HttpConnector, Full<Bytes>>),
-    Tls(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
-}
-
-impl Connections {
-    fn new(tls: bool) -> Result<Self, BenchError> {
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_max_idle_per_host(0);
-        let mut tcp = HttpConnector::new();
-        tcp.set_nodelay(true);
-        if !tls {
-            return Ok(Self::Plain(builder.build(tcp)));
-        }
-        tcp.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new()
-            .try_with_platform_verifier()
-            .map_err(|error| BenchError::Tls(error.to_string()))?
-            .https_only()
-            .enable_http1()
-            .wrap_connector(tcp);
-        Ok(Self::Tls(builder.build(connector)))
-    }
-
-    fn request(&self, request: Request<Full<Bytes>>) -> ResponseFuture {
-        match self {
-            Self::Plain(client) => client.request(request),
-            Self::Tls(client) => client.request(request),
-        }
-    }
-}
-
 impl Server {
     /// Prepares to ask a server; nothing is sent.
     ///
@@ -105,37 +64,15 @@ impl Server {
         api_key: Option<&str>,
         timeout: Duration,
     ) -> Result<Self, BenchError> {
-        let bad = |reason: String| BenchError::Url {
+        let address = BaseUrl::parse(url).map_err(|reason| BenchError::Url {
             url: url.to_owned(),
             reason,
-        };
-        let parsed: Uri = url
-            .parse()
-            .map_err(|error: hyper::http::uri::InvalidUri| bad(error.to_string()))?;
-        let tls = match parsed.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(bad("it begins with neither http:// nor https://".to_owned())),
-        };
-        if parsed.query().is_some() {
-            return Err(bad("it has a query".to_owned()));
-        }
-        let url = match parsed.path() {
-            "" | "/" => format!("{}/v1", url.trim_end_matches('/')),
-            _ => url.trim_end_matches('/').to_owned(),
-        };
-        let key = api_key.map(|key| {
-            let mut value = HeaderValue::try_from(format!("Bearer {key}"))?;
-            value.set_sensitive(true);
-            Ok(value)
-        });
-        let key = key
-            .transpose()
-            .map_err(|_: hyper::header::InvalidHeaderValue| BenchError::Key)?;
+        })?;
+        let key = api_key.map(bearer).transpose();
         Ok(Self {
-            url,
-            key,
-            client: Connections::new(tls)?,
+            url: address.api,
+            key: key.map_err(|_| BenchError::Key)?,
+            client: Connections::new(address.tls, 0, None).map_err(BenchError::Tls)?,
             timeout,
         })
     }
@@ -245,28 +182,6 @@ impl Server {
         let message = chunk::error_message(&String::from_utf8_lossy(&body));
         Err(format!("HTTP {}: {message}", status.as_u16()))
     }
-}
-
-async fn whole(response: Response<Incoming>) -> Result<Bytes, String> {
-    let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
-    let body = body.map_err(|error| format!("the answer broke off: {}", root(error.as_ref())))?;
-    Ok(body.to_bytes())
-}
-
-fn connection_error(error: &ClientError) -> String {
-    match error.is_connect() {
-        true => format!("cannot connect: {}", root(error)),
-        false => format!("the connection broke: {}", root(error)),
-    }
-}
-
-/// What it was in the end; the layers above only say that they failed too.
-fn root(error: &(dyn Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use weir_remote::UpstreamConfig;
+
 use super::{ByteSize, Config, ConfigError, DEFAULT, Loaded, PathBuf, Switch, one_or_many};
 
 /// One model of the list. Each key but `name` is the top level's of the same name.
@@ -18,7 +20,7 @@ pub struct ModelEntry {
     /// The names it answers to, the top level's `served_model_name`; the first is its id.
     #[serde(deserialize_with = "one_or_many")]
     pub name: Vec<String>,
-    /// Where it comes from. Never the top level's: a list of models names them all.
+    /// Where it comes from. Never the top level's: a list of models names them all. What has one is computed here.
     pub model: String,
     pub accept_any_model: Option<bool>,
     pub chat_template: Option<PathBuf>,
@@ -37,6 +39,11 @@ pub struct ModelEntry {
     pub kv_cache_memory: Option<ByteSize>,
     pub max_queue: Option<usize>,
     pub prefix_cache: Option<Switch>,
+    #[serde(deserialize_with = "given_one_or_many")]
+    pub engine: Option<Vec<String>>,
+    pub engines: Option<Vec<UpstreamConfig>>,
+    pub engine_model: Option<String>,
+    pub tokenizer: Option<String>,
 }
 
 fn given_one_or_many<'de, D: Deserializer<'de>>(
@@ -49,6 +56,11 @@ impl ModelEntry {
     /// The configuration of a server of this model alone.
     fn over(&self, top: &Config) -> Config {
         let own = self.clone();
+        // An engine of its own is the only one; one that all share is not that of a model that is computed here.
+        let (engine, engines) = match (own.engine, own.engines) {
+            (None, None) if own.model.is_empty() => (top.engine.clone(), top.engines.clone()),
+            (engine, engines) => (engine.unwrap_or_default(), engines.unwrap_or_default()),
+        };
         Config {
             models: Vec::new(),
             served_model_name: own.name,
@@ -79,6 +91,10 @@ impl ModelEntry {
             kv_cache_memory: own.kv_cache_memory.or(top.kv_cache_memory),
             max_queue: own.max_queue.unwrap_or(top.max_queue),
             prefix_cache: own.prefix_cache.unwrap_or(top.prefix_cache),
+            engine,
+            engines,
+            engine_model: own.engine_model.or_else(|| top.engine_model.clone()),
+            tokenizer: own.tokenizer,
             ..top.clone()
         }
     }
@@ -95,7 +111,9 @@ impl Config {
 
     /// What messages call the model of this configuration, loaded or not.
     pub fn model_label(&self) -> &str {
-        self.served_model_name.first().unwrap_or(&self.model)
+        self.served_model_name
+            .first()
+            .map_or(self.source(), String::as_str)
     }
 }
 
@@ -118,8 +136,13 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     }
     for (index, model) in config.of_each_model().iter().enumerate() {
         let wrong = |reason: String| ConfigError::Value(format!("models[{index}]: {reason}"));
-        if model.model.is_empty() {
-            return Err(wrong("model is missing".to_owned()));
+        match (model.model.is_empty(), model.is_remote()) {
+            (true, false) => return Err(wrong("model is missing".to_owned())),
+            (false, true) => {
+                let message = "model is computed here, engine elsewhere: give one or the other";
+                return Err(wrong(message.to_owned()));
+            }
+            _ => {}
         }
         super::check_ranges(model).map_err(|error| wrong(error.to_string()))?;
     }

@@ -44,6 +44,7 @@ pub(super) fn sequence_request(
             max_tokens,
             min_tokens: fields.min_tokens,
             stop_token_ids,
+            strings: fields.stop.clone(),
             ignore_eos: fields.ignore_eos,
             reasoning: plan.reasoning_budget.clone(),
             closing_reserve: fields

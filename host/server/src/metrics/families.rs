@@ -9,6 +9,7 @@ use weir_plugin_host::{CounterSnapshot, PluginState, PluginStatus};
 use super::{
     Metrics, ModelMetrics, Plugins, Totals,
     exposition::{Exposition, Kind, Unit},
+    upstreams,
 };
 use crate::state::{AppState, Embedder, ServedModel};
 
@@ -233,6 +234,7 @@ pub fn render(state: &AppState) -> String {
     let served: Vec<&ServedModel> = state.models.served().map(|(_, model)| &**model).collect();
     of_models(&mut out, state, &served);
     of_engines(&mut out, &served);
+    upstreams::append(&mut out, &served);
     if let Some(plugins) = state.metrics.plugins.get() {
         of_plugins(&mut out, plugins);
     }

@@ -41,6 +41,14 @@ const SIDE_FILES: &[&str] = &[
     "1_Pooling/config.json",
 ];
 
+/// Files that a tokenizer can be read from.
+const TOKENIZERS: &[&str] = &[
+    "tokenizer.json",
+    "tokenizer.model",
+    "tekken.json",
+    "vocab.txt",
+];
+
 /// A list of shards names every tensor once; the largest models have 9 MB of it.
 const MAX_SHARD_LIST: u64 = 256 << 20;
 /// An error names no more files than this.
@@ -64,14 +72,15 @@ pub(super) fn choose(files: &[String], wanted: &Wanted) -> Result<Chosen, String
     let ggufs = || files.iter().filter(|file| is_model_gguf(file));
     let candidates: Vec<&String> = match wanted {
         Wanted::File(file) if has(file) => return single(file),
-        Wanted::Any if has(CONFIG) && (has(WEIGHTS) || has(SHARD_LIST)) => {
+        Wanted::Tokenizer if TOKENIZERS.iter().any(|file| has(file)) => return Ok(Chosen::Folder),
+        Wanted::Any | Wanted::Tokenizer if has(CONFIG) && (has(WEIGHTS) || has(SHARD_LIST)) => {
             return Ok(Chosen::Folder);
         }
         Wanted::File(file) => return Err(format!("there is no {file}{}", listed(ggufs()))),
         Wanted::Quantization(quantization) => {
             ggufs().filter(|file| says(file, quantization)).collect()
         }
-        Wanted::Any => ggufs().collect(),
+        Wanted::Any | Wanted::Tokenizer => ggufs().collect(),
     };
     match (candidates.as_slice(), wanted) {
         ([file], _) => single(file),
@@ -191,7 +200,7 @@ pub(super) fn in_folder(folder: &Path, wanted: &Wanted, depth: usize) -> Result<
     match choose(&files, wanted)? {
         Chosen::Gguf(file) => Ok(Local::Gguf(folder.join(file))),
         Chosen::Folder => {
-            if !folder.join(WEIGHTS).is_file() {
+            if *wanted != Wanted::Tokenizer && !folder.join(WEIGHTS).is_file() {
                 let shards = shards(&folder.join(SHARD_LIST))
                     .map_err(|reason| format!("{SHARD_LIST}: {reason}"))?;
                 if let Some(missing) = shards.iter().find(|shard| !folder.join(shard).is_file()) {

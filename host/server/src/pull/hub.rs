@@ -17,7 +17,7 @@ use serde::Deserialize;
 use ureq::{Agent, Body, http::Response};
 
 use super::{
-    HubModel, Local, PullError,
+    HubModel, Local, PullError, Wanted,
     cache::RepoCache,
     choice::{self, Chosen, SHARD_LIST, WEIGHTS},
     download::{self, Download},
@@ -143,7 +143,9 @@ impl Hub {
                 for file in choice::side_files(&files) {
                     fetch(file)?;
                 }
-                if files.iter().any(|file| file == WEIGHTS) {
+                if model.wanted == Wanted::Tokenizer {
+                    // The weights are elsewhere.
+                } else if files.iter().any(|file| file == WEIGHTS) {
                     fetch(WEIGHTS)?;
                 } else {
                     let list = fetch(SHARD_LIST)?;

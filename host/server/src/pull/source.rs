@@ -60,6 +60,8 @@ pub struct HubModel {
 pub enum Wanted {
     /// The model, when there is but one.
     Any,
+    /// What stands beside its weights; the model, where its tokenizer is no file of its own.
+    Tokenizer,
     /// This GGUF.
     File(String),
     /// The GGUF of this quantization, as its name says it: `Q4_K_M`.
@@ -169,7 +171,7 @@ impl HubModel {
             && is_name(name)
             && revision.as_deref().is_none_or(is_inner_path)
             && match &wanted {
-                Wanted::Any => true,
+                Wanted::Any | Wanted::Tokenizer => true,
                 Wanted::File(file) => is_inner_path(file),
                 Wanted::Quantization(quantization) => is_name(quantization),
             };
@@ -199,7 +201,7 @@ impl fmt::Display for HubModel {
             write!(out, "@{}", revision.replace('/', "%2F"))?;
         }
         match &self.wanted {
-            Wanted::Any => Ok(()),
+            Wanted::Any | Wanted::Tokenizer => Ok(()),
             Wanted::File(file) => write!(out, "/{file}"),
             Wanted::Quantization(quantization) => write!(out, ":{quantization}"),
         }

@@ -1,6 +1,6 @@
 //! A model's files, whatever kind they are of: the checkpoint, and the tokenizer, templates and defaults beside it.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use serde_json::{Map, Value};
 use weir_model::{Checkpoint, GgufFile, ModelError, SafetensorsFolder};
@@ -52,6 +52,46 @@ impl ModelFiles {
                 .unwrap_or_default(),
             checkpoint: Checkpoint::Folder(folder),
         })
+    }
+}
+
+/// What there is of a model that is computed elsewhere.
+pub(super) struct TextFiles {
+    pub(super) tokenizer: Tokenizer,
+    pub(super) chat_template: Option<String>,
+    pub(super) tool_chat_template: Option<String>,
+    pub(super) defaults: SamplingDefaults,
+}
+
+impl TextFiles {
+    /// Opens a GGUF file, or a folder that may have no weights.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::open`].
+    pub(super) fn open(path: &Path) -> Result<Self, WiringError> {
+        if path.is_file() {
+            return ModelFiles::open(path).map(Self::from);
+        }
+        let config = TokenizerConfig::read(path)?;
+        let defaults = fs::read(path.join("generation_config.json")).ok();
+        let defaults = defaults.and_then(|json| serde_json::from_slice(&json).ok());
+        Ok(Self {
+            tokenizer: Tokenizer::from_folder(path, &config)?,
+            chat_template: config.chat_template,
+            tool_chat_template: config.tool_chat_template,
+            defaults: defaults.as_ref().map(sampling_defaults).unwrap_or_default(),
+        })
+    }
+}
+
+impl From<ModelFiles> for TextFiles {
+    fn from(files: ModelFiles) -> Self {
+        Self {
+            tokenizer: files.tokenizer,
+            chat_template: files.chat_template,
+            tool_chat_template: files.tool_chat_template,
+            defaults: files.defaults,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod command_line;
 mod documented;
 mod engine_orders;
 mod example;
+mod front;
 mod hostile;
 #[path = "../../../../tests/src/constraints/hostile.rs"]
 mod hostile_cases;

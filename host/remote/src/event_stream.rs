@@ -6,16 +6,18 @@
 /// Longer lines and events are refused: no server sends them, and memory must not depend on one.
 const MAX_BYTES: usize = 16 << 20;
 
-/// One event. `name` is empty where the server gave none.
+/// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) name: String,
-    pub(super) data: String,
+pub struct Event {
+    /// Empty where the server gave none.
+    pub name: String,
+    /// Its text.
+    pub data: String,
 }
 
 /// The state between two pieces.
 #[derive(Default)]
-pub(super) struct EventStream {
+pub struct EventStream {
     line: Vec<u8>,
     name: Vec<u8>,
     data: Vec<u8>,
@@ -27,14 +29,14 @@ pub(super) struct EventStream {
 
 /// A line or an event does not end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub struct TooLong;
 
 impl EventStream {
     /// Takes the next piece and appends the events that end in it.
     ///
     /// # Errors
     /// [`TooLong`] beyond 16 MiB.
-    pub(super) fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLong> {
+    pub fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLong> {
         for &byte in bytes {
             let ends_carriage_return = std::mem::take(&mut self.after_carriage_return);
             match byte {
