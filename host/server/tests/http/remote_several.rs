@@ -33,6 +33,41 @@ fn content(lines: &[String]) -> String {
         .collect()
 }
 
+/// How many answers are the whole `text`; the others broke off after they had begun, and say so.
+fn whole_answers(answers: &[Vec<String>], text: &str) -> u64 {
+    let mut whole = 0;
+    for lines in answers {
+        let said = content(lines);
+        let last = lines.last().unwrap();
+        if last == "data: [DONE]" {
+            assert_eq!(said, text);
+            whole += 1;
+        } else {
+            assert_eq!(lines[lines.len() - 2], "event: error", "{lines:?}");
+            assert!(last.contains("upstream_error"), "{last}");
+            assert!(!said.is_empty() && text.starts_with(&said), "{lines:?}");
+        }
+    }
+    whole
+}
+
+/// What the metrics tell of the engines that were taken out and came back.
+fn assert_recovery_is_seen(state: &AppState, engines: &[&Upstream]) {
+    let metrics = weir_server::metrics::render(state);
+    for engine in engines {
+        let labels = format!("{{model=\"fake\",engine=\"{}\"", engine.url());
+        let up = format!("weir_engine_state{labels},state=\"up\"}} 1\n");
+        assert!(metrics.contains(&up), "{metrics}");
+        let count = |family: &str| {
+            let (_, rest) = metrics.split_once(&format!("{family}{labels}}} ")).unwrap();
+            rest.split('\n').next().unwrap().parse::<u64>().unwrap()
+        };
+        let out = count("weir_engine_taken_out_total");
+        assert!(out >= 1, "{metrics}");
+        assert_eq!(count("weir_engine_taken_back_total"), out + 1);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_without_a_token_fails_when_engines_are_killed_and_hang() {
     const TEXT: &str = "a text of fifty tokens that comes slowly, so slowly";
@@ -63,21 +98,8 @@ async fn no_request_without_a_token_fails_when_engines_are_killed_and_hang() {
     asked.extend((0..32).map(|_| ask()));
     let answers = join_all(asked).await;
 
-    let mut whole = 0;
-    for answer in answers {
-        let lines = answer.unwrap();
-        let text = content(&lines);
-        let last = lines.last().unwrap();
-        if last == "data: [DONE]" {
-            assert_eq!(text, TEXT);
-            whole += 1;
-        } else {
-            // Only what had begun may break off, and then it says so.
-            assert_eq!(lines[lines.len() - 2], "event: error", "{lines:?}");
-            assert!(last.contains("upstream_error"), "{last}");
-            assert!(!text.is_empty() && TEXT.starts_with(&text), "{lines:?}");
-        }
-    }
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    let whole = whole_answers(&answers, TEXT);
     assert!(whole >= 32, "{whole} of 64 are whole");
     let counts = figures(&state);
     assert_eq!(
@@ -111,19 +133,7 @@ async fn no_request_without_a_token_fails_when_engines_are_killed_and_hang() {
     for (engine, before) in after.iter().zip(before) {
         assert!(engine.finished > before, "{engine:?}");
     }
-    let metrics = weir_server::metrics::render(&state);
-    for upstream in [&*killed, &*hung] {
-        let labels = format!("{{model=\"fake\",engine=\"{}\"", upstream.url());
-        let up = format!("weir_engine_state{labels},state=\"up\"}} 1\n");
-        assert!(metrics.contains(&up), "{metrics}");
-        let count = |family: &str| {
-            let (_, rest) = metrics.split_once(&format!("{family}{labels}}} ")).unwrap();
-            rest.split('\n').next().unwrap().parse::<u64>().unwrap()
-        };
-        let out = count("weir_engine_taken_out_total");
-        assert!(out >= 1, "{metrics}");
-        assert_eq!(count("weir_engine_taken_back_total"), out + 1);
-    }
+    assert_recovery_is_seen(&state, &[&*killed, &*hung]);
 }
 
 #[tokio::test]

@@ -15,8 +15,9 @@ fn documents(name: &str) -> Vec<Value> {
     let path = format!("{EXAMPLES}/{name}");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let documents = text.split("\n---\n");
-    let read = |text| Figment::from(Yaml::string(text)).extract();
-    documents.map(|text| read(text).unwrap()).collect()
+    documents
+        .map(|text| Figment::from(Yaml::string(text)).extract().unwrap())
+        .collect()
 }
 
 fn strings(list: &Value) -> Vec<String> {
