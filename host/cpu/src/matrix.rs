@@ -21,6 +21,8 @@ mod half;
 mod layout;
 mod output;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod prefetch;
 mod product;
 mod rows;
 #[cfg(test)]

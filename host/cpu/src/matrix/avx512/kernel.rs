@@ -23,6 +23,7 @@ use super::{
 use crate::matrix::{
     layout::TILE,
     output::Output,
+    prefetch::prefetch,
     product::ROWS_A_PASS,
     rows::{Cursor, RowQuants},
 };
@@ -31,8 +32,6 @@ use crate::matrix::{
 const PANEL_ROWS: usize = 4;
 /// Blocks of a panel: with the activations of a group of rows they fill most of a first-level cache of 32 KiB.
 const PANEL_BLOCKS: usize = 24;
-/// How far ahead weights are asked for where they come from memory: some hundred nanoseconds at full speed.
-const PREFETCH_BYTES: usize = 4096;
 
 /// Room for a widened stretch of a tile and for what is summed so far. None of it is written before it is needed: it is
 /// larger than what a product with few rows reads.
@@ -82,7 +81,7 @@ pub unsafe fn multiply<T: Decode>(
                     let blocks = &mut panel.blocks[..stretch.len() * T::PARTS];
                     for (b, block) in blocks.iter_mut().enumerate() {
                         let (tile, part) = (&stretch[b / T::PARTS], b % T::PARTS);
-                        prefetch(tile, part);
+                        prefetch(tile, part, T::PARTS);
                         PanelBlock::fill(block, tile, part);
                     }
                     let x = x.advance(0, i * length * T::PARTS);
@@ -189,7 +188,7 @@ unsafe fn add_products<T: Decode, const M: usize>(
         for tile in tile {
             for block in 0..T::PARTS {
                 if !T::WIDENED {
-                    prefetch(tile, block);
+                    prefetch(tile, block, T::PARTS);
                 }
                 let mut sums = start::<T::Kind, M>(&x);
                 add_pair!(M, tile, block, x, sums, apart, 0);
@@ -281,22 +280,4 @@ unsafe fn whole<T: Decode, const M: usize>(
 unsafe fn half_sums(x: *const RowQuants) -> __m512i {
     // SAFETY: AVX-512 and a block by the caller's promise; the sums are 32 bits at a multiple of 4.
     unsafe { _mm512_set1_epi32((&raw const (*x).half_sums).cast::<i32>().read()) }
-}
-
-/// Asks for what a later block of this matrix holds: of a tile's parts, which lie apart, the processor guesses less well.
-///
-/// # Safety
-///
-/// As for [`multiply`].
-#[inline(always)]
-unsafe fn prefetch<T: Decode>(tile: &T, block: usize) {
-    const LINE: usize = 64;
-    let bytes = size_of::<T>() / T::PARTS;
-    let start = std::ptr::from_ref(tile)
-        .cast::<i8>()
-        .wrapping_add(PREFETCH_BYTES + block * bytes);
-    for at in (0..bytes).step_by(LINE) {
-        // SAFETY: a prefetch reads nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(at)) };
-    }
 }
