@@ -65,7 +65,8 @@ impl Simd {
     }
 }
 
-/// Defines a function of plain loops, compiled for every instruction set; callers say which by a first argument.
+/// Defines a function of plain loops, compiled for every instruction set; callers say which by a first argument. In its body
+/// `FUSED` says whether that has [`mul_add`](crate::math::mul_add) in one instruction.
 ///
 /// A closure handed to a function with more instructions would not do: once it is too large to be inlined there, it is
 /// compiled for the crate's target.
@@ -78,22 +79,22 @@ macro_rules! vectorized {
         #[allow(unsafe_code, reason = "calls what is compiled for more instructions than the crate")]
         $vis fn $name(simd: $crate::simd::Simd, $($argument: $type),*) $(-> $result)? {
             #[inline(always)]
-            fn plain($($argument: $type),*) $(-> $result)? $body
+            fn plain<const FUSED: bool>($($argument: $type),*) $(-> $result)? $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,f16c")]
             fn avx2($($argument: $type),*) $(-> $result)? {
-                plain($($argument),*)
+                plain::<true>($($argument),*)
             }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
             fn avx512($($argument: $type),*) $(-> $result)? {
-                plain($($argument),*)
+                plain::<true>($($argument),*)
             }
 
             match simd {
-                $crate::simd::Simd::Portable => plain($($argument),*),
+                $crate::simd::Simd::Portable => plain::<false>($($argument),*),
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: only made where these instructions are.
                 $crate::simd::Simd::Avx2 => unsafe { avx2($($argument),*) },

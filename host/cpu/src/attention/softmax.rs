@@ -65,7 +65,10 @@ impl Softmax {
         }
         let before = self.largest[row];
         let after = before.max(largest);
-        let (own, other) = (math::exp2(before - after), math::exp2(largest - after));
+        let (own, other) = (
+            math::exp2::<false>(before - after),
+            math::exp2::<false>(largest - after),
+        );
         self.largest[row] = after;
         self.sum[row] = self.sum[row] * own + sum * other;
         add(&mut self.values[row * stride..][..stride], own, other);
@@ -94,7 +97,7 @@ vectorized! {
         let (mut sums, mut scaled, mut tops) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
         for (scores, scales) in scores.iter_mut().zip(scales) {
             for lane in 0..LANES {
-                let weight = math::exp2(scores[lane] - largest);
+                let weight = math::exp2::<FUSED>(scores[lane] - largest);
                 sums[lane] += weight;
                 let weight = weight * scales[lane];
                 scaled[lane] += weight;
@@ -107,7 +110,7 @@ vectorized! {
         let weights = weights.chunks_mut(OFFSETS.len());
         for (weights, scores) in weights.zip(scores.as_flattened().chunks(OFFSETS.len())) {
             for ((weight, score), offset) in weights.iter_mut().zip(scores).zip(&OFFSETS) {
-                *weight = int16::round(score * factor + offset);
+                *weight = int16::round(math::mul_add::<FUSED>(*score, factor, *offset));
             }
         }
         Weighed { largest, sum: math::fold(sums, |a, b| a + b), unit }
