@@ -228,6 +228,14 @@ pub struct ServeFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub sources: PluginFlags,
+    /// Plugin that plans chat requests before they are answered (repeatable; they run in this order)
+    #[arg(long, value_name = "NAME", help_heading = "Plugins")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub request_processor: Vec<String>,
+    /// Candidates that are generated for each chat request and made into one answer; 1 is off [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Plugins")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mpr_candidates: Option<usize>,
     /// Reload plugins when one of their files changes; SIGHUP always does
     #[arg(long, help_heading = "Plugins")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -117,6 +117,11 @@ impl ApiError {
         .with_code("internal_error")
     }
 
+    /// A request processor failed, with its name and what it did: 500.
+    pub fn plugin(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message).with_code("plugin_error")
+    }
+
     /// No model, or no more requests: 503.
     pub fn unavailable(message: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)

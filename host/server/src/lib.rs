@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 mod connections;
 mod constraints;
+pub mod document_store;
 pub mod embedding_thread;
 pub mod engine_orders;
 pub mod engine_thread;

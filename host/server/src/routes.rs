@@ -28,6 +28,7 @@ mod body;
 mod chat;
 mod chat_answer;
 mod chat_generation;
+mod chat_planning;
 mod completions;
 mod embeddings;
 mod gate;
