@@ -136,6 +136,11 @@ impl ApiError {
         .with_code("timeout")
     }
 
+    /// Whether the request is to blame, as it stands: 400.
+    pub fn is_bad_request(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST
+    }
+
     /// Its HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status

@@ -83,15 +83,18 @@ impl Planning {
     /// What a plugin or the engine failed with, and 400 with a plugin's words where it refuses the request.
     pub(super) async fn next(&mut self) -> Result<Said, ApiError> {
         loop {
-            if let Some(batch) = &mut self.batch {
-                let text = batch.next().await?;
+            if let Some(mut batch) = self.batch.take() {
+                let said = batch.next().await;
                 let spent = self.spent.with(&batch.spent());
-                if let Some(text) = text {
-                    return Ok(Said::Shown(shown(text, spent)));
+                match said {
+                    Ok(Some(text)) => {
+                        self.batch = Some(batch);
+                        return Ok(Said::Shown(shown(text, spent)));
+                    }
+                    Ok(None) => self.outcomes.push(batch.take_outcome()),
+                    Err(error) => self.outcomes.push(not_done(error)?),
                 }
-                self.outcomes.push(batch.take_outcome());
                 self.spent = spent;
-                self.batch = None;
             } else if let Some(action) = self.actions.pop_front() {
                 self.perform(action).await?;
             } else if let Some((processor, session)) = self.current.take() {
@@ -158,11 +161,7 @@ impl Planning {
                         self.batch = Some(batch);
                         return Ok(());
                     }
-                    // What the plugin made of the request does not fit; it may know something shorter.
-                    Err(error) if error.status().is_client_error() && !is_load(&error) => {
-                        ProcessorOutcome::Failed(error.into_body().message)
-                    }
-                    Err(error) => return Err(error),
+                    Err(error) => not_done(error)?,
                 }
             }
             ProcessorAction::Embed(texts) => self.embed(texts).await?,
@@ -260,8 +259,12 @@ fn failed(error: &PluginError) -> ApiError {
     ApiError::plugin(format!("plugin `{plugin}`, call `{call}`: {what}"))
 }
 
-fn is_load(error: &ApiError) -> bool {
-    error.status().as_u16() == 429
+/// What was refused because of what the plugin made of the request, it is told: it may know something shorter.
+fn not_done(error: ApiError) -> Result<ProcessorOutcome, ApiError> {
+    match error.is_bad_request() {
+        true => Ok(ProcessorOutcome::Failed(error.into_body().message)),
+        false => Err(error),
+    }
 }
 
 async fn blocking<T: Send + 'static>(

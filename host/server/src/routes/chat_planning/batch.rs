@@ -26,6 +26,8 @@ pub(super) struct Batch {
 
 struct Answer {
     shown: bool,
+    /// What stands in front of the first text that is shown.
+    heading: Option<String>,
     /// What the client is to see of it and has not yet.
     unsaid: String,
     fold: MessageFold,
@@ -49,7 +51,8 @@ impl Batch {
         }
         let answer = |generation: &PlannedGeneration| Answer {
             shown: generation.shown.is_some(),
-            unsaid: generation.shown.clone().unwrap_or_default(),
+            heading: generation.shown.clone(),
+            unsaid: String::new(),
             fold: MessageFold::new(),
             counts: TokenCounts::default(),
             end: None,
@@ -96,11 +99,14 @@ impl Batch {
         let answer = &mut self.answers[step.choice];
         for event in &step.events {
             answer.fold.push(event);
-            match event {
-                Event::Content(fragment) if answer.shown => answer.unsaid.push_str(&fragment.text),
-                Event::Reasoning { text } if answer.shown => answer.unsaid.push_str(text),
-                _ => {}
-            }
+            let text = match event {
+                Event::Content(fragment) if answer.shown => &fragment.text,
+                Event::Reasoning { text } if answer.shown => text,
+                _ => continue,
+            };
+            // Not before there is a token: until then the request may still be refused.
+            answer.unsaid.extend(answer.heading.take());
+            answer.unsaid.push_str(text);
         }
         answer.counts = step.counts;
         answer.end = step.end;
