@@ -26,7 +26,9 @@ pub fn request_processor(
     let (component, config) = component(name, config)?;
     Ok(match component.as_str() {
         "mpr" => Arc::new(Native::<Mpr>::new(&config, grants)?),
-        _ => bail!("no native request processor `{component}`; add it to tests/src/native_requests.rs"),
+        _ => bail!(
+            "no native request processor `{component}`; add it to tests/src/native_requests.rs"
+        ),
     })
 }
 
@@ -173,12 +175,13 @@ fn step_out(step: contract::Step) -> ProcessorStep {
 
 fn action_out(action: contract::HostAction) -> host::ProcessorAction {
     use contract::HostAction as From;
-    let generation = |generation: contract::Generation| host::request_processor::PlannedGeneration {
-        messages: messages_out(generation.messages),
-        max_tokens: generation.max_tokens,
-        temperature: generation.temperature,
-        shown: generation.shown,
-    };
+    let generation =
+        |generation: contract::Generation| host::request_processor::PlannedGeneration {
+            messages: messages_out(generation.messages),
+            max_tokens: generation.max_tokens,
+            temperature: generation.temperature,
+            shown: generation.shown,
+        };
     match action {
         From::Generate(all) => {
             host::ProcessorAction::Generate(all.into_iter().map(generation).collect())

@@ -22,11 +22,19 @@ fn requests() -> Vec<PlannedRequest> {
         let numbered = |number: usize| format!("{number} {sentence}");
         (0..60).map(numbered).collect::<String>()
     };
-    let english = document("The ferry to the island leaves when the tide allows it, said the keeper of the light. ");
+    let english = document(
+        "The ferry to the island leaves when the tide allows it, said the keeper of the light. ",
+    );
     let chinese = document("渡船在涨潮时开往小岛，灯塔看守人这样说，没有人知道确切的时间。");
     let conversations = [
-        vec![("system", english.as_str()), ("user", "When does ferry 17 leave?")],
-        vec![("system", chinese.as_str()), ("user", "第十七班渡船什么时候开？")],
+        vec![
+            ("system", english.as_str()),
+            ("user", "When does ferry 17 leave?"),
+        ],
+        vec![
+            ("system", chinese.as_str()),
+            ("user", "第十七班渡船什么时候开？"),
+        ],
         vec![("user", "Why?")],
         vec![("user", " ")],
         vec![("user", "hi"), ("assistant", "ho")],
@@ -72,7 +80,12 @@ fn outcomes(actions: &[ProcessorAction], number: usize) -> Vec<ProcessorOutcome>
 #[test]
 fn mpr_is_the_same_natively_and_as_wasm() {
     let plugins = WasmPlugins::new().expect("the plugins");
-    let configs = ["", "select = 'majority'", "select = 'mean_logprob'\noutline = false", "show = false"];
+    let configs = [
+        "",
+        "select = 'majority'",
+        "select = 'mean_logprob'\noutline = false",
+        "show = false",
+    ];
     let (mut concluded, mut went_on) = (0, 0);
     for config in configs {
         let config: toml::Table = config.parse().expect("a table");
@@ -87,7 +100,11 @@ fn mpr_is_the_same_natively_and_as_wasm() {
             while let ProcessorStep::Perform(actions) = &step {
                 let outcomes = outcomes(actions, number % 8);
                 let next = one.resume(&outcomes).expect("it goes on");
-                assert_eq!(next, other.resume(&outcomes).expect("it goes on"), "{config} {request:?}");
+                assert_eq!(
+                    next,
+                    other.resume(&outcomes).expect("it goes on"),
+                    "{config} {request:?}"
+                );
                 step = next;
             }
             match step {

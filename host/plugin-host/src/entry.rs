@@ -334,7 +334,10 @@ fn same_but_for_patch(export: &str, interface: &str) -> bool {
 const INTERFACES: [(PluginKind, &str); 3] = [
     (PluginKind::Parser, v0_1::PARSER),
     (PluginKind::PostProcessor, v0_1::POST_PROCESSOR),
-    (PluginKind::RequestProcessor, request_v0_1::REQUEST_PROCESSOR),
+    (
+        PluginKind::RequestProcessor,
+        request_v0_1::REQUEST_PROCESSOR,
+    ),
 ];
 
 /// Chooses the adapter of the contract's version by what the component exports: once, here, and never per call.

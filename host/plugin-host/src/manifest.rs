@@ -292,7 +292,11 @@ mod tests {
             ..Grants::default()
         };
         assert_eq!(given, expected);
-        for wrong in ["grants = { money = 3 }", "grants = { steps = -1 }", "models = [\"*\"]"] {
+        for wrong in [
+            "grants = { money = 3 }",
+            "grants = { steps = -1 }",
+            "models = [\"*\"]",
+        ] {
             assert!(grants(wrong).is_err(), "{wrong}");
         }
     }

@@ -134,7 +134,8 @@ fn take_selector(fields: &mut Fields, best_of: bool) -> Result<Selector, Invalid
         Some(_) => Selector::MeanLogprob,
     };
     if !best_of {
-        let message = format!("`{NAME}` chooses among the answers of `best_of`, which is not given");
+        let message =
+            format!("`{NAME}` chooses among the answers of `best_of`, which is not given");
         return Err(Invalid::bad_value(NAME, message));
     }
     Ok(selector)

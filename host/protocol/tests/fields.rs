@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 use weir_protocol::{
-    Annotations, ChatRequest, CompletionRequest, Invalid, InvalidKind, Selector, ToolChoice, parse_json,
+    Annotations, ChatRequest, CompletionRequest, Invalid, InvalidKind, Selector, ToolChoice,
+    parse_json,
 };
 
 fn with(body: Value, more: Value) -> Value {

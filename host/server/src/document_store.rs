@@ -135,7 +135,10 @@ mod tests {
         assert!(!has(&store, "p", "b") && has(&store, "p", "a") && has(&store, "p", "c"));
         assert!(!store.put("p", "e", &[entry("k", 12)], 12), "too large");
         assert!(has(&store, "p", "d"), "and nothing made room for it");
-        assert!(store.put("p", "a", &[entry("k", 11)], 12), "in place of its own");
+        assert!(
+            store.put("p", "a", &[entry("k", 11)], 12),
+            "in place of its own"
+        );
         assert!(has(&store, "p", "a") && !has(&store, "p", "d"));
     }
 }

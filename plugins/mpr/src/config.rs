@@ -121,7 +121,10 @@ mod tests {
             (r#"{"candidate": 3}"#, "unknown key `candidate`"),
             (r#"{"candidates": 17}"#, "1 to 16"),
             (r#"{"candidates": 0}"#, "1 to 16"),
-            (r#"{"select": "best"}"#, "synthesis, mean_logprob or majority"),
+            (
+                r#"{"select": "best"}"#,
+                "synthesis, mean_logprob or majority",
+            ),
             (r#"{"show": 1}"#, "true or false expected"),
         ] {
             let error = Config::read(config).expect_err(config);

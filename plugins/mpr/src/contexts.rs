@@ -58,7 +58,10 @@ impl<'a> Passages<'a> {
             Strategy::Diversity => self.diverse(),
             Strategy::Random => self.best(&self.chance(seed)),
         };
-        numbers.into_iter().map(|number| self.0[number].text).collect()
+        numbers
+            .into_iter()
+            .map(|number| self.0[number].text)
+            .collect()
     }
 
     fn each(&self, score: impl Fn(&Passage<'a>) -> f64) -> Vec<f64> {
@@ -96,7 +99,9 @@ impl<'a> Passages<'a> {
         let mut taken = BTreeSet::new();
         while taken.len() < SHOWN.min(self.0.len()) {
             let score = |number: usize| {
-                let likeness = taken.iter().map(|&other: &usize| self.likeness(number, other));
+                let likeness = taken
+                    .iter()
+                    .map(|&other: &usize| self.likeness(number, other));
                 said[number] * (1.0 - likeness.fold(0.0, f64::max))
             };
             let free = (0..self.0.len()).filter(|number| !taken.contains(number));
@@ -184,8 +189,13 @@ mod tests {
         assert!(numbers(Strategy::Relevance, 0).contains(&3));
         assert!(!numbers(Strategy::Entropy, 0).contains(&4));
         let diverse = numbers(Strategy::Diversity, 0);
-        assert!(!(diverse.contains(&0) && diverse.contains(&1)), "they say the same");
-        let random: BTreeSet<_> = (0..20).map(|seed| numbers(Strategy::Random, seed)).collect();
+        assert!(
+            !(diverse.contains(&0) && diverse.contains(&1)),
+            "they say the same"
+        );
+        let random: BTreeSet<_> = (0..20)
+            .map(|seed| numbers(Strategy::Random, seed))
+            .collect();
         assert!(random.len() > 5, "{random:?}");
     }
 

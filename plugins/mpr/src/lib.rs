@@ -167,7 +167,10 @@ impl Mpr {
                 messages: self.asking(prompts.outline(self.question())),
                 max_tokens: self.config.outline_tokens,
                 temperature: None,
-                shown: self.config.show.then(|| prompts.outline_heading.to_string()),
+                shown: self
+                    .config
+                    .show
+                    .then(|| prompts.outline_heading.to_string()),
             }]));
         }
         Step::Perform(actions)
@@ -182,7 +185,10 @@ impl Mpr {
         let question = self.question();
         let prompts = Prompts::of(question);
         let outlined = outline.is_some();
-        let shared = prompts.shared(question, &outline.map(|outline| outline.text).unwrap_or_default());
+        let shared = prompts.shared(
+            question,
+            &outline.map(|outline| outline.text).unwrap_or_default(),
+        );
         let texts = self.messages.iter().rev().skip(1).rev();
         let passages = Passages::of(texts.filter_map(|message| message.content.as_deref()));
         let candidate = |number: u32| {
@@ -194,7 +200,10 @@ impl Mpr {
                 messages: self.asking(prompts.candidate(&shared, &chosen)),
                 max_tokens: tokens,
                 temperature: Some(self.config.percent_temperature as f32 / 100.0),
-                shown: self.config.show.then(|| prompts.heading(number as usize, first)),
+                shown: self
+                    .config
+                    .show
+                    .then(|| prompts.heading(number as usize, first)),
             }
         };
         let generations = (0..self.candidates).map(candidate).collect();
@@ -218,14 +227,18 @@ impl Mpr {
             Select::MeanLogprob | Select::Majority => self.context_tokens.saturating_sub(taken),
         };
         let wanted = self.config.candidate_tokens;
-        wanted.min(self.max_tokens.unwrap_or(wanted)).min(granted).min(room)
+        wanted
+            .min(self.max_tokens.unwrap_or(wanted))
+            .min(granted)
+            .min(room)
     }
 
     /// Makes or chooses the answer.
     fn conclude(&mut self, shared: &str, mut candidates: Vec<Generated>) -> Step {
         candidates.retain(|candidate| !candidate.text.trim().is_empty());
         let likeliest = |candidates: &[Generated]| {
-            let logprob = |candidate: &Generated| candidate.mean_logprob.unwrap_or(f32::NEG_INFINITY);
+            let logprob =
+                |candidate: &Generated| candidate.mean_logprob.unwrap_or(f32::NEG_INFINITY);
             let mut numbers: Vec<usize> = (0..candidates.len()).collect();
             numbers.sort_by(|&a, &b| logprob(&candidates[b]).total_cmp(&logprob(&candidates[a])));
             numbers
@@ -249,7 +262,10 @@ impl Mpr {
 
 /// The first of those that say what most say, of these numbers in their order.
 fn most_said(candidates: &[Generated], order: &[usize]) -> Option<usize> {
-    let said: Vec<Vec<String>> = candidates.iter().map(|one| words::words(&one.text)).collect();
+    let said: Vec<Vec<String>> = candidates
+        .iter()
+        .map(|one| words::words(&one.text))
+        .collect();
     let votes = |number: usize| said.iter().filter(|other| **other == said[number]).count();
     let most = order.iter().map(|&number| votes(number)).max()?;
     order.iter().copied().find(|&number| votes(number) == most)

@@ -15,10 +15,14 @@ const MODEL: Model = Model {
 };
 
 fn request(question: &str, candidates: Option<&str>) -> Request {
-    let document = "The owl lives in the oak behind the mill, where nobody goes at night. ".repeat(3);
+    let document =
+        "The owl lives in the oak behind the mill, where nobody goes at night. ".repeat(3);
     let parameter = |value: &str| (CANDIDATES.to_string(), value.to_string());
     Request {
-        messages: vec![Message::new("system", document), Message::new("user", question)],
+        messages: vec![
+            Message::new("system", document),
+            Message::new("user", question),
+        ],
         digests: vec!["0a".into(), "1b".into()],
         parameters: candidates.map(parameter).into_iter().collect(),
         max_tokens: Some(100),
@@ -26,7 +30,12 @@ fn request(question: &str, candidates: Option<&str>) -> Request {
 }
 
 fn started(config: &str, candidates: &str) -> (Mpr, Step) {
-    Mpr::start(config, request("Where is the owl?", Some(candidates)), GRANTS, MODEL)
+    Mpr::start(
+        config,
+        request("Where is the owl?", Some(candidates)),
+        GRANTS,
+        MODEL,
+    )
 }
 
 fn generated(text: &str, mean_logprob: f32) -> Generated {
@@ -65,7 +74,11 @@ fn proposed(config: &str, candidates: &str) -> (Mpr, Vec<Generation>) {
 
 #[test]
 fn one_candidate_is_none() {
-    for (config, asked) in [("{}", None), ("{}", Some("1")), (r#"{"candidates": 3}"#, Some("1"))] {
+    for (config, asked) in [
+        ("{}", None),
+        ("{}", Some("1")),
+        (r#"{"candidates": 3}"#, Some("1")),
+    ] {
         let request = request("Where?", asked);
         let messages = request.messages.clone();
         let (_, step) = Mpr::start(config, request, GRANTS, MODEL);
@@ -74,7 +87,10 @@ fn one_candidate_is_none() {
     let mut called = request("Where?", Some("4"));
     called.messages.push(Message::new("tool", "42"));
     let (_, step) = Mpr::start("{}", called, GRANTS, MODEL);
-    assert!(matches!(step, Step::ContinueWith(_)), "no question stands last");
+    assert!(
+        matches!(step, Step::ContinueWith(_)),
+        "no question stands last"
+    );
 }
 
 #[test]
@@ -90,9 +106,15 @@ fn an_outline_comes_first_and_all_candidates_share_it() {
     for (number, candidate) in candidates.iter().enumerate() {
         assert_eq!(candidate.messages[0], request("", None).messages[0]);
         let asked = last(&candidate.messages);
-        assert!(asked.starts_with(shared) && asked.ends_with("Now answer."), "{asked}");
+        assert!(
+            asked.starts_with(shared) && asked.ends_with("Now answer."),
+            "{asked}"
+        );
         assert!(asked.contains("- The owl lives"), "{asked}");
-        assert_eq!((candidate.max_tokens, candidate.temperature), (100, Some(0.8)));
+        assert_eq!(
+            (candidate.max_tokens, candidate.temperature),
+            (100, Some(0.8))
+        );
         let heading = format!("\n\nCandidate {}:\n", number + 1);
         assert_eq!(candidate.shown, Some(heading));
     }
@@ -107,7 +129,10 @@ fn a_synthesis_sees_every_candidate_that_says_something() {
         panic!("it goes on")
     };
     let asked = last(&messages);
-    assert!(asked.contains("[1]\nIn the oak.\n\n[2]\nBehind the mill.\n\nWrite the final answer."), "{asked}");
+    assert!(
+        asked.contains("[1]\nIn the oak.\n\n[2]\nBehind the mill.\n\nWrite the final answer."),
+        "{asked}"
+    );
 }
 
 #[test]
@@ -115,7 +140,9 @@ fn a_selector_answers_with_one_of_them() {
     let answer = |select: &str| {
         let (mut mpr, _) = proposed(&format!(r#"{{"select": "{select}"}}"#), "3");
         let answers = [("The oak.", -0.9), ("the OAK", -0.8), ("The mill.", -0.1)];
-        let answers = answers.map(|(text, logprob)| generated(text, logprob)).into();
+        let answers = answers
+            .map(|(text, logprob)| generated(text, logprob))
+            .into();
         mpr.resume(vec![HostOutcome::Generated(answers)])
     };
     assert_eq!(answer("mean_logprob"), Step::Answer("The mill.".into()));
@@ -143,7 +170,10 @@ fn candidates_leave_room_for_what_follows_them() {
     let step = mpr.resume(vec![HostOutcome::Counted(vec![256])]);
     let all = generations(step);
     assert_eq!(all.len(), 16);
-    assert_eq!(all[0].max_tokens, (4096 - 256 - INSTRUCTIONS - ANSWER_TOKENS) / 16);
+    assert_eq!(
+        all[0].max_tokens,
+        (4096 - 256 - INSTRUCTIONS - ANSWER_TOKENS) / 16
+    );
     assert_eq!(all[0].shown.as_deref(), Some("Candidate 1:\n"));
 }
 
@@ -157,7 +187,10 @@ fn more_than_is_granted_or_makes_sense_is_refused() {
         }
     };
     for wrong in ["0", "17", "-1", "\"4\"", "[]"] {
-        assert!(refused(wrong, GRANTS).contains("between 1 and 16"), "{wrong}");
+        assert!(
+            refused(wrong, GRANTS).contains("between 1 and 16"),
+            "{wrong}"
+        );
     }
     let few = Grants {
         generations: 3,

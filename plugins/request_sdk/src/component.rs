@@ -29,7 +29,7 @@ macro_rules! export_request_processor {
             }
 
             type WeirGuest = $crate::guest::RequestGuest<WeirSlot>;
-            $crate::bindings::export!(WeirGuest with_types_in $crate::bindings);
+    $crate::bindings::export!(WeirGuest with_types_in $crate::bindings);
         };
     };
 }

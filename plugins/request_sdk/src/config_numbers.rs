@@ -61,7 +61,10 @@ mod tests {
     fn numbers_are_read_and_texts_stay_as_they_are() {
         assert_eq!(count(r#"{"n1": 7}"#), Ok(7));
         assert_eq!(count(r#"{"a": "x\" 12", "n1":10,"b": "3"}"#), Ok(10));
-        assert_eq!(quoted(r#"{"a\\": "1", "b": [12, 3]}"#), r#"{"a\\": "1", "b": ["12", "3"]}"#);
+        assert_eq!(
+            quoted(r#"{"a\\": "1", "b": [12, 3]}"#),
+            r#"{"a\\": "1", "b": ["12", "3"]}"#
+        );
         for wrong in ["0", "11", "99999999999", "-1", "1.5", "true", "\"x\""] {
             assert!(count(&format!(r#"{{"n1": {wrong}}}"#)).is_err(), "{wrong}");
         }

@@ -38,7 +38,9 @@ impl Account {
             ProcessorStep::Perform(actions) => {
                 // The step that would follow.
                 within("steps", self.steps + 1, self.grants.steps.into())?;
-                actions.iter().try_for_each(|action| self.take_action(action))
+                actions
+                    .iter()
+                    .try_for_each(|action| self.take_action(action))
             }
             ProcessorStep::ContinueWith(messages) => check_messages(messages),
             ProcessorStep::Answer(_) | ProcessorStep::Refuse(_) => Ok(()),
@@ -62,7 +64,11 @@ impl Account {
                     check_messages(&generation.messages)?;
                     self.generated_tokens += u64::from(generation.max_tokens);
                 }
-                within("generated_tokens", self.generated_tokens, grants.generated_tokens.into())
+                within(
+                    "generated_tokens",
+                    self.generated_tokens,
+                    grants.generated_tokens.into(),
+                )
             }
             ProcessorAction::Embed(texts) => {
                 self.embeddings += texts.len() as u64;
@@ -78,7 +84,11 @@ impl Account {
             ProcessorAction::StorePut { document, entries } => {
                 check_names(std::iter::once(document).chain(entries.iter().map(|(key, _)| key)))?;
                 let bytes = |(key, value): &(String, Vec<u8>)| (key.len() + value.len()) as u64;
-                within("stored_bytes", entries.iter().map(bytes).sum(), grants.stored_bytes)
+                within(
+                    "stored_bytes",
+                    entries.iter().map(bytes).sum(),
+                    grants.stored_bytes,
+                )
             }
         }
     }
@@ -100,7 +110,10 @@ fn check_messages(messages: &[PlannedMessage]) -> Result<(), PluginErrorKind> {
         return Err(broken("a conversation without messages"));
     }
     let check = |message: &PlannedMessage| message.to_json().map(drop);
-    messages.iter().try_for_each(check).map_err(PluginErrorKind::Contract)
+    messages
+        .iter()
+        .try_for_each(check)
+        .map_err(PluginErrorKind::Contract)
 }
 
 fn check_names<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<(), PluginErrorKind> {

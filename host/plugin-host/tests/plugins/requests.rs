@@ -28,8 +28,9 @@ fn registry(host: &Arc<PluginHost>, more: &str) -> Registry {
     } else {
         "limits.call_ms = 20000"
     };
-    let manifest =
-        format!("[it]\nkind = \"request-processor\"\nwasm = \"hostile_request.wasm\"\n{time}\n{more}");
+    let manifest = format!(
+        "[it]\nkind = \"request-processor\"\nwasm = \"hostile_request.wasm\"\n{time}\n{more}"
+    );
     Registry::builder(host)
         .embedded(&manifest, embedded)
         .and_then(weir_plugin_host::RegistryBuilder::build)
@@ -186,7 +187,11 @@ fn what_runs_away_or_traps_is_ended() {
 #[test]
 fn more_than_is_granted_is_refused_by_name_and_amount() {
     let cases = [
-        ("generations", "generations 1000 of 2", "generations 1002 of 2"),
+        (
+            "generations",
+            "generations 1000 of 2",
+            "generations 1002 of 2",
+        ),
         (
             "tokens",
             "generated_tokens 4294967295 of 8",
@@ -239,12 +244,18 @@ fn what_is_granted_can_be_looked_up_and_the_kind_is_checked() {
     assert_eq!(facts.grants.as_ref(), Some(plugin.grants()));
     assert_eq!(facts.contract, "weir:request/request-processor@0.1.0-draft");
     let error = registry.parser("it").err().expect("another kind");
-    assert!(matches!(error, PluginHostError::WrongKind { .. }), "{error}");
+    assert!(
+        matches!(error, PluginHostError::WrongKind { .. }),
+        "{error}"
+    );
     let parser = "[it]\nkind = \"parser\"\nwasm = \"hostile_request.wasm\"";
     let wrong = Registry::builder(&HOST.0)
         .embedded(parser, embedded)
         .and_then(weir_plugin_host::RegistryBuilder::build)
         .expect("a sound manifest");
     let error = wrong.parser("it").err().expect("another world");
-    assert!(matches!(error, PluginHostError::WrongWorld { .. }), "{error}");
+    assert!(
+        matches!(error, PluginHostError::WrongWorld { .. }),
+        "{error}"
+    );
 }

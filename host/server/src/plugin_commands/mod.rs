@@ -98,7 +98,9 @@ pub fn run(command: &PluginCommand, sources: &PluginFlags) -> Result<Answer, Plu
 fn inspect(registry: &Registry, name: &str) -> Result<String, PluginCommandError> {
     Ok(match registry.kind(name)? {
         PluginKind::Parser => describe::parser(registry.parser(name)?.info()),
-        PluginKind::PostProcessor => describe::post_processor(registry.post_processor(name)?.info()),
+        PluginKind::PostProcessor => {
+            describe::post_processor(registry.post_processor(name)?.info())
+        }
         PluginKind::RequestProcessor => {
             describe::request_processor(registry.request_processor(name)?.as_ref())
         }

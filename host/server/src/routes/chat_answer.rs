@@ -165,7 +165,8 @@ pub(super) async fn fold(
         messages.push((fold.call_completed(), fold.into_message(), content));
     }
     let candidates = messages.iter().zip(&ends);
-    let candidates = candidates.map(|((_, message, _), end)| Candidate::of_message(message, end.mean_logprob));
+    let candidates =
+        candidates.map(|((_, message, _), end)| Candidate::of_message(message, end.mean_logprob));
     let candidates: Vec<Candidate> = candidates.collect();
     let best = generation::chosen(shape.selector, &candidates, shape.n, shape.made);
     let choice = |(index, &number): (usize, &usize)| {

@@ -127,7 +127,9 @@ async fn processors(
     let Some(candidates) = request.mpr_candidates.or(model.defaults.mpr_candidates) else {
         return Ok(processors);
     };
-    request.parameters.push((MPR_CANDIDATES.to_owned(), candidates.to_string()));
+    request
+        .parameters
+        .push((MPR_CANDIDATES.to_owned(), candidates.to_string()));
     let is_there = processors.iter().any(|own| own.plugin.info().name == MPR);
     if candidates < 2 || is_there {
         return Ok(processors);

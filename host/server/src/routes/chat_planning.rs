@@ -13,8 +13,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use weir_output::{
-    Configured, Event, FinishReason, Fragment, FragmentKind, OnError, PlannedMessage,
-    PlannedModel, PlannedRequest, PluginError, PluginErrorKind, ProcessorAction, ProcessorOutcome, ProcessorStep,
+    Configured, Event, FinishReason, Fragment, FragmentKind, OnError, PlannedMessage, PlannedModel,
+    PlannedRequest, PluginError, PluginErrorKind, ProcessorAction, ProcessorOutcome, ProcessorStep,
     RequestProcessor, RequestSession,
 };
 use weir_protocol::ChatRequest;
@@ -149,7 +149,11 @@ impl Planning {
     }
 
     async fn perform(&mut self, action: ProcessorAction) -> Result<(), ApiError> {
-        let Some(plugin) = self.current.as_ref().map(|(own, _)| Arc::clone(&own.plugin)) else {
+        let Some(plugin) = self
+            .current
+            .as_ref()
+            .map(|(own, _)| Arc::clone(&own.plugin))
+        else {
             return Ok(());
         };
         let name = plugin.name();
@@ -220,7 +224,10 @@ impl Planning {
                 tokens.truncate(window);
                 Ok(tokens)
             };
-            texts.iter().map(encode).collect::<Result<Vec<_>, ApiError>>()
+            texts
+                .iter()
+                .map(encode)
+                .collect::<Result<Vec<_>, ApiError>>()
         });
         let encoded = encoded.await??;
         let tokens = encoded.iter().map(Vec::len).sum();
@@ -287,7 +294,11 @@ async fn within<T>(
 }
 
 fn planned_request(request: &ChatRequest) -> PlannedRequest {
-    let messages: Vec<_> = request.messages.iter().map(PlannedMessage::of_json).collect();
+    let messages: Vec<_> = request
+        .messages
+        .iter()
+        .map(PlannedMessage::of_json)
+        .collect();
     let digest = |message: &PlannedMessage| {
         let content = message.content.as_deref().unwrap_or_default();
         let digest = Sha256::digest(content);
@@ -352,10 +363,7 @@ enum Answering {
     Over,
 }
 
-async fn answering(
-    state: Answering,
-    made: usize,
-) -> Option<(Result<Step, ApiError>, Answering)> {
+async fn answering(state: Answering, made: usize) -> Option<(Result<Step, ApiError>, Answering)> {
     let mut state = state;
     loop {
         state = match state {

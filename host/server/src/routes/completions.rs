@@ -351,7 +351,8 @@ impl Answers {
             .collect::<Option<Vec<_>>>()
             .ok_or(EngineError::Stopped)?;
         let candidates = pieces.iter().zip(&ends);
-        let candidates = candidates.map(|(piece, end)| Candidate::of_text(&piece.text, end.mean_logprob));
+        let candidates =
+            candidates.map(|(piece, end)| Candidate::of_text(&piece.text, end.mean_logprob));
         let candidates: Vec<Candidate> = candidates.collect();
         let shape = &self.shape;
         let best = generation::chosen(shape.selector, &candidates, shape.n, shape.made);

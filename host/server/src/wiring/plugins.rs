@@ -470,9 +470,7 @@ fn post_processor(
 
 /// Whatever of these plugins a request asks for.
 fn on_request(registry: Arc<Registry>) -> LoadProcessor {
-    Arc::new(move |name| {
-        request_processor(&registry, name).map_err(|error| error.to_string())
-    })
+    Arc::new(move |name| request_processor(&registry, name).map_err(|error| error.to_string()))
 }
 
 fn request_processor(

@@ -67,7 +67,10 @@ impl RequestProcessor for Scripted {
         *self.seen.request.lock().unwrap() = Some((request.clone(), *model));
         let mut steps = self.steps.clone();
         let first = named(steps.remove(0))?;
-        Ok((Box::new(ScriptedSession(steps, Arc::clone(&self.seen))), first))
+        Ok((
+            Box::new(ScriptedSession(steps, Arc::clone(&self.seen))),
+            first,
+        ))
     }
 }
 
@@ -124,13 +127,18 @@ fn generation(content: &str, shown: Option<&str>) -> PlannedGeneration {
 }
 
 fn generate(all: &[(&str, Option<&str>)]) -> ProcessorStep {
-    let all = all.iter().map(|(content, shown)| generation(content, *shown));
+    let all = all
+        .iter()
+        .map(|(content, shown)| generation(content, *shown));
     ProcessorStep::Perform(vec![ProcessorAction::Generate(all.collect())])
 }
 
 #[tokio::test]
 async fn a_request_goes_on_with_other_messages() {
-    let (server, seen) = one(&[&["fine"]], vec![ProcessorStep::ContinueWith(says("short"))]);
+    let (server, seen) = one(
+        &[&["fine"]],
+        vec![ProcessorStep::ContinueWith(says("short"))],
+    );
     let body = json!({
         "messages": [
             {"role": "system", "content": "a long document"},
@@ -145,11 +153,16 @@ async fn a_request_goes_on_with_other_messages() {
     assert_eq!(answer["choices"][0]["message"]["content"], "fine");
     assert_eq!(answer["nvext"]["formatted_prompt"], "user: short\n");
     assert_eq!(answer["usage"]["prompt_tokens"], "user: short\n".len());
-    assert!(answer["usage"].get("processing_details").is_none(), "it took nothing");
+    assert!(
+        answer["usage"].get("processing_details").is_none(),
+        "it took nothing"
+    );
     let (request, model) = seen.request.lock().unwrap().clone().unwrap();
     let document = &request.messages[0];
     assert_eq!(document.content.as_deref(), Some("a long document"));
-    assert!(request.messages[1].more.contains("tool_calls") && request.messages[1].content.is_none());
+    assert!(
+        request.messages[1].more.contains("tool_calls") && request.messages[1].content.is_none()
+    );
     assert_eq!(
         request.digests[0],
         "b579a73d141ed2f2a27f4c9627f99d9b4051e5da062d0eae67ca3acfb4e4cf6e"
@@ -202,17 +215,29 @@ async fn everything_that_is_asked_for_is_done() {
     ];
     let (server, seen) = one(
         &[&["yes"]],
-        vec![ProcessorStep::Perform(actions), ProcessorStep::Answer("so be it".to_owned())],
+        vec![
+            ProcessorStep::Perform(actions),
+            ProcessorStep::Answer("so be it".to_owned()),
+        ],
     );
     let answer = server.chat(json!({})).await;
     let message = &answer["choices"][0]["message"];
     assert_eq!(message["content"], "so be it");
-    assert!(message.get("reasoning").is_none_or(Value::is_null), "nothing was shown");
+    assert!(
+        message.get("reasoning").is_none_or(Value::is_null),
+        "nothing was shown"
+    );
     let outcomes = seen.outcomes.lock().unwrap();
     assert_eq!(outcomes[0], ProcessorOutcome::Counted(vec![4, 0]));
-    assert_eq!(outcomes[1], ProcessorOutcome::Counted(vec!["user: hi\n".len() as u32]));
+    assert_eq!(
+        outcomes[1],
+        ProcessorOutcome::Counted(vec!["user: hi\n".len() as u32])
+    );
     assert_eq!(outcomes[2], ProcessorOutcome::Kept(true));
-    assert_eq!(outcomes[3], ProcessorOutcome::Found(vec![Some(vec![1, 2]), None]));
+    assert_eq!(
+        outcomes[3],
+        ProcessorOutcome::Found(vec![Some(vec![1, 2]), None])
+    );
     let ProcessorOutcome::Generated(answers) = &outcomes[4] else {
         panic!("an answer: {outcomes:?}")
     };
@@ -221,7 +246,10 @@ async fn everything_that_is_asked_for_is_done() {
     assert!(matches!(&outcomes[5], ProcessorOutcome::Failed(why) if why.contains("no vectors")));
     let prompt = "user: q\n".len();
     let usage = &answer["usage"];
-    assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&json!(prompt), &json!(2)));
+    assert_eq!(
+        (&usage["prompt_tokens"], &usage["completion_tokens"]),
+        (&json!(prompt), &json!(2))
+    );
     let details = json!({"generations": 1, "prompt_tokens": prompt, "completion_tokens": 2, "embedding_tokens": 0});
     assert_eq!(usage["processing_details"], details);
     assert_eq!(usage["completion_tokens_details"]["reasoning_tokens"], 0);
@@ -241,12 +269,18 @@ async fn what_is_shown_is_reasoning_and_counts() {
     let (server, _) = candidates();
     let answer = server.chat(json!({})).await;
     let message = &answer["choices"][0]["message"];
-    assert_eq!((&message["content"], &message["reasoning"]), (&json!("the end"), &json!("1: xy\n2: z")));
+    assert_eq!(
+        (&message["content"], &message["reasoning"]),
+        (&json!("the end"), &json!("1: xy\n2: z"))
+    );
     let usage = &answer["usage"];
     let (each, last) = ("user: a\n".len(), "user: which\n".len());
     assert_eq!(usage["prompt_tokens"], 3 * each + last);
     assert_eq!(usage["completion_tokens"], 3 + 2 + 2 + 3);
-    assert_eq!(usage["completion_tokens_details"]["reasoning_tokens"], 3 + 2);
+    assert_eq!(
+        usage["completion_tokens_details"]["reasoning_tokens"],
+        3 + 2
+    );
     assert_eq!(usage["processing_details"]["generations"], 3);
     assert_eq!(usage["processing_details"]["prompt_tokens"], 3 * each);
     server.until(|counters| counters.blocks_used == 0).await;
@@ -260,19 +294,28 @@ async fn what_is_shown_streams_before_the_answer() {
     let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
     let chunks = chunks(&lines(std::str::from_utf8(&body).unwrap()));
     let delta = |key: &str| -> String {
-        let deltas = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"][key].as_str());
+        let deltas = chunks
+            .iter()
+            .filter_map(|chunk| chunk["choices"][0]["delta"][key].as_str());
         deltas.collect()
     };
-    assert_eq!((delta("reasoning").as_str(), delta("content").as_str()), ("1: xy\n2: z", "the end"));
+    assert_eq!(
+        (delta("reasoning").as_str(), delta("content").as_str()),
+        ("1: xy\n2: z", "the end")
+    );
     let place = |key: &str, last: bool| {
         let mut has = chunks.iter().enumerate().filter(|(_, chunk)| {
-            chunk["choices"][0]["delta"][key].as_str().is_some_and(|text| !text.is_empty())
+            chunk["choices"][0]["delta"][key]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
         });
         let found = if last { has.next_back() } else { has.next() };
         found.unwrap().0
     };
     assert!(place("reasoning", true) < place("content", false));
-    let roles = chunks.iter().filter(|chunk| !chunk["choices"][0]["delta"]["role"].is_null());
+    let roles = chunks
+        .iter()
+        .filter(|chunk| !chunk["choices"][0]["delta"]["role"].is_null());
     assert_eq!(roles.count(), 1);
     let usage = &chunks.last().unwrap()["usage"];
     assert_eq!(usage["completion_tokens"], 10);
@@ -287,7 +330,8 @@ async fn other_routes_plan_too() {
     assert_eq!(status, StatusCode::OK, "{answer}");
     assert_eq!(answer["usage"]["output_tokens"], 10, "{answer}");
     let (server, _) = candidates();
-    let body = json!({"model": "fake", "max_tokens": 20, "messages": [{"role": "user", "content": "hi"}]});
+    let body =
+        json!({"model": "fake", "max_tokens": 20, "messages": [{"role": "user", "content": "hi"}]});
     let (status, answer) = read(server.post("/v1/messages", &body).await).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     assert_eq!(answer["usage"]["output_tokens"], 10, "{answer}");
@@ -295,7 +339,10 @@ async fn other_routes_plan_too() {
 
 #[tokio::test]
 async fn several_answers_are_made_of_one_plan() {
-    let (server, _) = one(&[&["a"], &["b"]], vec![ProcessorStep::ContinueWith(says("x"))]);
+    let (server, _) = one(
+        &[&["a"], &["b"]],
+        vec![ProcessorStep::ContinueWith(says("x"))],
+    );
     let answer = server.chat(json!({"n": 2})).await;
     assert_eq!(answer["choices"].as_array().unwrap().len(), 2);
     assert_eq!(answer["usage"]["completion_tokens"], 4);
@@ -306,16 +353,33 @@ async fn several_answers_are_made_of_one_plan() {
 
 #[tokio::test]
 async fn a_refusal_is_the_clients_and_what_does_not_fit_is_the_plugins() {
-    let (server, _) = one(&[&["a"]], vec![ProcessorStep::Refuse("no such document".to_owned())]);
-    let (status, body) = read(server.post("/v1/chat/completions", &chat_body(json!({}))).await).await;
-    assert_eq!((status, &body["error"]["message"]), (StatusCode::BAD_REQUEST, &json!("no such document")));
+    let (server, _) = one(
+        &[&["a"]],
+        vec![ProcessorStep::Refuse("no such document".to_owned())],
+    );
+    let (status, body) = read(
+        server
+            .post("/v1/chat/completions", &chat_body(json!({})))
+            .await,
+    )
+    .await;
+    assert_eq!(
+        (status, &body["error"]["message"]),
+        (StatusCode::BAD_REQUEST, &json!("no such document"))
+    );
     let long = "x".repeat(2 * MAX_MODEL_LEN);
-    let steps = vec![generate(&[(&long, None)]), ProcessorStep::ContinueWith(says("short"))];
+    let steps = vec![
+        generate(&[(&long, None)]),
+        ProcessorStep::ContinueWith(says("short")),
+    ];
     let (server, seen) = one(&[&["fine"]], steps);
     let answer = server.chat(json!({})).await;
     assert_eq!(answer["choices"][0]["message"]["content"], "fine");
     let outcomes = seen.outcomes.lock().unwrap();
-    assert!(matches!(&outcomes[0], ProcessorOutcome::Failed(_)), "{outcomes:?}");
+    assert!(
+        matches!(&outcomes[0], ProcessorOutcome::Failed(_)),
+        "{outcomes:?}"
+    );
 }
 
 #[tokio::test]
@@ -329,13 +393,27 @@ async fn a_plugin_that_fails_is_an_error_or_passed_over() {
     };
     let steps = || vec![Ok(ProcessorStep::Perform(Vec::new())), greedy()];
     let (failing, _) = server(&[&["a"]], OnError::Fail, vec![steps()]);
-    let (status, body) = read(failing.post("/v1/chat/completions", &chat_body(json!({}))).await).await;
-    assert_eq!((status, &body["error"]["code"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("plugin_error")));
+    let (status, body) = read(
+        failing
+            .post("/v1/chat/completions", &chat_body(json!({})))
+            .await,
+    )
+    .await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (StatusCode::INTERNAL_SERVER_ERROR, &json!("plugin_error"))
+    );
     let message = body["error"]["message"].as_str().unwrap();
-    assert!(message.contains("`scripted`") && message.contains("generations 9 of 1"), "{message}");
+    assert!(
+        message.contains("`scripted`") && message.contains("generations 9 of 1"),
+        "{message}"
+    );
     assert_eq!(failing.state.lifecycle.active(), 0);
     let (passing, _) = server(&[&["a"]], OnError::Passthrough, vec![steps()]);
-    assert_eq!(passing.chat(json!({})).await["choices"][0]["message"]["content"], "a");
+    assert_eq!(
+        passing.chat(json!({})).await["choices"][0]["message"]["content"],
+        "a"
+    );
 }
 
 #[tokio::test]
@@ -346,7 +424,9 @@ async fn a_client_that_leaves_ends_what_is_generated() {
         max_tokens: 900,
         ..generation("a", Some("1: "))
     }];
-    let steps = vec![Ok(ProcessorStep::Perform(vec![ProcessorAction::Generate(all)]))];
+    let steps = vec![Ok(ProcessorStep::Perform(vec![ProcessorAction::Generate(
+        all,
+    )]))];
     let plugin = Scripted {
         info: RequestProcessorInfo::default(),
         steps,
