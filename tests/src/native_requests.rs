@@ -8,6 +8,7 @@ use weir_output::{
     self as host, Grants, PluginError, ProcessorOutcome, ProcessorStep, RequestProcessor,
     request_processor::Account,
 };
+use weir_plugin_long_document::LongDocument;
 use weir_plugin_mpr::Mpr;
 use weir_plugin_request_sdk::{self as requests, request_processor as contract};
 use weir_plugin_sdk as sdk;
@@ -25,6 +26,7 @@ pub fn request_processor(
 ) -> anyhow::Result<Arc<dyn RequestProcessor>> {
     let (component, config) = component(name, config)?;
     Ok(match component.as_str() {
+        "long_document" => Arc::new(Native::<LongDocument>::new(&config, grants)?),
         "mpr" => Arc::new(Native::<Mpr>::new(&config, grants)?),
         _ => bail!(
             "no native request processor `{component}`; add it to tests/src/native_requests.rs"
@@ -94,6 +96,7 @@ impl<P: requests::RequestProcessor + Send> RequestProcessor for Native<P> {
             digests: request.digests.clone(),
             parameters: request.parameters.clone(),
             max_tokens: request.max_tokens,
+            may_call_tools: request.may_call_tools,
         };
         let grants = contract::Grants {
             steps: self.grants.steps,

@@ -72,6 +72,8 @@ pub struct PlannedRequest {
     pub parameters: Vec<(String, String)>,
     /// Tokens of the answer at most, where the request says so.
     pub max_tokens: Option<u32>,
+    /// Whether the answer may be calls of tools.
+    pub may_call_tools: bool,
 }
 
 /// What is done at most for a plugin in one request. A plugin that nothing was granted to may think and no more.

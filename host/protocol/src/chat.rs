@@ -37,6 +37,8 @@ pub struct ChatRequest {
     pub tool_call_streaming: Option<ToolCallStreaming>,
     /// What else was asked for.
     pub options: RequestOptions,
+    /// The preloaded document that the conversation is about.
+    pub document: Option<String>,
     /// Candidates of multi-path reasoning, 1 to [`MOST_MPR_CANDIDATES`]; None is the server's default, 1 turns it off.
     pub mpr_candidates: Option<usize>,
     /// What is said to request processors: names and JSON texts.
@@ -101,6 +103,7 @@ impl ChatRequest {
             continue_final_message: false,
             user: None,
             options: RequestOptions::default(),
+            document: None,
             mpr_candidates: None,
             parameters: Vec::new(),
             ignored_fields: Vec::new(),
@@ -134,6 +137,7 @@ impl ChatRequest {
         let chat_template_kwargs = take_template_kwargs(&mut fields)?;
         let (add_generation_prompt, continue_final_message) = take_prompt_end(&mut fields)?;
         let user = fields.string("user")?;
+        let document = fields.string("document")?;
         let mpr_candidates = fields.count("mpr_candidates", 1, MOST_MPR_CANDIDATES)?;
         let parameters = take_parameters(&mut fields)?;
         refuse_not_built(&mut fields)?;
@@ -150,6 +154,7 @@ impl ChatRequest {
             parallel_tool_calls: tools.parallel,
             tool_call_streaming: tools.streaming,
             options,
+            document,
             mpr_candidates,
             parameters,
             chat_template_kwargs,

@@ -232,6 +232,10 @@ pub struct ServeFlags {
     #[arg(long, value_name = "NAME", help_heading = "Plugins")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub request_processor: Vec<String>,
+    /// Text file that chat requests name as their `document` (repeatable); long ones are cut to the context by `long_document`
+    #[arg(long, value_name = "FILE", help_heading = "Plugins", num_args = 1..)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preload: Vec<String>,
     /// Candidates that are generated for each chat request and made into one answer; 1 is off [default: 1]
     #[arg(long, value_name = "N", help_heading = "Plugins")]
     #[serde(skip_serializing_if = "Option::is_none")]

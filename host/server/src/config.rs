@@ -80,6 +80,8 @@ pub struct Config {
     #[serde(deserialize_with = "one_or_many")]
     pub request_processor: Vec<String>,
     pub mpr_candidates: Option<usize>,
+    #[serde(deserialize_with = "one_or_many")]
+    pub preload: Vec<String>,
     pub tool_call_streaming: ToolCallStreaming,
     pub plugins: Option<PathBuf>,
     #[serde(deserialize_with = "one_or_many")]
@@ -152,6 +154,7 @@ impl Default for Config {
             post_processor: Vec::new(),
             request_processor: Vec::new(),
             mpr_candidates: None,
+            preload: Vec::new(),
             tool_call_streaming: ToolCallStreaming::Incremental,
             plugins: None,
             plugin: Vec::new(),

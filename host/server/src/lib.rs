@@ -24,6 +24,7 @@ pub mod parse;
 mod plugin_bench;
 pub mod plugin_commands;
 pub mod pooled_embeddings;
+pub mod preload;
 pub mod pull;
 pub mod reload;
 pub mod replay;

@@ -45,6 +45,8 @@ mod responses_outbox;
 mod responses_stored;
 mod tokenize;
 
+pub(crate) use chat_generation::read_preloaded;
+
 /// All routes over this state.
 pub fn router(state: Arc<AppState>) -> Router {
     let api = Router::new()

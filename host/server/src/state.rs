@@ -27,6 +27,7 @@ use crate::{
     metrics::{Metrics, ModelMetrics},
     model_set::ModelSet,
     pooled_embeddings::PooledEmbedder,
+    preload::Preloaded,
     reload::Reloader,
     request_record::RequestRecord,
     response_store::{ResponseStore, StoreLimits},
@@ -45,6 +46,8 @@ pub struct AppState {
     pub responses: ResponseStore,
     /// What request processors keep of documents.
     pub documents: DocumentStore,
+    /// Documents that requests name.
+    pub preloaded: Preloaded,
     /// Bytes of request bodies that are being read.
     pub body_bytes: AtomicUsize,
     /// Who may call.
@@ -64,6 +67,7 @@ impl AppState {
             models,
             responses: ResponseStore::new(settings.response_store),
             documents: DocumentStore::default(),
+            preloaded: Preloaded::default(),
             keys: KeyRing::new(settings.keys.clone()),
             settings,
             lifecycle: Lifecycle::default(),

@@ -2,7 +2,7 @@
 
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 
-use crate::words::{counts, entropy, log2, passages, words};
+use weir_plugin_request_sdk::words::{counts, entropy, log2, passages, words};
 
 /// Words of a passage, at least.
 const PASSAGE_WORDS: usize = 25;

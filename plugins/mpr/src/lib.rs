@@ -2,7 +2,8 @@
 //! of the conversation, and one answer made or chosen of them.
 //!
 //! Candidates are generated in one batch whose prompts share all but their ends. A request for one candidate goes on as it is,
-//! and so does one that leaves no room for more, whose last message is no question, or whose tools are to be called.
+//! and so does one that leaves no room for more, whose last message is no question, or whose answer may be calls of tools, which
+//! drafts have not.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
@@ -11,7 +12,6 @@ extern crate alloc;
 pub mod config;
 pub mod contexts;
 pub mod prompts;
-pub mod words;
 
 use alloc::{
     format,
@@ -26,6 +26,7 @@ use weir_plugin_request_sdk::{
         Generated, Generation, Grants, HostAction, HostOutcome, Message, Model, Request,
         RequestProcessorInfo, Step,
     },
+    words,
 };
 
 use crate::{
@@ -53,6 +54,7 @@ pub struct Mpr {
     context_tokens: u32,
     max_tokens: Option<u32>,
     candidates: u32,
+    may_call_tools: bool,
     seed: u64,
     /// What outline, candidates and synthesis begin with, once it is known.
     shared: Option<String>,
@@ -82,6 +84,7 @@ impl RequestProcessor for Mpr {
             grants,
             context_tokens: model.context_tokens,
             max_tokens: request.max_tokens,
+            may_call_tools: request.may_call_tools,
             candidates: *candidates.as_ref().unwrap_or(&1),
             shared: None,
         };
@@ -150,7 +153,8 @@ impl Mpr {
 
     fn begin(&mut self) -> Step {
         let asks = self.messages.last().is_some_and(|last| last.role == "user");
-        if self.candidates < 2 || !asks || self.question().trim().is_empty() {
+        if self.candidates < 2 || self.may_call_tools || !asks || self.question().trim().is_empty()
+        {
             return self.as_it_is();
         }
         let needed = self.candidates + u32::from(self.config.outline);

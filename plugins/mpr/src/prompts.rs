@@ -4,9 +4,7 @@
 
 use alloc::{format, string::String};
 
-use weir_plugin_request_sdk::request_processor::Generated;
-
-use crate::words::is_unspaced;
+use weir_plugin_request_sdk::{request_processor::Generated, words::is_unspaced};
 
 /// The words for one language.
 pub struct Prompts {

@@ -1,3 +1,5 @@
+//! A request from its first step to its last, with a host that is played.
+
 use weir_plugin_sdk::FinishReason;
 
 use super::*;
@@ -26,6 +28,7 @@ fn request(question: &str, candidates: Option<&str>) -> Request {
         digests: vec!["0a".into(), "1b".into()],
         parameters: candidates.map(parameter).into_iter().collect(),
         max_tokens: Some(100),
+        may_call_tools: false,
     }
 }
 
@@ -91,6 +94,12 @@ fn one_candidate_is_none() {
         matches!(step, Step::ContinueWith(_)),
         "no question stands last"
     );
+    let tools = Request {
+        may_call_tools: true,
+        ..request("Where?", Some("4"))
+    };
+    let (_, step) = Mpr::start("{}", tools, GRANTS, MODEL);
+    assert!(matches!(step, Step::ContinueWith(_)), "drafts cannot call");
 }
 
 #[test]

@@ -12,6 +12,7 @@ extern crate std;
 mod component;
 pub mod config_numbers;
 pub mod request_processor;
+pub mod words;
 
 pub use request_processor::RequestProcessor;
 

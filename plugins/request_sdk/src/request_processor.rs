@@ -40,6 +40,8 @@ pub struct Request {
     pub parameters: Vec<(String, String)>,
     /// Tokens of the answer at most, where the request says so.
     pub max_tokens: Option<u32>,
+    /// Whether the answer may be calls of tools. What is generated for the plugin has none.
+    pub may_call_tools: bool,
 }
 
 impl Request {

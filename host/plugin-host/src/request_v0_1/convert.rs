@@ -23,6 +23,7 @@ pub(super) fn request(request: &PlannedRequest) -> wit::Request {
         digests: request.digests.clone(),
         parameters: request.parameters.iter().map(parameter).collect(),
         max_tokens: request.max_tokens,
+        may_call_tools: request.may_call_tools,
     }
 }
 

@@ -54,6 +54,7 @@ fn request() -> PlannedRequest {
         digests: vec!["d1".to_owned(), "d2".to_owned()],
         parameters: vec![("mpr_candidates".to_owned(), "5".to_owned())],
         max_tokens: Some(7),
+        may_call_tools: true,
     }
 }
 
@@ -109,7 +110,7 @@ fn everything_crosses_the_border_as_it_is() {
         r#"content: Some("Ein Dokument – 文件")"#,
         r#"more: "{\"tool_calls\":[]}""#,
         r#"parameters: [("mpr_candidates", "5")]"#,
-        "max_tokens: Some(7)",
+        "max_tokens: Some(7), may_call_tools: true",
         "generations: 2, generated_tokens: 8, embeddings: 1, stored_bytes: 1000",
         "context_tokens: 99, embedding_tokens: Some(3)",
         "Counted([2, 0]), Kept(true), Found([Some([0, 255]), None])",

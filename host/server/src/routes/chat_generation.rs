@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use weir_output::{
     Configured, RequestContext, RequestProcessor, Tool, ToolCallStreaming, ToolChoice,
@@ -69,6 +69,43 @@ pub(super) async fn start_within_context(
     begin(state, caller, request, true).await
 }
 
+/// The message that a document is.
+fn about(text: &str) -> Value {
+    json!({"role": "system", "content": text})
+}
+
+/// Has the request processors of each model read each preloaded document, so that the first question need not wait.
+pub(crate) async fn read_preloaded(state: Arc<AppState>) {
+    let models: Vec<_> = state
+        .models
+        .served()
+        .map(|(_, model)| Arc::clone(model))
+        .collect();
+    for model in models.into_iter().filter(|model| model.generator.is_some()) {
+        let call = Call {
+            state: Arc::clone(&state),
+            model,
+            caller: Caller::anonymous(),
+            deadline: None,
+            within_context: false,
+        };
+        for (name, text) in state.preloaded.iter() {
+            let body = json!({"messages": [about(text), {"role": "user", "content": "?"}]});
+            let began = Instant::now();
+            match chat_planning::read(&call, body).await {
+                Ok(()) => tracing::info!(
+                    document = name,
+                    ms = began.elapsed().as_millis(),
+                    "preloaded"
+                ),
+                Err(error) => {
+                    tracing::warn!(document = name, error = error.word(), "not preloaded");
+                }
+            }
+        }
+    }
+}
+
 /// Who asks whom, and for how long: what every generation of a request has in common.
 #[derive(Clone)]
 pub(super) struct Call {
@@ -77,7 +114,7 @@ pub(super) struct Call {
     pub(super) caller: Caller,
     pub(super) deadline: Option<Instant>,
     /// `max_tokens` gives way to what the prompt leaves of the context.
-    within_context: bool,
+    pub(super) within_context: bool,
 }
 
 async fn begin(
@@ -98,6 +135,10 @@ async fn begin(
         deadline,
         within_context,
     };
+    if let Some(name) = request.document.take() {
+        let text = state.preloaded.named(&name)?;
+        request.messages.insert(0, about(text));
+    }
     let told = request.sampling.return_token_ids || request.options.annotations.any();
     let tool_choice = tool_choice(&request);
     let processors = processors(&model, &mut request).await?;
@@ -150,9 +191,20 @@ async fn planned(
     processors: Vec<Configured<dyn RequestProcessor>>,
 ) -> Result<(Steps, Option<Vec<u32>>), ApiError> {
     let made = request.made();
+    // What generates may take long: then the stream keeps its connection alive.
+    let generates = processors
+        .iter()
+        .any(|own| own.plugin.grants().generations > 0);
+    let at_once = request.stream && generates;
     let mut planning = Planning::new(call, request, processors);
-    match planning.next().await? {
-        Said::Shown(first) => Ok((chat_planning::steps(planning, first, made), None)),
+    if at_once {
+        return Ok((chat_planning::steps(planning, None, made), None));
+    }
+    let began = Instant::now();
+    let said = planning.next().await?;
+    tracing::debug!(ms = began.elapsed().as_millis(), "planned");
+    match said {
+        Said::Shown(first) => Ok((chat_planning::steps(planning, Some(first), made), None)),
         Said::Ended(ending) => chat_planning::answer(planning, ending, made).await,
     }
 }
@@ -267,7 +319,7 @@ fn plan(
 }
 
 /// Which tools may be called; none where there are none.
-fn tool_choice(request: &ChatRequest) -> ToolChoice {
+pub(super) fn tool_choice(request: &ChatRequest) -> ToolChoice {
     match &request.tool_choice {
         _ if request.tools.is_empty() => ToolChoice::None,
         weir_protocol::ToolChoice::None => ToolChoice::None,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use weir_output::{
     Configured, Event, FinishReason, Fragment, FragmentKind, OnError, PlannedMessage, PlannedModel,
     PlannedRequest, PluginError, PluginErrorKind, ProcessorAction, ProcessorOutcome, ProcessorStep,
-    RequestProcessor, RequestSession,
+    RequestProcessor, RequestSession, ToolChoice,
 };
 use weir_protocol::ChatRequest;
 
@@ -116,7 +116,7 @@ impl Planning {
     }
 
     async fn start(&mut self, processor: &Processor) -> Result<Stepped, ApiError> {
-        let request = planned_request(&self.request);
+        let request = planned_request(&self.call, &self.request);
         let model = planned_model(&self.call.model);
         let plugin = Arc::clone(&processor.plugin);
         blocking(move || plugin.start(&request, &model)).await
@@ -140,12 +140,29 @@ impl Planning {
             ProcessorStep::ContinueWith(messages) => {
                 self.request.messages = json(&messages)?;
             }
-            ProcessorStep::Answer(text) => return Ok(Some(text)),
+            ProcessorStep::Answer(text) => {
+                self.check_free(processor.plugin.name())?;
+                return Ok(Some(text));
+            }
             ProcessorStep::Refuse(why) => {
                 return Err(ApiError::bad_request(why).with_param("messages"));
             }
         }
         Ok(None)
+    }
+
+    /// An answer that a plugin gives is held to nothing.
+    fn check_free(&self, plugin: &str) -> Result<(), ApiError> {
+        let choice = chat_generation::tool_choice(&self.request);
+        let param = match choice {
+            ToolChoice::Required | ToolChoice::Named(_) => "tool_choice",
+            _ if self.request.options.answer_format.is_some() => "response_format",
+            _ => return Ok(()),
+        };
+        let message = format!(
+            "`{param}` cannot be kept: the plugin `{plugin}` answers by itself, and its answer is held to nothing"
+        );
+        Err(ApiError::bad_request(message).with_param(param))
     }
 
     async fn perform(&mut self, action: ProcessorAction) -> Result<(), ApiError> {
@@ -245,6 +262,14 @@ impl Planning {
     }
 }
 
+/// Plans a request that nobody waits for, as far as nothing is generated for it.
+pub(super) async fn read(call: &Call, body: Value) -> Result<(), ApiError> {
+    let request = ChatRequest::from_json(body)?;
+    let processors = call.model.plugins.get().request_processors.clone();
+    let mut planning = Planning::new(call.clone(), request, processors);
+    planning.next().await.map(drop)
+}
+
 type Stepped = Result<(Box<dyn RequestSession>, ProcessorStep), PluginError>;
 
 fn resume(mut session: Box<dyn RequestSession>, outcomes: &[ProcessorOutcome]) -> Stepped {
@@ -293,7 +318,9 @@ async fn within<T>(
     }
 }
 
-fn planned_request(request: &ChatRequest) -> PlannedRequest {
+fn planned_request(call: &Call, request: &ChatRequest) -> PlannedRequest {
+    // What gives way to the prompt is nothing that the prompt has to make room for.
+    let max_tokens = request.sampling.max_tokens.filter(|_| !call.within_context);
     let messages: Vec<_> = request
         .messages
         .iter()
@@ -308,7 +335,8 @@ fn planned_request(request: &ChatRequest) -> PlannedRequest {
         digests: messages.iter().map(digest).collect(),
         messages,
         parameters: request.parameters.clone(),
-        max_tokens: request.sampling.max_tokens.map(count32),
+        max_tokens: max_tokens.map(count32),
+        may_call_tools: chat_generation::tool_choice(request) != ToolChoice::None,
     }
 }
 
@@ -344,9 +372,9 @@ fn shown(text: String, spent: TokenCounts) -> Step {
 }
 
 /// The steps of an answer that was planned: what was shown on the way, then the answer, `made` times.
-pub(super) fn steps(planning: Planning, first: Step, made: usize) -> Steps {
+pub(super) fn steps(planning: Planning, first: Option<Step>, made: usize) -> Steps {
     let record = RequestRecord::current();
-    let state = Answering::Shown(Box::new(planning), Some(first));
+    let state = Answering::Shown(Box::new(planning), first);
     let steps = stream::unfold(state, move |state| {
         // The stream is read outside of the task that the record belongs to.
         Arc::clone(&record).during(answering(state, made))

@@ -82,9 +82,19 @@ impl From<&Config> for Selection {
             tools: config.tool_call_parser.clone(),
             reasoning: config.reasoning_parser.clone(),
             post: config.post_processor.clone(),
-            request: config.request_processor.clone(),
+            request: request_processors(config),
         }
     }
+}
+
+/// Those that are named, behind the one of long documents where documents are preloaded.
+fn request_processors(config: &Config) -> Vec<String> {
+    const LONG: &str = "long_document";
+    let mut names = config.request_processor.clone();
+    if !config.preload.is_empty() && names.iter().all(|name| name != LONG) {
+        names.insert(0, LONG.to_owned());
+    }
+    names
 }
 
 /// A host with room for the sessions of so many requests, and this user's cache of compiled components.

@@ -172,7 +172,10 @@ async fn a_request_goes_on_with_other_messages() {
         request.parameters,
         parameters.map(|(name, value)| (name.to_owned(), value.to_owned()))
     );
-    assert_eq!(request.max_tokens, Some(5));
+    assert_eq!(
+        (request.max_tokens, request.may_call_tools),
+        (Some(5), false)
+    );
     assert_eq!(model.context_tokens as usize, MAX_MODEL_LEN);
 }
 
@@ -379,6 +382,17 @@ async fn a_refusal_is_the_clients_and_what_does_not_fit_is_the_plugins() {
     assert!(
         matches!(&outcomes[0], ProcessorOutcome::Failed(_)),
         "{outcomes:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_must_be_something_is_not_a_plugins() {
+    let (server, _) = one(&[&["a"]], vec![ProcessorStep::Answer("no JSON".to_owned())]);
+    let body = chat_body(json!({"response_format": {"type": "json_object"}}));
+    let (status, body) = read(server.post("/v1/chat/completions", &body).await).await;
+    assert_eq!(
+        (status, &body["error"]["param"]),
+        (StatusCode::BAD_REQUEST, &json!("response_format"))
     );
 }
 

@@ -186,3 +186,57 @@ fn candidates_share_their_prompt_and_become_one_answer() {
         "{lines:?}"
     );
 }
+
+#[test]
+fn a_long_document_is_cut_to_what_is_asked() {
+    let files = Files::new();
+    let day =
+        |number: usize| format!("On day {number} the sea was calm and nobody wrote a letter. ");
+    let mut document: String = (0..900).map(day).collect();
+    let middle = document.find("On day 611").unwrap();
+    document.insert_str(middle, "The lighthouse's password is cormorant. ");
+    let path = files.write("logbook.txt", &document);
+    let model = files.replay(&json!({"text": ANSWER}).to_string());
+    let server = Server::start(&[
+        "--model",
+        &model,
+        "--max-model-len",
+        "8192",
+        "--preload",
+        path.to_str().unwrap(),
+    ]);
+    assert!(server.logged("preloaded").contains("logbook"));
+    let told = json!({"annotations": ["formatted_prompt"]});
+    let ask = |more: Value| {
+        let (status, answer) = server.chat("What is the password of the lighthouse?", more);
+        assert_eq!(status, 200, "{answer}");
+        let tokens = answer["usage"]["prompt_tokens"].as_u64().unwrap();
+        // A token a byte here, and no more than the share of the context that a prompt may have.
+        assert!((3000..=6554).contains(&tokens), "{tokens}");
+        let prompt = answer["nvext"]["formatted_prompt"].as_str().unwrap();
+        assert!(
+            prompt.contains("The lighthouse's password is cormorant."),
+            "{prompt}"
+        );
+        assert!(prompt.contains("[...]"), "{prompt}");
+    };
+    ask(json!({"document": "logbook", "nvext": told}));
+    ask(json!({"nvext": told, "messages": [
+        {"role": "system", "content": document},
+        {"role": "user", "content": "What is the password of the lighthouse?"},
+    ]}));
+    let (status, answer) = server.chat("hi", json!({"document": "diary"}));
+    assert_eq!(
+        (status, &answer["error"]["param"]),
+        (400, &json!("document"))
+    );
+    assert!(
+        answer["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("`logbook`")
+    );
+    assert_eq!(server.message("hi", json!({}))["content"], ANSWER);
+    let ended = run(["serve", "--model", &model, "--preload", "/nowhere.txt"]);
+    assert!(ended.complaint().contains("/nowhere.txt"));
+}

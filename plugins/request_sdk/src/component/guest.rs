@@ -106,6 +106,7 @@ impl From<wit::Request> for Request {
             digests: request.digests,
             parameters: request.parameters.into_iter().map(named).collect(),
             max_tokens: request.max_tokens,
+            may_call_tools: request.may_call_tools,
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn passages(text: &str, least: usize) -> Vec<&str> {
 }
 
 /// Where sentences end, as byte offsets behind their last character.
-fn sentence_ends(text: &str) -> impl Iterator<Item = usize> {
+pub fn sentence_ends(text: &str) -> impl Iterator<Item = usize> {
     let after = text.char_indices().skip(1).map(|(_, next)| Some(next));
     let pairs = text.char_indices().zip(after.chain([None]));
     pairs.filter_map(|((at, character), next)| {
@@ -83,6 +83,17 @@ pub fn entropy(words: &[String]) -> f64 {
     counts(words).values().map(bits).sum()
 }
 
+/// How many words [`words`] would find.
+pub fn count(text: &str) -> usize {
+    let (mut count, mut inside) = (0, false);
+    for character in text.chars() {
+        let part = character.is_alphanumeric() && !is_unspaced(character);
+        count += usize::from((part && !inside) || is_unspaced(character));
+        inside = part;
+    }
+    count
+}
+
 /// The logarithm of a positive, normal number to base 2; good to ten digits.
 pub fn log2(number: f64) -> f64 {
     const MANTISSA: u32 = 52;
@@ -112,6 +123,9 @@ mod tests {
         assert_eq!(words("The CAT's 3 hats."), ["the", "cat", "s", "3", "hats"]);
         assert_eq!(words("用GPU跑。"), ["用", "gpu", "跑"]);
         assert!(words(" .,").is_empty());
+        for text in ["The CAT's 3 hats.", "用GPU跑。", " .,", "跑跑a"] {
+            assert_eq!(count(text), words(text).len(), "{text}");
+        }
     }
 
     #[test]
