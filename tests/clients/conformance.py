@@ -289,6 +289,25 @@ def best_of_gives_n(weir):
     assert len(answer.choices) == 2 and answer.usage.completion_tokens == 12, answer
 
 
+@of_any_model
+def a_selector_gives_one_of_them(weir):
+    for selector in ("mean_logprob", "majority"):
+        answer = weir.chat(best_of=3, selector=selector, max_tokens=2, ignore_eos=True, temperature=1)
+        assert len(answer.choices) == 1 and answer.usage.completion_tokens == 6, answer
+        assert len(weir.complete(best_of=2, selector=selector, max_tokens=2).choices) == 1
+
+
+@of_any_model
+def several_candidates_become_one_answer(weir):
+    answer = weir.chat(mpr_candidates=3, max_tokens=24, temperature=1, processor_options={})
+    details = answer.usage.model_extra["processing_details"]
+    assert len(answer.choices) == 1 and details["generations"] == 4, answer
+    assert answer.usage.completion_tokens > details["completion_tokens"] > 0, answer
+    assert "Candidate 3:" in answer.choices[0].message.model_extra["reasoning_content"], answer
+    once = weir.chat(mpr_candidates=1, max_tokens=8)
+    assert "processing_details" not in once.usage.model_extra, once
+
+
 # What only a real model shows.
 
 

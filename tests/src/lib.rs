@@ -2,7 +2,8 @@
 //!
 //! `weir_corpus` is the runner; here are [`corpora`] (where the cases are), [`boundaries`] (where real tokenizers cut them),
 //! [`check`] (all cases, on all cores), [`fuzz`] (inputs of its own), [`requests`] (bodies of its own), [`constraints`]
-//! (schemas and grammars of its own), [`manifest`] (plugins.toml), and [`native`] and [`wasm`], the two ways to come by a plugin. Nothing here knows a format.
+//! (schemas and grammars of its own), [`manifest`] (plugins.toml), and [`native`] and [`wasm`], the two ways to come by a plugin
+//! ([`native_requests`] those that plan requests). Nothing here knows a format.
 
 pub mod boundaries;
 pub mod check;
@@ -11,6 +12,7 @@ pub mod corpora;
 pub mod fuzz;
 pub mod manifest;
 pub mod native;
+pub mod native_requests;
 pub mod requests;
 pub mod wasm;
 

@@ -92,7 +92,7 @@ impl Plugins for NativePlugins {
 }
 
 /// The component behind a name of plugins.toml, and the configuration that it is given, as JSON.
-fn component(name: &str, config: &toml::Table) -> anyhow::Result<(String, String)> {
+pub(crate) fn component(name: &str, config: &toml::Table) -> anyhow::Result<(String, String)> {
     let manifest = Manifest::read()?;
     let config = serde_json::to_string(&manifest.config(name, config)?)?;
     Ok((manifest.component(name)?, config))

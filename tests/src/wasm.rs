@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use tempfile::TempDir;
-use weir_output::{Parser, PostProcessor};
+use weir_output::{Parser, PostProcessor, RequestProcessor};
 use weir_plugin_host::{PluginHost, PluginHostConfig, Registry};
 
 use crate::{
@@ -62,6 +62,18 @@ impl WasmPlugins {
             entry.insert("config".to_owned(), config.into());
         }
         registry(&self.host, self.folder.path(), &manifest)
+    }
+
+    /// The request processor of this name with this configuration.
+    ///
+    /// # Errors
+    /// When there is none, it cannot be loaded, or it refuses the configuration.
+    pub fn request_processor(
+        &self,
+        name: &str,
+        config: &toml::Table,
+    ) -> anyhow::Result<Arc<dyn RequestProcessor>> {
+        Ok(self.configured(name, config)?.request_processor(name)?)
     }
 }
 

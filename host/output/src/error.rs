@@ -45,6 +45,16 @@ pub enum PluginErrorKind {
     /// It refused its configuration.
     #[error("refused its configuration: {0}")]
     Config(String),
+    /// It asked for more than plugins.toml grants it.
+    #[error("asks for more than it is granted: {grant} {asked} of {granted}")]
+    Grant {
+        /// The amount's name in plugins.toml.
+        grant: &'static str,
+        /// What it comes to with this.
+        asked: u64,
+        /// What it may be.
+        granted: u64,
+    },
     /// As many sessions as the host allows are live already.
     #[error("no session is free: {limit} are live")]
     Sessions {

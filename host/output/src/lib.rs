@@ -1,7 +1,8 @@
 //! From tokens to events: what a model wrote becomes reasoning, content and tool calls.
 //!
 //! Invariants: a fold of events is the same under every chunking; non-streaming is push-everything then finish, there is
-//! one code path. It does not know wasm, HTTP or the engine; plugins reach it through [`Parser`] and [`PostProcessor`].
+//! one code path. It does not know wasm, HTTP or the engine; plugins reach it through [`Parser`] and [`PostProcessor`]. The
+//! words of [`RequestProcessor`], which works before there are tokens, stand here because all plugin-facing traits do.
 
 pub mod call_id;
 pub mod calls;
@@ -13,6 +14,7 @@ pub mod fold;
 pub mod grammar;
 pub mod parser;
 pub mod post_processor;
+pub mod request_processor;
 pub mod stop_strings;
 
 mod parsing;
@@ -32,6 +34,10 @@ pub use parser::{
 };
 pub use post_processor::{
     Action, Interests, PostProcessor, PostProcessorInfo, PostProcessorSession,
+};
+pub use request_processor::{
+    Grants, PlannedMessage, PlannedModel, PlannedRequest, ProcessorAction, ProcessorOutcome,
+    ProcessorStep, RequestProcessor, RequestProcessorInfo, RequestSession,
 };
 pub use stop_strings::StopStrings;
 pub use token_trace::TracedToken;

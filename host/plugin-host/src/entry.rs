@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use weir_output::{OnError, Parser, PostProcessor, Roles};
+use weir_output::{Grants, OnError, Parser, PostProcessor, RequestProcessor, Roles};
 
 use crate::{
     component,
@@ -21,6 +21,7 @@ use crate::{
     limits::{Limits, NamedLimits},
     manifest::{ManifestEntry, ModelPattern, PluginKind, TemplateTexts},
     registry::ChosenBy,
+    request_v0_1,
     session::LinkedPlugin,
     v0_1,
 };
@@ -43,6 +44,7 @@ pub(crate) enum Source {
 pub(crate) enum Loaded {
     Parser(Arc<dyn Parser>),
     PostProcessor(Arc<dyn PostProcessor>),
+    RequestProcessor(Arc<dyn RequestProcessor>),
 }
 
 impl Loaded {
@@ -50,6 +52,7 @@ impl Loaded {
         match self {
             Self::Parser(_) => PluginKind::Parser,
             Self::PostProcessor(_) => PluginKind::PostProcessor,
+            Self::RequestProcessor(_) => PluginKind::RequestProcessor,
         }
     }
 }
@@ -67,8 +70,10 @@ pub struct ComponentFacts {
     pub contract: &'static str,
     /// What the plugin calls its own version.
     pub version: String,
-    /// What a parser takes apart; nothing for a post-processor.
+    /// What a parser takes apart; nothing for the others.
     pub roles: Roles,
+    /// What a request processor may ask for.
+    pub grants: Option<Grants>,
 }
 
 /// How much a plugin knows of a model: characters that match. A template says more than any name.
@@ -121,6 +126,7 @@ pub(crate) struct Entry {
     pub(crate) templates: Vec<TemplateTexts>,
     pub(crate) on_error: OnError,
     pub(crate) limits: NamedLimits,
+    pub(crate) grants: Grants,
     pub(crate) config: String,
     pub(crate) counters: Arc<PluginCounters>,
     slot: Mutex<Slot>,
@@ -147,6 +153,7 @@ impl Entry {
             templates: entry.templates,
             on_error: entry.on_error,
             limits: entry.limits,
+            grants: entry.grants,
             config: entry.config,
             slot: Mutex::default(),
         }
@@ -171,6 +178,7 @@ impl Entry {
             templates: Vec::new(),
             on_error: OnError::default(),
             limits: NamedLimits::default(),
+            grants: Grants::default(),
             config: config.to_owned(),
             counters: host.counters.of(name),
             slot: Mutex::default(),
@@ -211,6 +219,11 @@ impl Entry {
         let (version, roles) = match &plugin {
             Loaded::Parser(parser) => (&parser.info().version, parser.info().roles),
             Loaded::PostProcessor(plugin) => (&plugin.info().version, Roles::default()),
+            Loaded::RequestProcessor(plugin) => (&plugin.info().version, Roles::default()),
+        };
+        let grants = match &plugin {
+            Loaded::RequestProcessor(plugin) => Some(*plugin.grants()),
+            _ => None,
         };
         let facts = ComponentFacts {
             bytes: bytes.len() as u64,
@@ -219,6 +232,7 @@ impl Entry {
             contract,
             version: version.clone(),
             roles,
+            grants,
         };
         tracing::debug!(
             plugin = self.name,
@@ -285,6 +299,7 @@ fn link(
         name: entry.name.clone(),
         config: entry.config.clone(),
         limits: entry.limits.over(usual),
+        grants: entry.grants,
         counters: Arc::clone(&entry.counters),
         host: Arc::clone(host),
         pre: prepared.pre,
@@ -301,8 +316,11 @@ fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, PluginHostError> {
     fs::read(path).map_err(failed)
 }
 
-/// Whether an export is this interface, the patch number of its version aside. A pre-release is another version.
+/// Whether an export is this interface, the patch number of its version aside. A pre-release is itself alone.
 fn same_but_for_patch(export: &str, interface: &str) -> bool {
+    if interface.ends_with("-draft") {
+        return export == interface;
+    }
     let Some((version, _)) = interface.rsplit_once('.') else {
         return false;
     };
@@ -312,36 +330,46 @@ fn same_but_for_patch(export: &str, interface: &str) -> bool {
     patch.is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// Every kind with the interface that it exports.
+const INTERFACES: [(PluginKind, &str); 3] = [
+    (PluginKind::Parser, v0_1::PARSER),
+    (PluginKind::PostProcessor, v0_1::POST_PROCESSOR),
+    (
+        PluginKind::RequestProcessor,
+        request_v0_1::REQUEST_PROCESSOR,
+    ),
+];
+
 /// Chooses the adapter of the contract's version by what the component exports: once, here, and never per call.
 fn adapt(
     plugin: LinkedPlugin,
     kind: Option<PluginKind>,
 ) -> Result<(Loaded, &'static str), PluginHostError> {
     let exports = component::exports(plugin.pre.component());
+    let wanted = INTERFACES
+        .into_iter()
+        .filter(|(own, _)| kind.is_none_or(|kind| kind == *own));
     let has = |interface: &str| {
-        exports
-            .iter()
-            .any(|export| same_but_for_patch(export, interface))
+        let mut exports = exports.iter();
+        exports.any(|export| same_but_for_patch(export, interface))
     };
-    let parser = kind != Some(PluginKind::PostProcessor);
-    let post_processor = kind != Some(PluginKind::Parser);
-    if parser && has(v0_1::PARSER) {
-        Ok((Loaded::Parser(v0_1::load_parser(plugin)?), v0_1::PARSER))
-    } else if post_processor && has(v0_1::POST_PROCESSOR) {
-        let loaded = Loaded::PostProcessor(v0_1::load_post_processor(plugin)?);
-        Ok((loaded, v0_1::POST_PROCESSOR))
-    } else {
-        let wanted = match kind {
-            Some(PluginKind::Parser) => v0_1::PARSER.to_owned(),
-            Some(PluginKind::PostProcessor) => v0_1::POST_PROCESSOR.to_owned(),
-            None => format!("{} or {}", v0_1::PARSER, v0_1::POST_PROCESSOR),
-        };
-        Err(PluginHostError::WrongWorld {
+    let found = wanted.clone().find(|(_, interface)| has(interface));
+    let Some((kind, interface)) = found else {
+        let names: Vec<&str> = wanted.map(|(_, interface)| interface).collect();
+        return Err(PluginHostError::WrongWorld {
             plugin: plugin.name,
-            wanted,
+            wanted: names.join(" or "),
             exports,
-        })
-    }
+        });
+    };
+    let loaded = match kind {
+        PluginKind::Parser => Loaded::Parser(v0_1::load_parser(plugin)?),
+        PluginKind::PostProcessor => Loaded::PostProcessor(v0_1::load_post_processor(plugin)?),
+        PluginKind::RequestProcessor => {
+            Loaded::RequestProcessor(request_v0_1::load_request_processor(plugin)?)
+        }
+    };
+    Ok((loaded, interface))
 }
 
 #[cfg(test)]
@@ -362,5 +390,8 @@ mod tests {
         ] {
             assert!(!same(other), "{other}");
         }
+        let draft = request_v0_1::REQUEST_PROCESSOR;
+        assert!(same_but_for_patch(draft, draft));
+        assert!(!same_but_for_patch(draft.trim_end_matches("-draft"), draft));
     }
 }

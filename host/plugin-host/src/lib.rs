@@ -15,6 +15,7 @@ mod error;
 mod limits;
 mod manifest;
 mod registry;
+mod request_v0_1;
 mod session;
 mod v0_1;
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
-use weir_output::OnError;
+use weir_output::{Grants, OnError};
 
 use crate::{error::PluginHostError, limits::NamedLimits};
 
@@ -19,6 +19,8 @@ pub enum PluginKind {
     Parser,
     /// Sees events on their way to the client.
     PostProcessor,
+    /// Plans a request before it is answered.
+    RequestProcessor,
 }
 
 impl PluginKind {
@@ -26,6 +28,7 @@ impl PluginKind {
         match self {
             Self::Parser => "parser",
             Self::PostProcessor => "post-processor",
+            Self::RequestProcessor => "request-processor",
         }
     }
 }
@@ -52,6 +55,7 @@ pub(crate) struct ManifestEntry {
     /// Takes the place of a first-party plugin of this name.
     pub(crate) replace: bool,
     pub(crate) limits: NamedLimits,
+    pub(crate) grants: Grants,
     /// JSON text of the `config` table.
     pub(crate) config: String,
 }
@@ -121,6 +125,7 @@ struct Table {
     replace: bool,
     #[serde(default)]
     limits: NamedLimits,
+    grants: Option<Grants>,
     #[serde(default)]
     config: toml::Table,
 }
@@ -148,7 +153,10 @@ fn entry(name: &str, table: Table) -> Result<ManifestEntry, String> {
     if let Some(limit) = table.limits.zero() {
         return Err(format!("limits.{limit} is 0"));
     }
-    if table.kind == PluginKind::PostProcessor {
+    if table.kind != PluginKind::RequestProcessor && table.grants.is_some() {
+        return Err("grants: only request processors ask for anything".to_owned());
+    }
+    if table.kind != PluginKind::Parser {
         let chosen = [
             ("models", table.models.is_empty()),
             ("chat_templates", table.chat_templates.is_empty()),
@@ -178,6 +186,7 @@ fn entry(name: &str, table: Table) -> Result<ManifestEntry, String> {
         on_error: table.on_error,
         replace: table.replace,
         limits: table.limits,
+        grants: table.grants.unwrap_or_default(),
         config: config.to_string(),
     })
 }
@@ -272,12 +281,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_granted_is_not_there() {
+        let head = "[x]\nkind = \"request-processor\"\nwasm = \"x.wasm\"\n";
+        let grants = |more: &str| parse("t", &format!("{head}{more}")).map(|e| e[0].grants);
+        assert_eq!(grants("").unwrap(), Grants::default());
+        let given = grants("grants = { generations = 3, stored_bytes = 9 }").unwrap();
+        let expected = Grants {
+            generations: 3,
+            stored_bytes: 9,
+            ..Grants::default()
+        };
+        assert_eq!(given, expected);
+        for wrong in [
+            "grants = { money = 3 }",
+            "grants = { steps = -1 }",
+            "models = [\"*\"]",
+        ] {
+            assert!(grants(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let cases = [
             ("wams = \"x\"", "wams"),
             ("limits = { memory = 1 }", "memory"),
             ("limits = { call_ms = 0 }", "limits.call_ms is 0"),
             ("on_error = \"ignore\"", "ignore"),
+            ("grants = { steps = 3 }", "grants: only request processors"),
             ("models = [\"a[\"]", "models:"),
             ("chat_templates = [\"\"]", "chat_templates:"),
             ("aliases = [\"a b\"]", "`a b` is no plugin name"),

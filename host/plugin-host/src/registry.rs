@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use weir_output::{OnError, Parser, PostProcessor};
+use weir_output::{OnError, Parser, PostProcessor, RequestProcessor};
 
 use crate::{
     counters::CounterSnapshot,
@@ -254,7 +254,7 @@ impl Registry {
     pub fn parser(&self, name: &str) -> Result<Arc<dyn Parser>, PluginHostError> {
         match self.of_kind(name, PluginKind::Parser)?.load(&self.host)? {
             Loaded::Parser(parser) => Ok(parser),
-            Loaded::PostProcessor(_) => unreachable!("an entry loads as its own kind"),
+            _ => unreachable!("an entry loads as its own kind"),
         }
     }
 
@@ -268,8 +268,31 @@ impl Registry {
             .load(&self.host)?
         {
             Loaded::PostProcessor(post_processor) => Ok(post_processor),
-            Loaded::Parser(_) => unreachable!("an entry loads as its own kind"),
+            _ => unreachable!("an entry loads as its own kind"),
         }
+    }
+
+    /// The request processor with this name or alias, loaded when it is not yet.
+    ///
+    /// # Errors
+    /// As [`Registry::parser`].
+    pub fn request_processor(
+        &self,
+        name: &str,
+    ) -> Result<Arc<dyn RequestProcessor>, PluginHostError> {
+        let entry = self.of_kind(name, PluginKind::RequestProcessor)?;
+        match entry.load(&self.host)? {
+            Loaded::RequestProcessor(processor) => Ok(processor),
+            _ => unreachable!("an entry loads as its own kind"),
+        }
+    }
+
+    /// What a plugin with this name or alias is.
+    ///
+    /// # Errors
+    /// [`PluginHostError::Unknown`].
+    pub fn kind(&self, name: &str) -> Result<PluginKind, PluginHostError> {
+        self.any_kind(name).map(|entry| entry.kind)
     }
 
     /// The plugin's own name behind a name or alias.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use wasmtime::{Store, component::InstancePre};
-use weir_output::{PluginError, PluginErrorKind};
+use weir_output::{Grants, PluginError, PluginErrorKind};
 
 use crate::{
     contract::EventOrder,
@@ -31,6 +31,8 @@ pub(crate) struct LinkedPlugin {
     /// JSON text.
     pub(crate) config: String,
     pub(crate) limits: Limits,
+    /// What a request processor may ask for.
+    pub(crate) grants: Grants,
     pub(crate) counters: Arc<PluginCounters>,
     pub(crate) host: Arc<PluginHost>,
     pub(crate) pre: InstancePre<MemoryLimiter>,
@@ -137,25 +139,25 @@ impl GuestStore {
 /// Numbers the sessions of a process, so that the lines of one can be told from the lines of another in a log.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
-/// One choice's session; `G` is the contract version's handle on the guest's functions.
-pub(crate) struct Session<G> {
+/// One session; `G` is the contract version's handle on the guest's functions, `O` follows what it says.
+pub(crate) struct Session<G, O = EventOrder> {
     plugin: Arc<LinkedPlugin>,
     number: u64,
-    live: Option<Live<G>>,
+    live: Option<Live<G, O>>,
 }
 
 /// What a session has while it works.
-pub(crate) struct Live<G> {
+pub(crate) struct Live<G, O = EventOrder> {
     pub(crate) guest: G,
-    pub(crate) order: EventOrder,
+    pub(crate) order: O,
     pub(crate) store: GuestStore,
 }
 
-impl<G> Session<G> {
+impl<G, O> Session<G, O> {
     pub(crate) fn new(
         plugin: &Arc<LinkedPlugin>,
         guest: G,
-        order: EventOrder,
+        order: O,
         mut store: GuestStore,
     ) -> Self {
         store.tally.begin_session();
@@ -176,7 +178,7 @@ impl<G> Session<G> {
         call: &'static str,
         sent: &dyn Debug,
         out: &mut Vec<T>,
-        run: impl FnOnce(&mut Live<G>, &mut Vec<T>) -> Result<(), PluginErrorKind>,
+        run: impl FnOnce(&mut Live<G, O>, &mut Vec<T>) -> Result<(), PluginErrorKind>,
     ) -> Result<(), PluginError> {
         let Some(live) = &mut self.live else {
             return Err(self.plugin.error(call, PluginErrorKind::Dead));

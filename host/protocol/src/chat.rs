@@ -37,6 +37,12 @@ pub struct ChatRequest {
     pub tool_call_streaming: Option<ToolCallStreaming>,
     /// What else was asked for.
     pub options: RequestOptions,
+    /// The preloaded document that the conversation is about.
+    pub document: Option<String>,
+    /// Candidates of multi-path reasoning, 1 to [`MOST_MPR_CANDIDATES`]; None is the server's default, 1 turns it off.
+    pub mpr_candidates: Option<usize>,
+    /// What is said to request processors: names and JSON texts.
+    pub parameters: Vec<(String, String)>,
     /// Variables for the chat template; `reasoning_effort` and `verbosity` are among them.
     pub chat_template_kwargs: Map<String, Value>,
     /// Whether the prompt ends with the start of an assistant turn.
@@ -48,6 +54,9 @@ pub struct ChatRequest {
     /// Fields that nobody knows, sorted.
     pub ignored_fields: Vec<String>,
 }
+
+/// The most candidates of one request.
+pub const MOST_MPR_CANDIDATES: usize = 16;
 
 /// Fields that change nothing in an answer: labels, caches, a guess of the answer that would only hasten it, and KsanaLLM's switch
 /// for a `response_format` that binds without it.
@@ -65,7 +74,6 @@ const WITHOUT_EFFECT: &[&str] = &[
 const NOT_BUILT: &[&str] = &[
     "audio",
     "web_search_options",
-    "mpr_candidates",
     "media_io_kwargs",
     "chat_template",
 ];
@@ -95,6 +103,9 @@ impl ChatRequest {
             continue_final_message: false,
             user: None,
             options: RequestOptions::default(),
+            document: None,
+            mpr_candidates: None,
+            parameters: Vec::new(),
             ignored_fields: Vec::new(),
         }
     }
@@ -126,6 +137,9 @@ impl ChatRequest {
         let chat_template_kwargs = take_template_kwargs(&mut fields)?;
         let (add_generation_prompt, continue_final_message) = take_prompt_end(&mut fields)?;
         let user = fields.string("user")?;
+        let document = fields.string("document")?;
+        let mpr_candidates = fields.count("mpr_candidates", 1, MOST_MPR_CANDIDATES)?;
+        let parameters = take_parameters(&mut fields)?;
         refuse_not_built(&mut fields)?;
         fields.accept(WITHOUT_EFFECT);
         Ok(Self {
@@ -140,6 +154,9 @@ impl ChatRequest {
             parallel_tool_calls: tools.parallel,
             tool_call_streaming: tools.streaming,
             options,
+            document,
+            mpr_candidates,
+            parameters,
             chat_template_kwargs,
             add_generation_prompt,
             continue_final_message,
@@ -165,6 +182,19 @@ fn refuse_not_built(fields: &mut Fields) -> Result<(), Invalid> {
         fields.not_built(name, |_| false)?;
     }
     Ok(())
+}
+
+/// `processor_options`: whatever it holds is for plugins to judge.
+fn take_parameters(fields: &mut Fields) -> Result<Vec<(String, String)>, Invalid> {
+    const NAME: &str = "processor_options";
+    match fields.take(NAME) {
+        None => Ok(Vec::new()),
+        Some(Value::Object(options)) => {
+            let text = |(name, value): (String, Value)| (name, value.to_string());
+            Ok(options.into_iter().map(text).collect())
+        }
+        Some(other) => Err(Invalid::expected(NAME, "an object", &other)),
+    }
 }
 
 pub(crate) fn take_template_kwargs(fields: &mut Fields) -> Result<Map<String, Value>, Invalid> {

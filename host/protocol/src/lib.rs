@@ -41,7 +41,7 @@ pub use error::{ErrorBody, ErrorEnvelope};
 pub use generate::GenerateRequest;
 pub use invalid::{Invalid, InvalidKind, parse_json};
 pub use nvext::Annotations;
-pub use options::RequestOptions;
+pub use options::{RequestOptions, Selector};
 pub use prompt_embeds::EncodedTensor;
 pub use responses::ResponsesRequest;
 pub use sampling::SamplingFields;

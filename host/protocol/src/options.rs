@@ -15,8 +15,10 @@ use crate::{
 /// Options of a generation. The default asks for nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequestOptions {
-    /// Answers made to each prompt, at least `n`; the `n` likeliest are given. 0 counts as `n`.
+    /// Answers made to each prompt, at least `n`; the `n` best are given. 0 counts as `n`.
     pub best_of: usize,
+    /// Which of them are the best.
+    pub selector: Selector,
     /// Whether a completion starts with its prompt, and an answer with the message it continues.
     pub echo: bool,
     /// Whether each chunk tells the usage so far.
@@ -41,6 +43,16 @@ pub struct RequestOptions {
     pub reasoning_budget: Option<usize>,
 }
 
+/// What makes an answer better than another to the same prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Selector {
+    /// The mean log-probability of its tokens, as OpenAI's `best_of`.
+    #[default]
+    MeanLogprob,
+    /// How many others say the same; among those that are said as often, the mean log-probability.
+    Majority,
+}
+
 impl RequestOptions {
     /// Takes the options out of `fields`; `n` answers to each of `prompts`. Some of them say something of sampling.
     pub(crate) fn take(
@@ -50,8 +62,10 @@ impl RequestOptions {
         prompts: usize,
         stream: bool,
     ) -> Result<(SamplingFields, Self), Invalid> {
+        let best_of = take_best_of(fields, &sampling, n, prompts, stream)?;
         let mut options = Self {
-            best_of: take_best_of(fields, &sampling, n, prompts, stream)?,
+            best_of,
+            selector: take_selector(fields, best_of > 0)?,
             echo: fields.boolean("echo")?.unwrap_or(false),
             truncate_prompt_tokens: take_truncation(fields)?,
             add_special_tokens: fields.boolean("add_special_tokens")?,
@@ -109,6 +123,22 @@ fn take_best_of(
         ));
     }
     Ok(best_of)
+}
+
+/// `selector`, which has nothing to choose from without a `best_of`.
+fn take_selector(fields: &mut Fields, best_of: bool) -> Result<Selector, Invalid> {
+    const NAME: &str = "selector";
+    let selector = match fields.word(NAME, &["mean_logprob", "majority"])? {
+        None => return Ok(Selector::default()),
+        Some("majority") => Selector::Majority,
+        Some(_) => Selector::MeanLogprob,
+    };
+    if !best_of {
+        let message =
+            format!("`{NAME}` chooses among the answers of `best_of`, which is not given");
+        return Err(Invalid::bad_value(NAME, message));
+    }
+    Ok(selector)
 }
 
 fn take_truncation(fields: &mut Fields) -> Result<Option<usize>, Invalid> {

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 use weir_protocol::{
-    Annotations, ChatRequest, CompletionRequest, Invalid, InvalidKind, ToolChoice, parse_json,
+    Annotations, ChatRequest, CompletionRequest, Invalid, InvalidKind, Selector, ToolChoice,
+    parse_json,
 };
 
 fn with(body: Value, more: Value) -> Value {
@@ -127,6 +128,13 @@ fn options_are_read_in_both_spellings() {
     let request = chat(usage).unwrap();
     assert!(request.include_usage && request.options.continuous_usage);
     assert_eq!(chat(json!({"n": 3})).unwrap().made(), 3);
+    for (word, selector) in [
+        ("majority", Selector::Majority),
+        ("mean_logprob", Selector::MeanLogprob),
+    ] {
+        let request = chat(json!({"best_of": 3, "selector": word})).unwrap();
+        assert_eq!(request.options.selector, selector);
+    }
 }
 
 #[test]
@@ -219,6 +227,16 @@ const BAD_CHATS: &[(&str, &str, &str)] = &[
         r#"{"best_of": 2, "temperature": 0}"#,
         "best_of",
         "`best_of` must be 1 when `temperature` is 0, got 2",
+    ),
+    (
+        r#"{"selector": "majority"}"#,
+        "selector",
+        "`selector` chooses among the answers of `best_of`, which is not given",
+    ),
+    (
+        r#"{"selector": "first", "best_of": 2}"#,
+        "selector",
+        r#"`selector` must be "mean_logprob" or "majority", got "first""#,
     ),
     (
         r#"{"best_of": 129}"#,

@@ -4,10 +4,14 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use weir_output::{Configured, Parser, PostProcessor};
+use weir_output::{Configured, Parser, PostProcessor, RequestProcessor};
 use weir_prompt::ChatTemplate;
 
-/// What reads the answers of a model.
+/// Loads a request processor by its name, unless that was done. Compiles: not for an async worker.
+pub type LoadProcessor =
+    Arc<dyn Fn(&str) -> Result<Configured<dyn RequestProcessor>, String> + Send + Sync>;
+
+/// What plans the requests to a model and reads its answers.
 #[derive(Default)]
 pub struct ActivePlugins {
     /// Splits reasoning from content.
@@ -16,6 +20,10 @@ pub struct ActivePlugins {
     pub tool_parser: Option<Configured<dyn Parser>>,
     /// In the order they run.
     pub post_processors: Vec<Configured<dyn PostProcessor>>,
+    /// Plan its requests, in the order they run.
+    pub request_processors: Vec<Configured<dyn RequestProcessor>>,
+    /// Where they come from that only a request asks for.
+    pub on_request: Option<LoadProcessor>,
     /// The template the tool parser recommends: used when tools are given and the model's own takes none, or it has none.
     pub tool_template: Option<Arc<ChatTemplate>>,
 }

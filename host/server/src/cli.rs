@@ -228,6 +228,18 @@ pub struct ServeFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub sources: PluginFlags,
+    /// Plugin that plans chat requests before they are answered (repeatable; they run in this order)
+    #[arg(long, value_name = "NAME", help_heading = "Plugins")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub request_processor: Vec<String>,
+    /// Text file that chat requests name as their `document` (repeatable); long ones are cut to the context by `long_document`
+    #[arg(long, value_name = "FILE", help_heading = "Plugins", num_args = 1..)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preload: Vec<String>,
+    /// Candidates that are generated for each chat request and made into one answer; 1 is off [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Plugins")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mpr_candidates: Option<usize>,
     /// Reload plugins when one of their files changes; SIGHUP always does
     #[arg(long, help_heading = "Plugins")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]

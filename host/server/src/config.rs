@@ -77,6 +77,11 @@ pub struct Config {
     pub reasoning_parser: Option<String>,
     #[serde(deserialize_with = "one_or_many")]
     pub post_processor: Vec<String>,
+    #[serde(deserialize_with = "one_or_many")]
+    pub request_processor: Vec<String>,
+    pub mpr_candidates: Option<usize>,
+    #[serde(deserialize_with = "one_or_many")]
+    pub preload: Vec<String>,
     pub tool_call_streaming: ToolCallStreaming,
     pub plugins: Option<PathBuf>,
     #[serde(deserialize_with = "one_or_many")]
@@ -147,6 +152,9 @@ impl Default for Config {
             tool_call_parser: None,
             reasoning_parser: None,
             post_processor: Vec::new(),
+            request_processor: Vec::new(),
+            mpr_candidates: None,
+            preload: Vec::new(),
             tool_call_streaming: ToolCallStreaming::Incremental,
             plugins: None,
             plugin: Vec::new(),
@@ -266,6 +274,7 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
         ("max_model_len", config.max_model_len.unwrap_or(1)),
         ("tp", config.tp),
         ("threads", config.threads.unwrap_or(1)),
+        ("mpr_candidates", config.mpr_candidates.unwrap_or(1)),
         ("max_connections", config.max_connections),
     ];
     if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
@@ -274,6 +283,12 @@ fn check_ranges(config: &Config) -> Result<(), ConfigError> {
     if let Some(threads) = config.threads.filter(|threads| *threads > MAX_THREADS) {
         return bad(format!(
             "threads is {threads}, it must be at most {MAX_THREADS}"
+        ));
+    }
+    let most = weir_protocol::chat::MOST_MPR_CANDIDATES;
+    if let Some(wanted) = config.mpr_candidates.filter(|wanted| *wanted > most) {
+        return bad(format!(
+            "mpr_candidates is {wanted}, it must be at most {most}"
         ));
     }
     config.device.check(config.tp).map_err(ConfigError::Value)?;

@@ -117,6 +117,11 @@ impl ApiError {
         .with_code("internal_error")
     }
 
+    /// A request processor failed, with its name and what it did: 500.
+    pub fn plugin(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message).with_code("plugin_error")
+    }
+
     /// No model, or no more requests: 503.
     pub fn unavailable(message: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
@@ -129,6 +134,11 @@ impl ApiError {
             "the request ran past the server's time limit for one request",
         )
         .with_code("timeout")
+    }
+
+    /// Whether the request is to blame, as it stands: 400.
+    pub fn is_bad_request(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST
     }
 
     /// Its HTTP status.

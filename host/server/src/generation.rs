@@ -22,7 +22,7 @@ use weir_output::{
 };
 use weir_protocol::{
     SamplingFields, Usage,
-    usage::{CompletionTokensDetails, PromptTokensDetails},
+    usage::{CompletionTokensDetails, ProcessingDetails, PromptTokensDetails},
 };
 
 use self::{sequence::sequence_request, told::ToldTokens};
@@ -31,8 +31,11 @@ use crate::{
     request_record::RequestRecord, state::ServedModel,
 };
 
+mod selection;
 mod sequence;
 mod told;
+
+pub use selection::{Candidate, chosen};
 
 /// A prompt ready for the engine, and how its answers are read.
 #[derive(Clone)]
@@ -148,6 +151,8 @@ pub struct TokenCounts {
     pub completion: usize,
     /// Generated tokens that were reasoning, markers with them.
     pub reasoning: usize,
+    /// What of these, and beside them, request processors took; told with a request's first answer.
+    pub processing: ProcessingDetails,
 }
 
 /// The steps of all choices, as they come.
@@ -405,23 +410,6 @@ impl ReasoningCount {
     }
 }
 
-/// Which of `made` answers to each prompt are the `n` likeliest, the best first: by the mean log-probability of their tokens,
-/// as OpenAI's `best_of`. All in their order where all are given.
-pub fn best(ends: &[ChoiceEnd], n: usize, made: usize) -> Vec<usize> {
-    let numbers: Vec<usize> = (0..ends.len()).collect();
-    if made <= n {
-        return numbers;
-    }
-    let mean = |number: usize| ends[number].mean_logprob.unwrap_or(f32::NEG_INFINITY);
-    let best_of_prompt = |answers: &[usize]| {
-        let mut answers = answers.to_vec();
-        answers.sort_by(|&a, &b| mean(b).total_cmp(&mean(a)));
-        answers.truncate(n);
-        answers
-    };
-    numbers.chunks(made).flat_map(best_of_prompt).collect()
-}
-
 /// The usage block of a request, from the ends of its choices; each prompt counts once.
 pub fn usage(ends: &[ChoiceEnd], n: usize) -> Usage {
     usage_of(ends.iter().map(|end| end.tokens), n)
@@ -439,6 +427,10 @@ pub fn usage_of(choices: impl Iterator<Item = TokenCounts>, n: usize) -> Usage {
         usage.completion_tokens += tokens.completion;
         let CompletionTokensDetails { reasoning_tokens } = &mut usage.completion_tokens_details;
         *reasoning_tokens += tokens.reasoning;
+        let details = usage.processing_details.unwrap_or_default();
+        if tokens.processing != ProcessingDetails::default() {
+            usage.processing_details = Some(details.with(&tokens.processing));
+        }
     }
     usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
     usage

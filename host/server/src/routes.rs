@@ -28,6 +28,7 @@ mod body;
 mod chat;
 mod chat_answer;
 mod chat_generation;
+mod chat_planning;
 mod completions;
 mod embeddings;
 mod gate;
@@ -43,6 +44,8 @@ mod responses_events;
 mod responses_outbox;
 mod responses_stored;
 mod tokenize;
+
+pub(crate) use chat_generation::read_preloaded;
 
 /// All routes over this state.
 pub fn router(state: Arc<AppState>) -> Router {

@@ -29,9 +29,10 @@ use crate::{
     keys::{self, ApiKey, KeyFileError},
     loading::{self, NoModel},
     model_set::{ModelSet, NamesError},
+    preload::{PreloadError, Preloaded},
     reload::{self, Reloader},
     response_store::StoreLimits,
-    router,
+    router, routes,
     state::{AppState, ServerSettings},
     tls::{self, Certificate, TlsError},
     wiring::{PluginWiring, WiringError},
@@ -55,6 +56,9 @@ pub enum ServeError {
     /// The log filter.
     #[error("log_level: {0}; use error, warn, info, debug or trace")]
     LogLevel(#[from] ParseError),
+    /// A document.
+    #[error(transparent)]
+    Preload(#[from] PreloadError),
     /// The address.
     #[error("cannot listen on {address}: {reason}; choose another with --host and --port")]
     Listen {
@@ -126,6 +130,7 @@ pub fn start_log(level: &str, format: LogFormat) -> Result<(), ParseError> {
 
 async fn serve(config: Config) -> Result<(), ServeError> {
     let settings = server_settings(&config);
+    let preloaded = Preloaded::read(&config.preload)?;
     let key_file = config.api_key_file.as_deref();
     let file_keys = key_file.map(keys::read).transpose()?.unwrap_or_default();
     let certificate = match (&config.tls_cert, &config.tls_key) {
@@ -151,6 +156,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let reloader = Arc::new(Reloader::new(Arc::clone(&plugins)));
     let mut state = AppState::new(models, settings);
     state.reloader = Some(Arc::clone(&reloader));
+    state.preloaded = preloaded;
     state.keys.replace_file(file_keys);
     let wiring = Arc::clone(&plugins);
     state.metrics.show_plugins(wiring, Arc::clone(&reloader));
@@ -167,6 +173,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let told_to_stop = tokio::select! {
         loaded = loading::load_all(planned, &plugins, &state, &base, &mut engines) => {
             loaded?;
+            tokio::spawn(routes::read_preloaded(Arc::clone(&state)));
             false
         }
         () = signals.next() => true,

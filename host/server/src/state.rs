@@ -20,12 +20,14 @@ use weir_protocol::Invalid;
 use crate::{
     active_plugins::PluginSlot,
     constraints::ModelConstraints,
+    document_store::DocumentStore,
     embedding_thread::EmbeddingHandle,
     error::ApiError,
     keys::{ApiKey, Caller, KeyRing, RunningRequest},
     metrics::{Metrics, ModelMetrics},
     model_set::ModelSet,
     pooled_embeddings::PooledEmbedder,
+    preload::Preloaded,
     reload::Reloader,
     request_record::RequestRecord,
     response_store::{ResponseStore, StoreLimits},
@@ -42,6 +44,10 @@ pub struct AppState {
     pub lifecycle: Lifecycle,
     /// What `previous_response_id` finds.
     pub responses: ResponseStore,
+    /// What request processors keep of documents.
+    pub documents: DocumentStore,
+    /// Documents that requests name.
+    pub preloaded: Preloaded,
     /// Bytes of request bodies that are being read.
     pub body_bytes: AtomicUsize,
     /// Who may call.
@@ -60,6 +66,8 @@ impl AppState {
         Self {
             models,
             responses: ResponseStore::new(settings.response_store),
+            documents: DocumentStore::default(),
+            preloaded: Preloaded::default(),
             keys: KeyRing::new(settings.keys.clone()),
             settings,
             lifecycle: Lifecycle::default(),
@@ -277,6 +285,8 @@ pub struct SamplingDefaults {
     pub structured_output_reserve: Option<usize>,
     /// Tokens of reasoning; else no limit.
     pub reasoning_budget: Option<usize>,
+    /// Candidates of multi-path reasoning; else 1, which is none.
+    pub mpr_candidates: Option<usize>,
 }
 
 /// How the server behaves.

@@ -205,6 +205,7 @@ fn defaults(config: &Config, own: SamplingDefaults) -> SamplingDefaults {
         top_p: config.default_top_p.or(own.top_p),
         max_tokens: config.default_max_tokens.or(own.max_tokens),
         reasoning_budget: config.reasoning_budget,
+        mpr_candidates: config.mpr_candidates,
         structured_output_reserve: config.structured_output_reserve,
         ..own
     }

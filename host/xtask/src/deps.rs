@@ -116,6 +116,9 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// What plugins are written with.
+const SDKS: [&str; 2] = ["weir-plugin-sdk", "weir-plugin-request-sdk"];
+
 /// Checks every crate of the workspace against the table.
 pub fn run() -> Result<()> {
     let metadata = MetadataCommand::new().no_deps().exec()?;
@@ -152,8 +155,9 @@ fn direct_dependencies(package: &Package) -> Vec<String> {
 /// The rule that forbids it, in words.
 fn forbidden_by(package: &Package, dependency: &str) -> Option<String> {
     let is_plugin = package.manifest_path.as_str().contains("/plugins/");
-    if is_plugin && dependency.starts_with("weir-") && dependency != "weir-plugin-sdk" {
-        return Some("the rule that plugins know only the SDK".to_owned());
+    let is_sdk = SDKS.contains(&dependency);
+    if is_plugin && dependency.starts_with("weir-") && !is_sdk {
+        return Some("the rule that plugins know only the SDKs".to_owned());
     }
     let (_, patterns) = FORBIDDEN
         .iter()

@@ -33,6 +33,11 @@ const OTHER_PLUGINS: &[(&str, &str, Workspace)] = &[
         OURS,
     ),
     (
+        "weir-plugin-hostile-request",
+        "tests/hostile_request/dist/hostile_request.wasm",
+        OURS,
+    ),
+    (
         "hash-call-parser",
         "examples/tool_parser/hash_call.wasm",
         Workspace {

@@ -7,6 +7,7 @@ mod contained;
 mod first_party;
 mod names;
 mod refused;
+mod requests;
 
 use std::{
     path::Path,

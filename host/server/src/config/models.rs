@@ -33,6 +33,9 @@ pub struct ModelEntry {
     pub reasoning_parser: Option<String>,
     #[serde(deserialize_with = "given_one_or_many")]
     pub post_processor: Option<Vec<String>>,
+    #[serde(deserialize_with = "given_one_or_many")]
+    pub request_processor: Option<Vec<String>>,
+    pub mpr_candidates: Option<usize>,
     pub max_model_len: Option<usize>,
     pub max_num_seqs: Option<usize>,
     pub max_num_batched_tokens: Option<usize>,
@@ -83,6 +86,10 @@ impl ModelEntry {
             post_processor: own
                 .post_processor
                 .unwrap_or_else(|| top.post_processor.clone()),
+            request_processor: own
+                .request_processor
+                .unwrap_or_else(|| top.request_processor.clone()),
+            mpr_candidates: own.mpr_candidates.or(top.mpr_candidates),
             max_model_len: own.max_model_len.or(top.max_model_len),
             max_num_seqs: own.max_num_seqs.unwrap_or(top.max_num_seqs),
             max_num_batched_tokens: own

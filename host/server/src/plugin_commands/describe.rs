@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use weir_output::{ParserInfo, PostProcessorInfo};
+use weir_output::{Grants, ParserInfo, PostProcessorInfo, RequestProcessor};
 
 /// A parser's.
 pub(super) fn parser(info: &ParserInfo) -> String {
@@ -55,6 +55,27 @@ pub(super) fn post_processor(info: &PostProcessorInfo) -> String {
         info.name,
         info.version,
         wanted.join(", ")
+    );
+    if !info.default_config.is_empty() {
+        let _ = writeln!(text, "default configuration: {}", info.default_config);
+    }
+    text
+}
+
+/// A request processor's, with what it is granted.
+pub(super) fn request_processor(plugin: &dyn RequestProcessor) -> String {
+    let info = plugin.info();
+    let Grants {
+        steps,
+        generations,
+        generated_tokens,
+        embeddings,
+        stored_bytes,
+    } = plugin.grants();
+    let mut text = format!(
+        "name: {} {}\nplans requests\ngranted in a request: {steps} steps, {generations} generations of {generated_tokens} tokens \
+         together, {embeddings} embeddings\ngranted in all: {stored_bytes} stored bytes\n",
+        info.name, info.version,
     );
     if !info.default_config.is_empty() {
         let _ = writeln!(text, "default configuration: {}", info.default_config);

@@ -56,6 +56,7 @@ fn unloaded(kind: PluginKind, state: &str) -> [String; 6] {
 fn roles(kind: PluginKind, roles: Roles) -> String {
     let role = match (kind, roles.tools, roles.reasoning) {
         (PluginKind::PostProcessor, ..) => "post-processor",
+        (PluginKind::RequestProcessor, ..) => "request-processor",
         (PluginKind::Parser, true, true) => "tool calls, reasoning",
         (PluginKind::Parser, true, false) => "tool calls",
         (PluginKind::Parser, false, true) => "reasoning",

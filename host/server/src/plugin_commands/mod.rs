@@ -15,7 +15,7 @@ use std::{
 use thiserror::Error;
 use weir_corpus::case::CaseError;
 use weir_output::PluginError;
-use weir_plugin_host::{PluginHostError, Registry};
+use weir_plugin_host::{PluginHostError, PluginKind, Registry};
 
 use crate::{
     cli::{PluginCommand, PluginFlags},
@@ -96,11 +96,13 @@ pub fn run(command: &PluginCommand, sources: &PluginFlags) -> Result<Answer, Plu
 }
 
 fn inspect(registry: &Registry, name: &str) -> Result<String, PluginCommandError> {
-    match registry.parser(name) {
-        Ok(parser) => Ok(describe::parser(parser.info())),
-        Err(PluginHostError::WrongKind { .. }) => Ok(describe::post_processor(
-            registry.post_processor(name)?.info(),
-        )),
-        Err(error) => Err(error.into()),
-    }
+    Ok(match registry.kind(name)? {
+        PluginKind::Parser => describe::parser(registry.parser(name)?.info()),
+        PluginKind::PostProcessor => {
+            describe::post_processor(registry.post_processor(name)?.info())
+        }
+        PluginKind::RequestProcessor => {
+            describe::request_processor(registry.request_processor(name)?.as_ref())
+        }
+    })
 }

@@ -29,7 +29,7 @@ struct Plugin {
     name: String,
     /// Its other names.
     aliases: Vec<String>,
-    /// `parser` or `post-processor`.
+    /// `parser`, `post-processor` or `request-processor`.
     kind: String,
     /// Where its component comes from: a path, or `built in`.
     source: String,
@@ -75,7 +75,7 @@ struct Component {
     sha256: String,
 }
 
-/// What a parser takes apart; nothing for a post-processor.
+/// What a parser takes apart; nothing for the others.
 #[derive(Serialize, ToSchema)]
 struct Roles {
     /// It finds tool calls.

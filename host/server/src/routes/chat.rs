@@ -36,6 +36,7 @@ pub(super) async fn create(
     let shape = ChatShape {
         n: request.n,
         made: request.made(),
+        selector: request.options.selector,
         tool_choice: ToolChoice::None,
         functions: request.options.functions,
         logprobs: None,

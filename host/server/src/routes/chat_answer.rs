@@ -12,7 +12,7 @@ use uuid::Uuid;
 use weir_engine::EngineError;
 use weir_output::{ChatFinishReason, Event, FoldedMessage, MessageFold, ToolChoice};
 use weir_protocol::{
-    Usage,
+    Selector, Usage,
     chat_response::{
         AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
         FunctionCall, FunctionDelta, ToolCall, ToolCallDelta,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    generation::{self, AnswerToken, ChoiceEnd, Step, Steps, TokenCounts},
+    generation::{self, AnswerToken, Candidate, ChoiceEnd, Step, Steps, TokenCounts},
     sse::{ChunkFrame, Chunks, EventText},
     state::ServedModel,
 };
@@ -65,8 +65,10 @@ impl Head {
 pub(super) struct ChatShape {
     /// Answers that are given.
     pub(super) n: usize,
-    /// Answers that are made; the likeliest `n` are given.
+    /// Answers that are made; the best `n` are given.
     pub(super) made: usize,
+    /// Which are the best.
+    pub(super) selector: Selector,
     /// Which tools may be called.
     pub(super) tool_choice: ToolChoice,
     /// Calls have OpenAI's older shape.
@@ -158,12 +160,21 @@ pub(super) async fn fold(
         .into_iter()
         .collect::<Option<Vec<_>>>()
         .ok_or(EngineError::Stopped)?;
+    let mut messages = Vec::with_capacity(folds.len());
+    for (fold, content) in folds {
+        messages.push((fold.call_completed(), fold.into_message(), content));
+    }
+    let candidates = messages.iter().zip(&ends);
+    let candidates =
+        candidates.map(|((_, message, _), end)| Candidate::of_message(message, end.mean_logprob));
+    let candidates: Vec<Candidate> = candidates.collect();
+    let best = generation::chosen(shape.selector, &candidates, shape.n, shape.made);
     let choice = |(index, &number): (usize, &usize)| {
-        let (fold, content) = std::mem::take(&mut folds[number]);
+        let (call_completed, message, content) = std::mem::take(&mut messages[number]);
         ChatChoice {
             index,
-            finish_reason: shape.finish_reason(&ends[number], fold.call_completed()),
-            message: shape.message(fold.into_message()),
+            finish_reason: shape.finish_reason(&ends[number], call_completed),
+            message: shape.message(message),
             token_ids: (shape.token_ids.is_some()).then(|| std::mem::take(&mut token_ids[number])),
             logprobs: shape.logprobs.is_some().then_some(ChatLogprobs {
                 content,
@@ -171,7 +182,6 @@ pub(super) async fn fold(
             }),
         }
     };
-    let best = generation::best(&ends, shape.n, shape.made);
     let choices = best.iter().enumerate().map(choice).collect();
     let usage = generation::usage(&ends, shape.made);
     Ok(Json(ChatCompletion {

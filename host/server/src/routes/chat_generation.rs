@@ -4,11 +4,15 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-use weir_output::{RequestContext, Tool, ToolCallStreaming, ToolChoice};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use weir_output::{
+    Configured, RequestContext, RequestProcessor, Tool, ToolCallStreaming, ToolChoice,
+};
 use weir_prompt::{ChatTemplate, Conversation};
-use weir_protocol::{ChatRequest, RequestOptions, SamplingFields, ToolDefinition};
+use weir_protocol::{ChatRequest, Invalid, RequestOptions, SamplingFields, ToolDefinition};
 
+use super::chat_planning::{self, Planning, Said};
 use crate::{
     active_plugins::ActivePlugins,
     constraints,
@@ -17,6 +21,10 @@ use crate::{
     keys::Caller,
     state::{AppState, RequestGuard, ServedModel},
 };
+
+/// The plugin of several candidates, and what it is told of a request.
+const MPR: &str = "mpr";
+const MPR_CANDIDATES: &str = "mpr_candidates";
 
 /// Characters of the prompt's end that parsers see: room for the header of the answer and an open reasoning block.
 const PROMPT_TAIL: usize = 4096;
@@ -29,7 +37,7 @@ pub(super) struct ChatGeneration {
     pub(super) steps: Steps,
     /// Which tools may be called.
     pub(super) tool_choice: ToolChoice,
-    /// The prompt's token ids, where they are to be told beside the answer; else none.
+    /// The prompt's token ids, where they are to be told beside the answer and are known before it; else none.
     pub(super) prompt: Vec<Vec<u32>>,
     /// Counts the request as running; held until the answer is complete.
     pub(super) guard: RequestGuard,
@@ -61,10 +69,58 @@ pub(super) async fn start_within_context(
     begin(state, caller, request, true).await
 }
 
+/// The message that a document is.
+fn about(text: &str) -> Value {
+    json!({"role": "system", "content": text})
+}
+
+/// Has the request processors of each model read each preloaded document, so that the first question need not wait.
+pub(crate) async fn read_preloaded(state: Arc<AppState>) {
+    let models: Vec<_> = state
+        .models
+        .served()
+        .map(|(_, model)| Arc::clone(model))
+        .collect();
+    for model in models.into_iter().filter(|model| model.generator.is_some()) {
+        let call = Call {
+            state: Arc::clone(&state),
+            model,
+            caller: Caller::anonymous(),
+            deadline: None,
+            within_context: false,
+        };
+        for (name, text) in state.preloaded.iter() {
+            let body = json!({"messages": [about(text), {"role": "user", "content": "?"}]});
+            let began = Instant::now();
+            match chat_planning::read(&call, body).await {
+                Ok(()) => tracing::info!(
+                    document = name,
+                    ms = began.elapsed().as_millis(),
+                    "preloaded"
+                ),
+                Err(error) => {
+                    tracing::warn!(document = name, error = error.word(), "not preloaded");
+                }
+            }
+        }
+    }
+}
+
+/// Who asks whom, and for how long: what every generation of a request has in common.
+#[derive(Clone)]
+pub(super) struct Call {
+    pub(super) state: Arc<AppState>,
+    pub(super) model: Arc<ServedModel>,
+    pub(super) caller: Caller,
+    pub(super) deadline: Option<Instant>,
+    /// `max_tokens` gives way to what the prompt leaves of the context.
+    pub(super) within_context: bool,
+}
+
 async fn begin(
     state: &Arc<AppState>,
     caller: &Caller,
-    request: ChatRequest,
+    mut request: ChatRequest,
     within_context: bool,
 ) -> Result<ChatGeneration, ApiError> {
     let guard = state.admit(caller)?;
@@ -72,21 +128,27 @@ async fn begin(
     let model = Arc::clone(state.model_named(request.model.as_deref())?);
     caller.check_model(request.model.as_deref(), model.id())?;
     model.generator()?;
-    let (n, made) = (request.n, request.made());
-    let token_ids = request.sampling.return_token_ids;
-    let told = token_ids || request.options.annotations.any();
-    let mut plan = plan_in_background(state, &model, request).await?;
-    if within_context {
-        let left = model.max_model_len.saturating_sub(plan.prompt.len()).max(1);
-        plan.sampling.max_tokens = plan.sampling.max_tokens.map(|most| most.min(left));
+    let call = Call {
+        state: Arc::clone(state),
+        model: Arc::clone(&model),
+        caller: caller.clone(),
+        deadline,
+        within_context,
+    };
+    if let Some(name) = request.document.take() {
+        let text = state.preloaded.named(&name)?;
+        request.messages.insert(0, about(text));
     }
-    if made > n || token_ids {
-        // The likeliest are chosen by their tokens' log-probabilities; an end token is told only with its own.
-        plan.sampling.logprobs.get_or_insert(0);
-    }
-    let tool_choice = plan.context.tool_choice.clone();
-    let prompt = told.then(|| plan.prompt.clone());
-    let steps = generation::generate(&model, vec![plan], made, deadline, caller)?;
+    let told = request.sampling.return_token_ids || request.options.annotations.any();
+    let tool_choice = tool_choice(&request);
+    let processors = processors(&model, &mut request).await?;
+    let (steps, prompt) = if processors.is_empty() {
+        let (steps, prompt) = generate(&call, request).await?;
+        (steps, Some(prompt))
+    } else {
+        planned(call, request, processors).await?
+    };
+    let prompt = prompt.filter(|_| told);
     Ok(ChatGeneration {
         model,
         steps,
@@ -94,6 +156,82 @@ async fn begin(
         prompt: prompt.into_iter().collect(),
         guard,
     })
+}
+
+/// The processors of a request: those of the model, and the one of several candidates where the request or the server wants them.
+async fn processors(
+    model: &ServedModel,
+    request: &mut ChatRequest,
+) -> Result<Vec<Configured<dyn RequestProcessor>>, ApiError> {
+    let plugins = model.plugins.get();
+    let mut processors = plugins.request_processors.clone();
+    let Some(candidates) = request.mpr_candidates.or(model.defaults.mpr_candidates) else {
+        return Ok(processors);
+    };
+    request
+        .parameters
+        .push((MPR_CANDIDATES.to_owned(), candidates.to_string()));
+    let is_there = processors.iter().any(|own| own.plugin.info().name == MPR);
+    if candidates < 2 || is_there {
+        return Ok(processors);
+    }
+    let Some(load) = plugins.on_request.clone() else {
+        return Err(Invalid::not_implemented(MPR_CANDIDATES, "this field").into());
+    };
+    let loaded = tokio::task::spawn_blocking(move || load(MPR)).await;
+    let loaded = loaded.map_err(|error| ApiError::internal(&error))?;
+    processors.push(loaded.map_err(|error| ApiError::internal(&error))?);
+    Ok(processors)
+}
+
+/// The same behind request processors. What they show is streamed while they plan; then the prompt is not known here.
+async fn planned(
+    call: Call,
+    request: ChatRequest,
+    processors: Vec<Configured<dyn RequestProcessor>>,
+) -> Result<(Steps, Option<Vec<u32>>), ApiError> {
+    let made = request.made();
+    // What generates may take long: then the stream keeps its connection alive.
+    let generates = processors
+        .iter()
+        .any(|own| own.plugin.grants().generations > 0);
+    let at_once = request.stream && generates;
+    let mut planning = Planning::new(call, request, processors);
+    if at_once {
+        return Ok((chat_planning::steps(planning, None, made), None));
+    }
+    let began = Instant::now();
+    let said = planning.next().await?;
+    tracing::debug!(ms = began.elapsed().as_millis(), "planned");
+    match said {
+        Said::Shown(first) => Ok((chat_planning::steps(planning, Some(first), made), None)),
+        Said::Ended(ending) => chat_planning::answer(planning, ending, made).await,
+    }
+}
+
+/// Submits the answers to a request as it stands; answers their steps and the prompt.
+///
+/// # Errors
+/// 400 for what the template, the tokenizer or the engine refuses, 429 for a full queue.
+pub(super) async fn generate(
+    call: &Call,
+    request: ChatRequest,
+) -> Result<(Steps, Vec<u32>), ApiError> {
+    let Call { state, model, .. } = call;
+    let (n, made) = (request.n, request.made());
+    let token_ids = request.sampling.return_token_ids;
+    let mut plan = plan_in_background(state, model, request).await?;
+    if call.within_context {
+        let left = model.max_model_len.saturating_sub(plan.prompt.len()).max(1);
+        plan.sampling.max_tokens = plan.sampling.max_tokens.map(|most| most.min(left));
+    }
+    if made > n || token_ids {
+        // The best are chosen by their tokens' log-probabilities; an end token is told only with its own.
+        plan.sampling.logprobs.get_or_insert(0);
+    }
+    let prompt = plan.prompt.clone();
+    let steps = generation::generate(model, vec![plan], made, call.deadline, &call.caller)?;
+    Ok((steps, prompt))
 }
 
 /// Rendering and encoding a long prompt takes long enough to keep other requests waiting: not on an async worker.
@@ -123,6 +261,7 @@ fn plan(
     request: ChatRequest,
     tool_call_streaming: ToolCallStreaming,
 ) -> Result<Plan, ApiError> {
+    let tool_choice = tool_choice(&request);
     // Tools that may not be called stay out of the prompt, so that the model does not try.
     let tools = match request.tool_choice {
         weir_protocol::ToolChoice::None => Vec::new(),
@@ -148,13 +287,7 @@ fn plan(
     };
     let format = request.options.answer_format.as_ref();
     let context = RequestContext {
-        tool_choice: match request.tool_choice {
-            _ if context_tools.is_empty() => ToolChoice::None,
-            weir_protocol::ToolChoice::None => ToolChoice::None,
-            weir_protocol::ToolChoice::Auto => ToolChoice::Auto,
-            weir_protocol::ToolChoice::Required => ToolChoice::Required,
-            weir_protocol::ToolChoice::Named(name) => ToolChoice::Named(name),
-        },
+        tool_choice,
         tools: context_tools,
         parallel_tool_calls: request.parallel_tool_calls,
         response_format: constraints::response_format(format),
@@ -183,6 +316,17 @@ fn plan(
         constraint,
         reasoning_budget,
     })
+}
+
+/// Which tools may be called; none where there are none.
+pub(super) fn tool_choice(request: &ChatRequest) -> ToolChoice {
+    match &request.tool_choice {
+        _ if request.tools.is_empty() => ToolChoice::None,
+        weir_protocol::ToolChoice::None => ToolChoice::None,
+        weir_protocol::ToolChoice::Auto => ToolChoice::Auto,
+        weir_protocol::ToolChoice::Required => ToolChoice::Required,
+        weir_protocol::ToolChoice::Named(name) => ToolChoice::Named(name.clone()),
+    }
 }
 
 /// The messages without a template: their contents, a line break between them.

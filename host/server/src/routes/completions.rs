@@ -13,7 +13,8 @@ use futures_util::StreamExt;
 use weir_engine::{EngineError, PromptEmbeddings};
 use weir_output::{Event, FinishReason, RequestContext, ToolCallStreaming};
 use weir_protocol::{
-    CompletionRequest, EncodedTensor, Invalid, Prompt, RequestOptions, SamplingFields, Usage,
+    CompletionRequest, EncodedTensor, Invalid, Prompt, RequestOptions, SamplingFields, Selector,
+    Usage,
     completions::{Completion, CompletionChoice},
     logprobs::{CompletionLogprobs, PromptLogprobs},
     prompt_embeds::Tensor,
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    generation::{self, ChoiceEnd, Plan, Step, Steps, TokenCounts},
+    generation::{self, Candidate, ChoiceEnd, Plan, Step, Steps, TokenCounts},
     keys::Caller,
     sse::{self, ChunkFrame, Chunks, EventText},
     state::{AppState, ServedModel},
@@ -55,6 +56,7 @@ pub(super) async fn create(
         names: TokenNames::new(model.tokenizer.vocabulary(), &request.options),
         n: request.n,
         made,
+        selector: request.options.selector,
         logprobs: request.sampling.logprobs,
         echo: request.options.echo,
         prompt_logprobs: request.options.prompt_logprobs,
@@ -85,7 +87,7 @@ pub(super) async fn plan_in_background(
     mut request: CompletionRequest,
 ) -> Result<Vec<(Plan, String)>, ApiError> {
     if request.made() > request.n || request.sampling.return_token_ids {
-        // The likeliest are chosen by their tokens' log-probabilities; an end token is told only with its own.
+        // The best are chosen by their tokens' log-probabilities; an end token is told only with its own.
         request.sampling.logprobs.get_or_insert(0);
     }
     let model = Arc::clone(model);
@@ -173,8 +175,10 @@ struct Shape {
     names: TokenNames,
     /// Answers that are given to each prompt.
     n: usize,
-    /// Answers that are made to each; the likeliest `n` are given.
+    /// Answers that are made to each; the best `n` are given.
     made: usize,
+    /// Which are the best.
+    selector: Selector,
     /// Log-probabilities are told, so many of the likeliest beside each token's own.
     logprobs: Option<usize>,
     /// Answers start with their prompts.
@@ -346,7 +350,12 @@ impl Answers {
             .into_iter()
             .collect::<Option<Vec<_>>>()
             .ok_or(EngineError::Stopped)?;
-        let best = generation::best(&ends, self.shape.n, self.shape.made);
+        let candidates = pieces.iter().zip(&ends);
+        let candidates =
+            candidates.map(|(piece, end)| Candidate::of_text(&piece.text, end.mean_logprob));
+        let candidates: Vec<Candidate> = candidates.collect();
+        let shape = &self.shape;
+        let best = generation::chosen(shape.selector, &candidates, shape.n, shape.made);
         let choices = best.into_iter().enumerate().map(|(index, number)| {
             let piece = std::mem::take(&mut pieces[number]);
             self.choice(index, piece, Some(finish_reason(ends[number].reason)))

@@ -115,6 +115,7 @@ fn sampling_defaults(config: &Map<String, Value>) -> SamplingDefaults {
         repetition_penalty: number("repetition_penalty", f64::MIN_POSITIVE..=2.0),
         max_tokens: count("max_new_tokens"),
         reasoning_budget: None,
+        mpr_candidates: None,
         structured_output_reserve: None,
     }
 }

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use weir_output::{Configured, Parser, PostProcessor, Roles};
+use weir_output::{Configured, Parser, PostProcessor, RequestProcessor, Roles};
 use weir_plugin_host::{
     AdHocPlugin, PluginHost, PluginHostConfig, Registry, RegistryBuilder, Role,
 };
@@ -16,7 +16,7 @@ use weir_prompt::{ChatTemplate, SpecialTokens};
 
 use super::WiringError;
 use crate::{
-    active_plugins::{ActivePlugins, PluginSlot},
+    active_plugins::{ActivePlugins, LoadProcessor, PluginSlot},
     cli::{ParserFlags, PluginFlags},
     config::Config,
     pull::cache_folder,
@@ -61,6 +61,8 @@ pub struct Selection {
     pub reasoning: Option<String>,
     /// In the order they run.
     pub post: Vec<String>,
+    /// Request processors, in the order they run.
+    pub request: Vec<String>,
 }
 
 impl From<&ParserFlags> for Selection {
@@ -69,6 +71,7 @@ impl From<&ParserFlags> for Selection {
             tools: flags.tool_call_parser.clone(),
             reasoning: flags.reasoning_parser.clone(),
             post: flags.post_processor.clone(),
+            request: Vec::new(),
         }
     }
 }
@@ -79,8 +82,19 @@ impl From<&Config> for Selection {
             tools: config.tool_call_parser.clone(),
             reasoning: config.reasoning_parser.clone(),
             post: config.post_processor.clone(),
+            request: request_processors(config),
         }
     }
+}
+
+/// Those that are named, behind the one of long documents where documents are preloaded.
+fn request_processors(config: &Config) -> Vec<String> {
+    const LONG: &str = "long_document";
+    let mut names = config.request_processor.clone();
+    if !config.preload.is_empty() && names.iter().all(|name| name != LONG) {
+        names.insert(0, LONG.to_owned());
+    }
+    names
 }
 
 /// A host with room for the sessions of so many requests, and this user's cache of compiled components.
@@ -271,7 +285,7 @@ fn of_model(model: &str, several: bool, error: WiringError) -> WiringError {
 
 /// The plugins for a model.
 fn choose(
-    registry: &Registry,
+    registry: &Arc<Registry>,
     selection: &Selection,
     model: &ModelFacts,
 ) -> Result<ActivePlugins, WiringError> {
@@ -289,6 +303,8 @@ fn choose(
         reasoning_parser: chain.reasoning,
         tool_parser: chain.tools,
         post_processors: chain.post,
+        request_processors: chain.request,
+        on_request: Some(on_request(Arc::clone(registry))),
         tool_template: tool_template.map(Arc::new),
     })
 }
@@ -302,6 +318,8 @@ pub struct Chain {
     pub tools: Option<Configured<dyn Parser>>,
     /// In the order they run.
     pub post: Vec<Configured<dyn PostProcessor>>,
+    /// Plan requests, in the order they run.
+    pub request: Vec<Configured<dyn RequestProcessor>>,
 }
 
 impl Chain {
@@ -321,6 +339,11 @@ impl Chain {
                 .post
                 .iter()
                 .map(|name| post_processor(registry, name))
+                .collect::<Result<_, _>>()?,
+            request: selection
+                .request
+                .iter()
+                .map(|name| request_processor(registry, name))
                 .collect::<Result<_, _>>()?,
         };
         chain.check_roles(selection)?;
@@ -451,6 +474,21 @@ fn post_processor(
 ) -> Result<Configured<dyn PostProcessor>, WiringError> {
     Ok(Configured::new(
         registry.post_processor(name)?,
+        registry.on_error(name)?,
+    ))
+}
+
+/// Whatever of these plugins a request asks for.
+fn on_request(registry: Arc<Registry>) -> LoadProcessor {
+    Arc::new(move |name| request_processor(&registry, name).map_err(|error| error.to_string()))
+}
+
+fn request_processor(
+    registry: &Registry,
+    name: &str,
+) -> Result<Configured<dyn RequestProcessor>, WiringError> {
+    Ok(Configured::new(
+        registry.request_processor(name)?,
         registry.on_error(name)?,
     ))
 }

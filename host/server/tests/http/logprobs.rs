@@ -252,6 +252,19 @@ async fn the_likeliest_of_several_are_given_and_all_are_counted() {
 }
 
 #[tokio::test]
+async fn what_most_answers_say_is_given() {
+    let server = Setup::saying(&[&["No"], &["Yes"], &["yes", "."]]).start();
+    let request = json!({"best_of": 3, "selector": "majority"});
+    let body = server.chat(request.clone()).await;
+    assert_eq!(body["choices"][0]["message"]["content"], "Yes");
+    assert_eq!(body["usage"]["completion_tokens"], 2 + 2 + 3);
+    let mut request = request;
+    request["prompt"] = "x".into();
+    let body = complete(&server, request).await;
+    assert_eq!(body["choices"][0]["text"], "Yes");
+}
+
+#[tokio::test]
 async fn a_prompts_tokens_are_told_as_vllm_does() {
     let server = saying(&["!", "?"]);
     let uniform = -(f64::from(257 + 2)).ln();

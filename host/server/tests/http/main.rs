@@ -21,6 +21,7 @@ mod native;
 mod openapi;
 mod options;
 mod parsers;
+mod planning;
 mod remote;
 mod remote_several;
 mod responses;

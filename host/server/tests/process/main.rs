@@ -28,6 +28,7 @@ mod offline;
 mod pull;
 mod refused;
 mod reload;
+mod request_processors;
 mod seeds;
 mod starting;
 mod tls;

@@ -1,0 +1,150 @@
+//! The draft of the request contract 0.1: the generated bindings of `wit/request-v0.1` and their adapter to
+//! [`RequestProcessor`].
+//!
+//! Nothing outside this folder names a generated type. What a plugin asks for is put on its account here, so that nobody who
+//! drives one need think of it.
+
+mod convert;
+
+use std::sync::Arc;
+
+use weir_output::{
+    Grants, PlannedModel, PlannedRequest, PluginError, PluginErrorKind, ProcessorOutcome,
+    ProcessorStep, RequestProcessor, RequestProcessorInfo, RequestSession,
+    request_processor::Account,
+};
+
+use self::bindings::exports::weir::request::request_processor::{Guest, GuestIndices};
+use crate::{
+    error::PluginHostError,
+    limits::{short, shortened},
+    session::{LinkedPlugin, Session},
+};
+
+/// The interface a request processor exports. A draft: no other version is taken for it.
+pub(crate) const REQUEST_PROCESSOR: &str = "weir:request/request-processor@0.1.0-draft";
+
+#[allow(missing_docs, dead_code, unused_imports)] // generated
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../../wit/request-v0.1",
+        world: "request-processor-plugin",
+    });
+}
+
+/// Asks the component what it is.
+pub(crate) fn load_request_processor(
+    plugin: LinkedPlugin,
+) -> Result<Arc<dyn RequestProcessor>, PluginHostError> {
+    let wrong_types = |error: &wasmtime::Error| PluginHostError::WrongTypes {
+        plugin: plugin.name.clone(),
+        interface: REQUEST_PROCESSOR,
+        message: short(error),
+    };
+    let indices = GuestIndices::new(&plugin.pre).map_err(|error| wrong_types(&error))?;
+    let failed = |kind| plugin.error("describe", kind);
+    let mut store = plugin.store().map_err(failed)?;
+    let instance = store
+        .call(|store| plugin.pre.instantiate(store))
+        .map_err(failed)?;
+    let guest = store
+        .typed(|store| indices.load(store, &instance))
+        .map_err(|error| wrong_types(&error))?;
+    let described = store
+        .call(|store| guest.call_describe(store, &plugin.config))
+        .map_err(failed)?;
+    let info = described.map_err(|refusal| failed(PluginErrorKind::Config(shortened(&refusal))))?;
+    drop(store);
+    Ok(Arc::new(WasmRequestProcessor {
+        info: RequestProcessorInfo {
+            name: info.name,
+            version: info.version,
+            default_config: info.default_config,
+        },
+        indices,
+        plugin: Arc::new(plugin),
+    }))
+}
+
+struct WasmRequestProcessor {
+    plugin: Arc<LinkedPlugin>,
+    indices: GuestIndices,
+    info: RequestProcessorInfo,
+}
+
+type RequestState = Session<Guest, Account>;
+
+impl WasmRequestProcessor {
+    fn begin(
+        &self,
+        request: &PlannedRequest,
+        model: &PlannedModel,
+    ) -> Result<(RequestState, ProcessorStep), PluginErrorKind> {
+        let plugin = &self.plugin;
+        let mut store = plugin.store()?;
+        let guest = store.call(|store| {
+            let instance = plugin.pre.instantiate(&mut *store)?;
+            self.indices.load(&mut *store, &instance)
+        })?;
+        let request = convert::request(request);
+        let step = store.call(|store| {
+            guest.call_start(
+                store,
+                &plugin.config,
+                &request,
+                convert::grants(&plugin.grants),
+                convert::model(model),
+            )
+        })?;
+        let step = convert::step_out(step);
+        let mut account = Account::new(plugin.grants);
+        account.take(&step)?;
+        Ok((Session::new(plugin, guest, account, store), step))
+    }
+}
+
+impl RequestProcessor for WasmRequestProcessor {
+    fn name(&self) -> &str {
+        &self.plugin.name
+    }
+
+    fn info(&self) -> &RequestProcessorInfo {
+        &self.info
+    }
+
+    fn grants(&self) -> &Grants {
+        &self.plugin.grants
+    }
+
+    fn start(
+        &self,
+        request: &PlannedRequest,
+        model: &PlannedModel,
+    ) -> Result<(Box<dyn RequestSession>, ProcessorStep), PluginError> {
+        let (session, step) = self
+            .begin(request, model)
+            .map_err(|kind| self.plugin.error("start", kind))?;
+        Ok((Box::new(session), step))
+    }
+}
+
+impl RequestSession for RequestState {
+    fn resume(&mut self, outcomes: &[ProcessorOutcome]) -> Result<ProcessorStep, PluginError> {
+        let mut steps = Vec::with_capacity(1);
+        let outcomes: Vec<_> = outcomes.iter().map(convert::outcome).collect();
+        self.step("resume", &outcomes.len(), &mut steps, |live, steps| {
+            let guest = &live.guest;
+            let step = live
+                .store
+                .call(|store| guest.call_resume(store, &outcomes))?;
+            let step = convert::step_out(step);
+            live.order.take(&step)?;
+            steps.push(step);
+            Ok(())
+        })?;
+        match steps.pop() {
+            Some(step) => Ok(step),
+            None => unreachable!("a step that succeeds is pushed"),
+        }
+    }
+}

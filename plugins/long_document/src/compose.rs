@@ -1,0 +1,184 @@
+//! What of a document stays where not all of it fits: the chunks that the question is about, one sentence of each other chunk, and
+//! as many dense chunks as there is room for; in the order of the document.
+
+use alloc::{string::String, vec::Vec};
+use core::ops::Range;
+
+use crate::{
+    chunks::sentences,
+    index::{Chunk, Index},
+    retrieval,
+};
+
+/// Stands where something is left out.
+pub const GAP: &str = "\n[...]\n";
+/// Tokens of a gap, at most.
+const GAP_TOKENS: u32 = 6;
+
+/// What stays of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    Summary,
+    Whole,
+}
+
+/// A choice in the making.
+struct Choice<'a> {
+    index: &'a Index,
+    kept: Vec<Kept>,
+    left: u32,
+}
+
+impl Choice<'_> {
+    /// Keeps a summary if it costs no more than this.
+    fn summary(&mut self, number: usize, most: u32) -> u32 {
+        let cost = self.index.chunks[number].summary.tokens + GAP_TOKENS;
+        if self.kept[number] != Kept::Nothing || cost > most.min(self.left) {
+            return 0;
+        }
+        self.kept[number] = Kept::Summary;
+        self.left -= cost;
+        cost
+    }
+
+    /// Keeps a whole chunk if it fits, in place of its summary.
+    fn whole(&mut self, number: usize) -> bool {
+        let Chunk { whole, summary, .. } = &self.index.chunks[number];
+        let had = match self.kept[number] {
+            Kept::Whole => return true,
+            Kept::Summary => summary.tokens + GAP_TOKENS,
+            Kept::Nothing => 0,
+        };
+        let cost = whole.tokens + GAP_TOKENS;
+        let fits = cost <= self.left + had;
+        if fits {
+            self.left = self.left + had - cost;
+            self.kept[number] = Kept::Whole;
+        }
+        fits
+    }
+}
+
+/// The document as it goes into the prompt, of about `budget` tokens at most.
+pub fn compose(text: &str, index: &Index, question: &str, retrieved: usize, budget: u32) -> String {
+    let texts = index
+        .chunks
+        .iter()
+        .map(|chunk| &text[chunk.whole.range.clone()]);
+    let texts: Vec<&str> = texts.collect();
+    let scores = retrieval::scores(&texts, question);
+    let density = |number: usize| f64::from(index.chunks[number].density);
+    let mut asked: Vec<usize> = (0..texts.len()).collect();
+    let mut dense = asked.clone();
+    asked.sort_by(|&a, &b| {
+        let by_score = scores[b].total_cmp(&scores[a]);
+        by_score.then(density(b).total_cmp(&density(a)))
+    });
+    dense.sort_by(|&a, &b| density(b).total_cmp(&density(a)));
+    let mut choice = Choice {
+        index,
+        kept: alloc::vec![Kept::Nothing; texts.len()],
+        left: budget,
+    };
+    let mut pieces = Vec::new();
+    for &number in asked.iter().take(retrieved) {
+        if !choice.whole(number) {
+            let most = choice.left / 2;
+            let (chosen, tokens) = best_sentences(text, &index.chunks[number], question, most);
+            pieces.extend(chosen);
+            choice.left -= tokens.min(choice.left);
+        }
+    }
+    // Half of the room is for the gist of everything.
+    let mut gist = choice.left / 2;
+    for &number in &asked {
+        gist -= choice.summary(number, gist);
+    }
+    for &number in &dense {
+        choice.whole(number);
+    }
+    for &number in &asked {
+        choice.summary(number, u32::MAX);
+    }
+    for (chunk, kept) in index.chunks.iter().zip(&choice.kept) {
+        match kept {
+            Kept::Nothing => {}
+            Kept::Summary => pieces.push(chunk.summary.range.clone()),
+            Kept::Whole => pieces.push(chunk.whole.range.clone()),
+        }
+    }
+    joined(text, pieces)
+}
+
+/// The sentences of a chunk that does not fit which have most to do with the question, and about how many tokens they have.
+fn best_sentences(
+    text: &str,
+    chunk: &Chunk,
+    question: &str,
+    most: u32,
+) -> (Vec<Range<usize>>, u32) {
+    let start = chunk.whole.range.start;
+    let own = sentences(&text[chunk.whole.range.clone()]);
+    let range = |number: usize| start + own[number].range.start..start + own[number].range.end;
+    let texts: Vec<&str> = (0..own.len()).map(|number| &text[range(number)]).collect();
+    let scores = retrieval::scores(&texts, question);
+    let mut order: Vec<usize> = (0..own.len()).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let words: usize = own.iter().map(|sentence| sentence.words).sum();
+    let (mut chosen, mut used) = (Vec::new(), 0);
+    for number in order {
+        let share = own[number].words as f64 / (words.max(1) as f64);
+        let tokens = (share * f64::from(chunk.whole.tokens)) as u32 + GAP_TOKENS;
+        if used + tokens > most {
+            break;
+        }
+        used += tokens;
+        chosen.push(range(number));
+    }
+    (chosen, used)
+}
+
+/// Pieces in their order, overlaps once, with a gap where something is left out.
+fn joined(text: &str, mut pieces: Vec<Range<usize>>) -> String {
+    pieces.sort_by_key(|piece| piece.start);
+    let mut joined = String::new();
+    let mut end = 0;
+    for piece in pieces {
+        if piece.end <= end {
+            continue;
+        }
+        if piece.start > end {
+            let trimmed = joined.trim_end().len();
+            joined.truncate(trimmed);
+            joined.push_str(if joined.is_empty() {
+                GAP.trim_start()
+            } else {
+                GAP
+            });
+        }
+        joined.push_str(&text[piece.start.max(end)..piece.end]);
+        end = piece.end;
+    }
+    if end < text.len() {
+        let trimmed = joined.trim_end().len();
+        joined.truncate(trimmed);
+        joined.push_str(GAP.trim_end());
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_joined_in_order_and_once() {
+        let text = "abc. def. ghi. jkl. ";
+        let of = |pieces: &[Range<usize>]| joined(text, pieces.to_vec());
+        assert_eq!(of(&[10..15, 0..7]), "abc. de\n[...]\nghi.\n[...]");
+        assert_eq!(of(&[0..12, 5..20]), text);
+        assert_eq!(of(&[5..10, 5..8]), "[...]\ndef.\n[...]");
+        assert_eq!(of(&[]), "\n[...]");
+    }
+}

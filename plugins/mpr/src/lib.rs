@@ -1,0 +1,279 @@
+//! The request processor `mpr`, multi-path reasoning: an outline of the answer, several candidates that each weigh other passages
+//! of the conversation, and one answer made or chosen of them.
+//!
+//! Candidates are generated in one batch whose prompts share all but their ends. A request for one candidate goes on as it is,
+//! and so does one that leaves no room for more, whose last message is no question, or whose answer may be calls of tools, which
+//! drafts have not.
+
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+extern crate alloc;
+
+pub mod config;
+pub mod contexts;
+pub mod prompts;
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+use weir_plugin_request_sdk::{
+    RequestProcessor,
+    request_processor::{
+        Generated, Generation, Grants, HostAction, HostOutcome, Message, Model, Request,
+        RequestProcessorInfo, Step,
+    },
+    words,
+};
+
+use crate::{
+    config::{Config, DEFAULT, MOST_CANDIDATES, Select},
+    contexts::{Passages, STRATEGIES},
+    prompts::Prompts,
+};
+
+weir_plugin_request_sdk::export_request_processor!(Mpr);
+
+/// The parameter that says how many candidates there are.
+const CANDIDATES: &str = "mpr_candidates";
+/// Fewer tokens than this make no candidate.
+const LEAST_TOKENS: u32 = 16;
+/// What outline, passages and instructions add to a prompt, in tokens: three passages of a few dozen words, and the rest.
+const INSTRUCTIONS: u32 = 384;
+/// What an answer needs where the request does not say.
+const ANSWER_TOKENS: u32 = 256;
+
+/// A request on its way to several candidates.
+pub struct Mpr {
+    config: Config,
+    messages: Vec<Message>,
+    grants: Grants,
+    context_tokens: u32,
+    max_tokens: Option<u32>,
+    candidates: u32,
+    may_call_tools: bool,
+    seed: u64,
+    /// What outline, candidates and synthesis begin with, once it is known.
+    shared: Option<String>,
+}
+
+impl RequestProcessor for Mpr {
+    fn describe(config: &str) -> Result<RequestProcessorInfo, String> {
+        Config::read(config)?;
+        Ok(RequestProcessorInfo {
+            name: "mpr".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            default_config: DEFAULT.into(),
+        })
+    }
+
+    fn start(config: &str, request: Request, grants: Grants, model: Model) -> (Self, Step) {
+        let config = match Config::read(config) {
+            Ok(config) => config,
+            Err(message) => unreachable!("describe took this configuration: {message}"),
+        };
+        let asked = request.parameter(CANDIDATES).map(str::to_string);
+        let candidates = asked.as_deref().map_or(Ok(config.candidates), candidates);
+        let mut mpr = Self {
+            config,
+            seed: seed(&request.digests),
+            messages: request.messages,
+            grants,
+            context_tokens: model.context_tokens,
+            max_tokens: request.max_tokens,
+            may_call_tools: request.may_call_tools,
+            candidates: *candidates.as_ref().unwrap_or(&1),
+            shared: None,
+        };
+        let step = match candidates {
+            Err(message) => Step::Refuse(message),
+            Ok(_) => mpr.begin(),
+        };
+        (mpr, step)
+    }
+
+    fn resume(&mut self, outcomes: Vec<HostOutcome>) -> Step {
+        let mut outcomes = outcomes.into_iter();
+        if let Some(shared) = self.shared.take() {
+            return match outcomes.next() {
+                Some(HostOutcome::Generated(candidates)) => self.conclude(&shared, candidates),
+                _ => self.as_it_is(),
+            };
+        }
+        let Some(HostOutcome::Counted(counts)) = outcomes.next() else {
+            return self.as_it_is();
+        };
+        let outline = match outcomes.next() {
+            Some(HostOutcome::Generated(outlines)) => outlines.into_iter().next(),
+            _ => None,
+        };
+        self.propose(counts.first().copied().unwrap_or(u32::MAX), outline)
+    }
+}
+
+/// How many candidates a request wants.
+fn candidates(json: &str) -> Result<u32, String> {
+    match json.parse() {
+        Ok(number) if (1..=MOST_CANDIDATES).contains(&number) => Ok(number),
+        _ => Err(format!(
+            "`{CANDIDATES}` must be an integer between 1 and {MOST_CANDIDATES}, got {json}"
+        )),
+    }
+}
+
+/// The same for the same conversation.
+fn seed(digests: &[String]) -> u64 {
+    let digits = digests.iter().flat_map(|digest| digest.bytes().take(16));
+    digits.fold(0, |seed: u64, digit| seed.rotate_left(7) ^ u64::from(digit))
+}
+
+impl Mpr {
+    /// The request goes on unchanged.
+    fn as_it_is(&mut self) -> Step {
+        Step::ContinueWith(core::mem::take(&mut self.messages))
+    }
+
+    fn question(&self) -> &str {
+        let last = self.messages.last();
+        let content = last.and_then(|message| message.content.as_deref());
+        content.unwrap_or_default()
+    }
+
+    /// The conversation with another last message.
+    fn asking(&self, content: String) -> Vec<Message> {
+        let mut messages = self.messages.clone();
+        if let Some(last) = messages.last_mut() {
+            last.content = Some(content);
+        }
+        messages
+    }
+
+    fn begin(&mut self) -> Step {
+        let asks = self.messages.last().is_some_and(|last| last.role == "user");
+        if self.candidates < 2 || self.may_call_tools || !asks || self.question().trim().is_empty()
+        {
+            return self.as_it_is();
+        }
+        let needed = self.candidates + u32::from(self.config.outline);
+        if needed > self.grants.generations {
+            return Step::Refuse(format!(
+                "`{CANDIDATES}` {} takes {needed} generations, and this server grants {}",
+                self.candidates, self.grants.generations
+            ));
+        }
+        let prompts = Prompts::of(self.question());
+        let mut actions = vec![HostAction::CountPrompt(self.messages.clone())];
+        if self.config.outline {
+            actions.push(HostAction::Generate(vec![Generation {
+                messages: self.asking(prompts.outline(self.question())),
+                max_tokens: self.config.outline_tokens,
+                temperature: None,
+                shown: self
+                    .config
+                    .show
+                    .then(|| prompts.outline_heading.to_string()),
+            }]));
+        }
+        Step::Perform(actions)
+    }
+
+    /// Asks for the candidates.
+    fn propose(&mut self, prompt_tokens: u32, outline: Option<Generated>) -> Step {
+        let tokens = self.candidate_tokens(prompt_tokens);
+        if tokens < LEAST_TOKENS {
+            return self.as_it_is();
+        }
+        let question = self.question();
+        let prompts = Prompts::of(question);
+        let outlined = outline.is_some();
+        let shared = prompts.shared(
+            question,
+            &outline.map(|outline| outline.text).unwrap_or_default(),
+        );
+        let texts = self.messages.iter().rev().skip(1).rev();
+        let passages = Passages::of(texts.filter_map(|message| message.content.as_deref()));
+        let candidate = |number: u32| {
+            let strategy = STRATEGIES[number as usize % STRATEGIES.len()];
+            let seed = self.seed.wrapping_add(u64::from(number));
+            let chosen = passages.choose(strategy, question, seed);
+            let first = number == 0 && !outlined;
+            Generation {
+                messages: self.asking(prompts.candidate(&shared, &chosen)),
+                max_tokens: tokens,
+                temperature: Some(self.config.percent_temperature as f32 / 100.0),
+                shown: self
+                    .config
+                    .show
+                    .then(|| prompts.heading(number as usize, first)),
+            }
+        };
+        let generations = (0..self.candidates).map(candidate).collect();
+        self.shared = Some(shared);
+        Step::Perform(vec![HostAction::Generate(generations)])
+    }
+
+    /// As many tokens for each candidate as leave room for the answer that follows them all, and as are granted.
+    fn candidate_tokens(&self, prompt_tokens: u32) -> u32 {
+        let outline = if self.config.outline {
+            self.config.outline_tokens
+        } else {
+            0
+        };
+        let granted = self.grants.generated_tokens.saturating_sub(outline) / self.candidates;
+        let answer = self.max_tokens.unwrap_or(ANSWER_TOKENS);
+        let taken = [prompt_tokens, outline, INSTRUCTIONS, answer];
+        let taken = taken.into_iter().fold(0, u32::saturating_add);
+        let room = match self.config.select {
+            Select::Synthesis => self.context_tokens.saturating_sub(taken) / self.candidates,
+            Select::MeanLogprob | Select::Majority => self.context_tokens.saturating_sub(taken),
+        };
+        let wanted = self.config.candidate_tokens;
+        wanted
+            .min(self.max_tokens.unwrap_or(wanted))
+            .min(granted)
+            .min(room)
+    }
+
+    /// Makes or chooses the answer.
+    fn conclude(&mut self, shared: &str, mut candidates: Vec<Generated>) -> Step {
+        candidates.retain(|candidate| !candidate.text.trim().is_empty());
+        let likeliest = |candidates: &[Generated]| {
+            let logprob =
+                |candidate: &Generated| candidate.mean_logprob.unwrap_or(f32::NEG_INFINITY);
+            let mut numbers: Vec<usize> = (0..candidates.len()).collect();
+            numbers.sort_by(|&a, &b| logprob(&candidates[b]).total_cmp(&logprob(&candidates[a])));
+            numbers
+        };
+        let chosen = match self.config.select {
+            Select::Synthesis if !candidates.is_empty() => {
+                let prompts = Prompts::of(self.question());
+                let content = prompts.synthesis(shared, &candidates);
+                return Step::ContinueWith(self.asking(content));
+            }
+            Select::Synthesis => None,
+            Select::MeanLogprob => likeliest(&candidates).first().copied(),
+            Select::Majority => most_said(&candidates, &likeliest(&candidates)),
+        };
+        match chosen {
+            Some(number) => Step::Answer(candidates.swap_remove(number).text),
+            None => self.as_it_is(),
+        }
+    }
+}
+
+/// The first of those that say what most say, of these numbers in their order.
+fn most_said(candidates: &[Generated], order: &[usize]) -> Option<usize> {
+    let said: Vec<Vec<String>> = candidates
+        .iter()
+        .map(|one| words::words(&one.text))
+        .collect();
+    let votes = |number: usize| said.iter().filter(|other| **other == said[number]).count();
+    let most = order.iter().map(|&number| votes(number)).max()?;
+    order.iter().copied().find(|&number| votes(number) == most)
+}
+
+#[cfg(test)]
+mod tests;
