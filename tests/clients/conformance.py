@@ -292,9 +292,12 @@ def best_of_gives_n(weir):
 @of_any_model
 def a_selector_gives_one_of_them(weir):
     for selector in ("mean_logprob", "majority"):
-        answer = weir.chat(best_of=3, selector=selector, max_tokens=2, ignore_eos=True, temperature=1)
+        fields = {"best_of": 3, "selector": selector, "max_tokens": 2, "ignore_eos": True, "temperature": 1}
+        answer = weir.complete(**fields)
         assert len(answer.choices) == 1 and answer.usage.completion_tokens == 6, answer
-        assert len(weir.complete(best_of=2, selector=selector, max_tokens=2).choices) == 1
+        body = {"model": weir.model, "messages": [{"role": "user", "content": "hi"}], **fields}
+        answer = weir.raw("/v1/chat/completions", body).json()
+        assert len(answer["choices"]) == 1 and answer["usage"]["completion_tokens"] == 6, answer
 
 
 @of_any_model

@@ -14,13 +14,16 @@ pub fn run(root: &Path) -> Result<()> {
         .current_dir(root)
         .status()?;
     ensure!(built.success(), "weir does not build");
-    let mut wrong = Vec::new();
+    let (mut wrong, mut checked) = (Vec::new(), 0);
     for (name, entry) in &manifest {
         let key = |key: &str| entry.get(key).and_then(toml::Value::as_str);
         let folder = match key("kind") {
             Some("parser") => "parsers",
-            _ => "post_processors",
+            Some("post-processor") => "post_processors",
+            // Those that plan requests read no answers.
+            _ => continue,
         };
+        checked += 1;
         let mut check = Command::new(root.join("target/release/weir"));
         check
             .args(["plugin", "check", key("wasm").context("no component")?])
@@ -38,6 +41,6 @@ pub fn run(root: &Path) -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "not right: {}", wrong.join(", "));
-    println!("{} plugins are right", manifest.len());
+    println!("{checked} plugins are right");
     Ok(())
 }
