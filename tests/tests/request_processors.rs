@@ -61,7 +61,7 @@ fn outcomes(actions: &[ProcessorAction], number: usize) -> Vec<ProcessorOutcome>
     let answer = |index: usize| PlannedAnswer {
         text: ["The tide.", "the tide", "", "At noon. 第二天。"][(index + number) % 4].to_owned(),
         finish_reason: [FinishReason::Stop, FinishReason::Length][index % 2],
-        mean_logprob: (index % 3 > 0).then_some(-0.5 - index as f32),
+        mean_logprob: (!index.is_multiple_of(3)).then_some(-0.5 - index as f32),
         tokens: 3,
     };
     let outcome = |action: &ProcessorAction| match action {

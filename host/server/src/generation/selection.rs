@@ -49,11 +49,11 @@ impl Candidate {
 /// the stop at their end.
 fn said(text: &str) -> String {
     let text = text.trim();
-    if text.starts_with(['{', '[']) {
-        if let Ok(mut value) = serde_json::from_str::<Value>(text) {
-            value.sort_all_objects();
-            return value.to_string();
-        }
+    if text.starts_with(['{', '['])
+        && let Ok(mut value) = serde_json::from_str::<Value>(text)
+    {
+        value.sort_all_objects();
+        return value.to_string();
     }
     let words: Vec<&str> = text.split_whitespace().collect();
     let words = words.join(" ").to_lowercase();

@@ -311,6 +311,7 @@ mod tests {
             cached: 16,
             completion: 7,
             reasoning: 2,
+            ..TokenCounts::default()
         };
         all.extend(made.take(step(
             Vec::new(),

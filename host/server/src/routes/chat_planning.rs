@@ -33,7 +33,7 @@ type Processor = Configured<dyn RequestProcessor>;
 /// What is said on the way.
 pub(super) enum Said {
     /// Something that the client may see.
-    Shown(Step),
+    Shown(Box<Step>),
     /// The plan is there.
     Ended(Ending),
 }
@@ -89,7 +89,7 @@ impl Planning {
                 match said {
                     Ok(Some(text)) => {
                         self.batch = Some(batch);
-                        return Ok(Said::Shown(shown(text, spent)));
+                        return Ok(Said::Shown(Box::new(shown(text, spent))));
                     }
                     Ok(None) => self.outcomes.push(batch.take_outcome()),
                     Err(error) => self.outcomes.push(not_done(error)?),
@@ -372,7 +372,7 @@ fn shown(text: String, spent: TokenCounts) -> Step {
 }
 
 /// The steps of an answer that was planned: what was shown on the way, then the answer, `made` times.
-pub(super) fn steps(planning: Planning, first: Option<Step>, made: usize) -> Steps {
+pub(super) fn steps(planning: Planning, first: Option<Box<Step>>, made: usize) -> Steps {
     let record = RequestRecord::current();
     let state = Answering::Shown(Box::new(planning), first);
     let steps = stream::unfold(state, move |state| {
@@ -384,7 +384,7 @@ pub(super) fn steps(planning: Planning, first: Option<Step>, made: usize) -> Ste
 
 enum Answering {
     /// It is planned; what is to be said first.
-    Shown(Box<Planning>, Option<Step>),
+    Shown(Box<Planning>, Option<Box<Step>>),
     /// It is generated, or was said.
     Answer(Steps),
     /// It failed.
@@ -396,10 +396,12 @@ async fn answering(state: Answering, made: usize) -> Option<(Result<Step, ApiErr
     loop {
         state = match state {
             Answering::Shown(planning, Some(step)) => {
-                return Some((Ok(step), Answering::Shown(planning, None)));
+                return Some((Ok(*step), Answering::Shown(planning, None)));
             }
             Answering::Shown(mut planning, None) => match planning.next().await {
-                Ok(Said::Shown(step)) => return Some((Ok(step), Answering::Shown(planning, None))),
+                Ok(Said::Shown(step)) => {
+                    return Some((Ok(*step), Answering::Shown(planning, None)));
+                }
                 Ok(Said::Ended(ending)) => match answer(*planning, ending, made).await {
                     Ok((steps, _)) => Answering::Answer(steps),
                     Err(error) => return Some((Err(error), Answering::Over)),

@@ -123,6 +123,16 @@ fn values_out_of_place_name_their_key() {
         &["--threads", "9999999"],
         &["threads", "at most 4096"],
     );
+    complains(
+        &files,
+        &["--mpr-candidates", "17"],
+        &["mpr_candidates is 17", "at most 16"],
+    );
+    complains(
+        &files,
+        &["--request-processor", "mprr"],
+        &["`mprr`", "did you mean `mpr`"],
+    );
     complains(&files, &["--body-limit", "much"], &["`much`"]);
     complains(
         &files,
