@@ -122,9 +122,9 @@ fn open_kimi_with_its_json() {
         "device = \"cpu\"",
         "max_model_len = 4096",
         "accept_any_model = true",
+        "mpr_candidates = 1",
     ];
     let unknown = [
-        "mpr_candidates",
         "processor.batch_size",
         "processor.entropy_threshold",
         "rag.embedding_model",
