@@ -10,22 +10,29 @@ use weir_plugin_sdk::{
     grammar::{forced_tools, strict_tools_on_offer},
 };
 
-use crate::messages::{CALL, CHANNEL, CONSTRAIN, END, MARKERS, MESSAGE, Messages, Place, START};
+use crate::messages::{
+    CALL, CHANNEL, CONSTRAIN, END, MARKERS, MESSAGE, Messages, Place, RETURN, START,
+};
 
 /// What the model must write after this request's prompt.
 pub fn grammar(context: &RequestContext) -> Option<Segment> {
     let place = Messages::new(context).place();
     let answer = answer(context);
-    let analysis_end = || Segment::Until(MARKERS[END].into());
     match place {
         Place::Header if analysis_is_over(&context.prompt_tail) => Some(answer),
         Place::Header => Some(Segment::sequence([
             message("analysis"),
-            analysis_end(),
+            analysis(),
+            marker(END),
             next_message(),
             answer,
         ])),
-        Place::Reasoning => Some(Segment::sequence([analysis_end(), next_message(), answer])),
+        Place::Reasoning => Some(Segment::sequence([
+            analysis(),
+            marker(END),
+            next_message(),
+            answer,
+        ])),
         Place::Content if forced_tools(context).next().is_none() => Some(Segment::Answer),
         Place::Content | Place::Other => None,
     }
@@ -66,6 +73,12 @@ fn call(tool: &Tool) -> Segment {
 /// A message on this channel, up to its text.
 fn message(channel: &str) -> Segment {
     Segment::sequence([marker(CHANNEL), Segment::literal(channel), marker(MESSAGE)])
+}
+
+/// The text of the reasoning, in which nothing stands that would end it, or begin another message, as its end marker does.
+fn analysis() -> Segment {
+    let others = [START, CHANNEL, RETURN, CALL];
+    Segment::TextWithout(others.map(|other| MARKERS[other].into()).into())
 }
 
 /// Between the end of a message and the channel of the next one.
@@ -114,6 +127,7 @@ mod tests {
         match segment {
             Segment::Marker(text) | Segment::Literal(text) | Segment::Json(text) => text.clone(),
             Segment::Until(marker) => format!("*{marker}"),
+            Segment::TextWithout(_) => "*".into(),
             Segment::Answer => "ANSWER".into(),
             Segment::Sequence(segments) => join(segments, ""),
             Segment::Alternative(segments) => format!("({})", join(segments, "|||")),
@@ -141,6 +155,17 @@ mod tests {
         assert_eq!(named, Some(format!("{ANALYSIS}{G}")));
         let required = forced(ToolChoice::Required, PROMPT);
         assert_eq!(required, Some(format!("{ANALYSIS}({F}|||{G})")));
+    }
+
+    /// A model of another family wrote `<|channel|>` there, and what followed was read as an answer beside the call.
+    #[test]
+    fn reasoning_begins_no_other_message() {
+        let Segment::TextWithout(markers) = analysis() else {
+            panic!("free text");
+        };
+        for marker in [START, CHANNEL, RETURN, CALL] {
+            assert!(markers.contains(&MARKERS[marker].into()), "{markers:?}");
+        }
     }
 
     #[test]

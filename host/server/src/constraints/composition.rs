@@ -216,7 +216,12 @@ fn first_end(tree: &Segment, start: &mut String) -> Result<Option<String>, NotRe
             Ok(None)
         }
         Segment::Sequence(parts) => {
-            for part in parts {
+            for (at, part) in parts.iter().enumerate() {
+                if let (Segment::TextWithout(_), Some(Segment::Marker(end))) =
+                    (part, parts.get(at + 1))
+                {
+                    return Ok(Some(end.clone()));
+                }
                 if let Some(end) = first_end(part, start)? {
                     return Ok(Some(end));
                 }
