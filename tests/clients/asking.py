@@ -8,8 +8,8 @@ TOOL = {"type": "function", "function": {"name": "now", "description": "The time
 CALL = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
 
 ANY, REAL, VECTORS, GUARDED = [], [], [], []
-# Names of checks of what an engine elsewhere cannot do: what is forced, scored, embedded or limited by tokens before it is asked.
-LOCAL = set()
+# Checks of what llama.cpp's server cannot be asked for, or another answers, by name with the reason.
+NOT_ELSEWHERE = {}
 
 
 def of_any_model(check):

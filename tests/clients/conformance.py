@@ -4,7 +4,7 @@
     conformance.py PATH_OF_WEIR --engine URL TOKENIZER
 
 MODEL is a GGUF; without one, what needs a model's own words is left out. The second form asks a weir in front of the engine at URL, what no
-engine elsewhere can do left out and counted (asking.LOCAL, `local` in errors.jsonl). Errors are the lines of errors.jsonl: a route, a body (laid
+engine elsewhere can do left out and named (asking.NOT_ELSEWHERE, `not_elsewhere` in errors.jsonl). Errors are the lines of errors.jsonl: a route, a body (laid
 over a small chat request where `chat` is set) and what must come back. Checks stand here and in the modules named conformance_*.
 Each server's checks end with a line of their own, the whole like a test runner: "N passed, N failed".
 """
@@ -21,7 +21,7 @@ import conformance_fields  # noqa: F401 (its checks name themselves)
 import conformance_forced  # noqa: F401
 import conformance_server
 import conformance_vectors  # noqa: F401
-from asking import ANY, CALL, GUARDED, HELLO, LOCAL, REAL, TOOL, VECTORS, Weir, of_a_real_model, of_any_model
+from asking import ANY, CALL, GUARDED, HELLO, NOT_ELSEWHERE, REAL, TOOL, VECTORS, Weir, of_a_real_model, of_any_model
 from server import server
 
 
@@ -424,12 +424,15 @@ def run(weir, checks, lines):
 def in_front_of(weir_binary, engine, tokenizer):
     """The checks of a model whose tokens come from the engine at this URL."""
     errors = [line for line in (HERE / "errors.jsonl").read_text().splitlines() if line]
-    checks = [check for check in ANY + REAL if check.__name__ not in LOCAL]
-    lines = [line for line in errors if not json.loads(line).get("local")]
+    checks = [check for check in ANY + REAL if check.__name__ not in NOT_ELSEWHERE]
+    lines = [line for line in errors if "not_elsewhere" not in json.loads(line)]
+    for name, reason in NOT_ELSEWHERE.items():
+        print(f"LEFT OUT {name}: {reason}")
+    for wanted in map(json.loads, errors):
+        if "not_elsewhere" in wanted:
+            print(f"LEFT OUT {wanted['route']} {json.dumps(wanted.get('body'))}: {wanted['not_elsewhere']}")
     with server(weir_binary, None, "--engine", engine, "--tokenizer", tokenizer) as url:
         passed, failed = run(Weir(url), checks, lines)
-    left_out = len(ANY + REAL) - len(checks) + len(errors) - len(lines)
-    print(f"{left_out} left out: an engine elsewhere cannot do what they ask")
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 

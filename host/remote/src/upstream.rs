@@ -262,9 +262,9 @@ impl Upstream {
         answer.map_err(|error| connection_error(&error))
     }
 
-    /// Where it takes requests of this dialect.
-    pub(crate) fn completions(&self, dialect: Dialect) -> String {
-        let (route, of_api) = dialect.route();
+    /// Where it takes requests of this dialect with such prompts.
+    pub(crate) fn completions(&self, (dialect, prompt): (Dialect, PromptForm)) -> String {
+        let (route, of_api) = dialect.route(prompt);
         let base = if of_api {
             &self.base.api
         } else {

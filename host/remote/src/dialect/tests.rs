@@ -88,7 +88,7 @@ fn body(dialect: Dialect, request: &SequenceRequest, prompt: PromptForm) -> Resu
         request,
         model: "m",
         prompt,
-        max_tokens: 9,
+        max_tokens: Some(9),
         extras: true,
         texts: &bytes(),
     };

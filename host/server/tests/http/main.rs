@@ -22,6 +22,7 @@ mod openapi;
 mod options;
 mod parsers;
 mod remote;
+mod remote_chat;
 mod remote_several;
 mod responses;
 mod responses_fold;
