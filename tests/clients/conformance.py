@@ -21,7 +21,7 @@ import conformance_fields  # noqa: F401 (its checks name themselves)
 import conformance_forced  # noqa: F401
 import conformance_server
 import conformance_vectors  # noqa: F401
-from asking import ANY, CALL, GUARDED, HELLO, NOT_ELSEWHERE, REAL, TOOL, VECTORS, Weir, of_a_real_model, of_any_model
+from asking import ANY, CALL, GUARDED, HELLO, NOT_ELSEWHERE, REAL, TOOL, VECTORS, Weir, not_elsewhere, of_a_real_model, of_any_model
 from server import server
 
 
@@ -171,11 +171,17 @@ def sampling_fields_are_taken_at_their_limits(weir):
         {"typical_p": 1}, {"repetition_penalty": 1.3}, {"presence_penalty": -2}, {"presence_penalty": 2}, {"frequency_penalty": -2},
         {"frequency_penalty": 2}, {"seed": 0}, {"seed": -1}, {"seed": 2**63 - 1}, {"logit_bias": {}}, {"stop": []}, {"stop_token_ids": []},
         {"min_tokens": 0}, {"ignore_eos": False}, {"do_sample": True}, {"do_sample": False}, {"n": 1}, {"user": "ada"}, {"metadata": {"a": "b"}},
-        {"priority": 0}, {"priority": -5}, {"logprobs": False}, {"parallel_tool_calls": False}, {"reasoning_effort": "low"}, {"verbosity": "low"},
+        {"priority": 0}, {"logprobs": False}, {"parallel_tool_calls": False}, {"reasoning_effort": "low"}, {"verbosity": "low"},
         {"chat_template_kwargs": {"enable_thinking": False}}, {"chat_template_args": {"enable_thinking": True}}, {"service_tier": "auto"},
         {"add_generation_prompt": True}, {"response_format": {"type": "text"}}, {"tool_choice": "none"}, {"store": False}, {"modalities": ["text"]},
     ):  # fmt: skip
         assert weir.chat(**fields).choices, fields
+
+
+@not_elsewhere("llama.cpp's server has no priorities: 400")
+@of_any_model
+def a_priority_is_taken(weir):
+    assert weir.chat(priority=-5).choices
 
 
 @of_any_model
@@ -275,6 +281,7 @@ def completion_logprobs_are_aligned(weir):
     assert all(logprob <= 0 for logprob in lists.token_logprobs)
 
 
+@not_elsewhere("no engine elsewhere is asked to score a prompt: 400")
 @of_any_model
 def a_prompt_can_be_scored(weir):
     answer = weir.complete("One, two, three", echo=True, logprobs=1, max_tokens=0, temperature=0)
@@ -330,6 +337,7 @@ def a_stop_token_ends(weir):
     assert stopped.choices[0].finish_reason == "stop" and stopped.usage.completion_tokens < choice.usage.completion_tokens, stopped
 
 
+@not_elsewhere("llama.cpp's server takes no `min_tokens`: 400")
 @of_a_real_model
 def min_tokens_are_written(weir):
     assert weir.chat(min_tokens=40, max_tokens=48, temperature=0).usage.completion_tokens >= 40

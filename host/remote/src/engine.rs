@@ -237,8 +237,9 @@ impl Core {
         loop {
             let look = upstream.next_look(Instant::now());
             if let Look::Check(description) = &look {
+                let tokens = upstream.tokens();
                 let check = probe::check(upstream, description, within).await;
-                upstream.checked(&check);
+                upstream.checked(&check, tokens);
                 sleep(self.timeouts.health).await;
                 continue;
             }
@@ -266,7 +267,7 @@ impl Core {
                     reported.clone_from(&reason);
                     match look {
                         Look::Trial => upstream.failed_trial(),
-                        _ => upstream.checked(&Check::Failed(reason)),
+                        _ => upstream.checked(&Check::Failed(reason), upstream.tokens()),
                     }
                 }
             }

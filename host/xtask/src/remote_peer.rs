@@ -21,6 +21,7 @@ use crate::{
 
 mod overhead;
 
+const ROUNDS: u32 = 7;
 const FOLDER: &str = "target/remote_peer";
 
 const EXPLAINED: &str = "
@@ -37,11 +38,14 @@ holds its own token; the noise is how far it is from itself when its flash atten
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Rounds of the measurement, in which the ways take turns
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = ROUNDS, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Use this binary instead of building weir in the release profile
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// Measure what this binary costs [default: the one that is checked]
+    #[arg(long, value_name = "FILE")]
+    measured: Option<PathBuf>,
     /// Measure what it costs and nothing else; no report is written
     #[arg(long)]
     overhead: bool,
@@ -53,28 +57,45 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         Some(binary) => binary.canonicalize()?,
         None => release::weir(root)?,
     };
+    let measured = match &arguments.measured {
+        Some(binary) => binary.canonicalize()?,
+        None => weir.clone(),
+    };
     let folder = root.join(FOLDER);
     fs::create_dir_all(&folder)?;
     let model = release::default_model(&weir)?;
-    let peer = || servers::llama_cpp(root, &model, "2", &folder.join("llama.log"));
+    let server = servers::llama_cpp(root, &model, "2", &folder.join("llama.log"))?;
     if arguments.overhead {
-        let server = peer()?;
-        let (table, _) = overhead::measure(&weir, &server, &model, &folder, arguments.rounds)?;
+        let (table, _) = overhead::measure(&measured, &server, &model, &folder, arguments.rounds)?;
         print!("{table}");
         return Ok(());
     }
-    let server = peer()?;
     let (conformance, conforms) = conformance(root, &weir, &server, &model)?;
-    let (cost, cheap) = overhead::measure(&weir, &server, &model, &folder, arguments.rounds)?;
+    let (cost, cheap) = overhead::measure(&measured, &server, &model, &folder, arguments.rounds)?;
     drop(server);
     let (texts, same) = greedy(root, &weir, &model)?;
-    let body =
-        format!("## Conformance\n\n{conformance}{EXPLAINED}{texts}\n## What it costs\n\n{cost}");
-    print!("{body}");
-    let command = match arguments.rounds {
-        7 => "cargo xtask remote-peer".to_owned(),
-        rounds => format!("cargo xtask remote-peer --rounds {rounds}"),
+    let other = match &arguments.measured {
+        Some(_) => {
+            "\nThe binary that was measured is another build than the one that was checked.\n"
+        }
+        None => "",
     };
+    let body = format!(
+        "## Conformance\n\n{conformance}{EXPLAINED}{texts}\n## What it costs\n\n{cost}{other}"
+    );
+    print!("{body}");
+    let mut command = "cargo xtask remote-peer".to_owned();
+    if arguments.rounds != ROUNDS {
+        let _ = write!(command, " --rounds {}", arguments.rounds);
+    }
+    for (flag, file) in [
+        ("binary", &arguments.binary),
+        ("measured", &arguments.measured),
+    ] {
+        if file.is_some() {
+            let _ = write!(command, " --{flag} FILE");
+        }
+    }
     let title = "weir in front of llama.cpp's server";
     report::write(root, "remote_peer", title, &command, &body)?;
     ensure!(conforms, "a check of conformance failed");

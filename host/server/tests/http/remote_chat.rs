@@ -56,7 +56,7 @@ async fn answers_are_the_same_in_every_dialect() {
 async fn what_is_asked_of_the_engine_is_what_the_client_asked() {
     let messages = json!([
         {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": [{"type": "text", "text": "Grüße"}]},
+        {"role": "user", "content": "Grüße"},
         {"role": "assistant", "content": null, "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "a", "content": "1"},
     ]);

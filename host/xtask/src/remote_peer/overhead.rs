@@ -30,6 +30,12 @@ const MAX_TTFT: f64 = 1.0;
 /// Wanted: microseconds of processor time a token.
 const MAX_CPU: f64 = 100.0;
 
+/// The loads, as `weir bench` has them.
+const ONE: &str = "--concurrency 1 --requests 200 --output-tokens 8 --respect-eos";
+const ONE_LLAMA: &str = "--concurrency 1 --requests 12 --input-tokens 20 --output-tokens 4";
+const MANY: (&str, u32) = ("--concurrency 64 --output-tokens 128 --respect-eos", 256);
+const MANY_LLAMA: (&str, u32) = ("--concurrency 64 --input-tokens 20 --output-tokens 32", 64);
+
 /// An engine, and weir in front of it.
 struct Pair<'a> {
     engine: &'a Server,
@@ -110,17 +116,23 @@ impl Pair<'_> {
     fn processor_time(
         &self,
         weir: &Path,
-        flags: &[&str],
+        (flags, requests): (&str, u32),
         rounds: u32,
         seed: u32,
     ) -> Result<[f64; 2]> {
+        let count = requests.to_string();
+        let flags: Vec<&str> = words(flags)
+            .into_iter()
+            .chain(["--requests", &count])
+            .collect();
         let (mut costs, mut rates) = (Vec::new(), Vec::new());
         for round in 0..rounds {
             let before = processor_seconds(self.front.id())?;
-            let figures = self.load(weir, Way::Through, flags, seed + round)?;
+            let figures = self.load(weir, Way::Through, &flags, seed + round)?;
             let seconds = processor_seconds(self.front.id())? - before;
             let number = |name: &str| figures[name].as_f64().context("no figure");
-            let tokens = number("completion_tokens")?;
+            // The figures' tokens are those of one answer.
+            let tokens = number("completion_tokens")? * f64::from(requests);
             costs.push(seconds * 1e6 / tokens);
             rates.push(number("output_throughput")?);
             eprintln!(
@@ -131,6 +143,14 @@ impl Pair<'_> {
         }
         Ok([median(costs), median(rates)])
     }
+}
+
+/// What was found: times to the first token (directly, through weir, added) and costs a token with tokens a second.
+struct Found {
+    first_token: [f64; 3],
+    first_token_llama: [f64; 3],
+    cost: [f64; 2],
+    cost_llama: [f64; 2],
 }
 
 /// The table, and whether both bars are met.
@@ -149,85 +169,80 @@ pub(super) fn measure(
     };
     let (text, fast) = replay("fast.jsonl", None)?;
     let (_, paced) = replay("paced.jsonl", Some(PACE))?;
-    let fast = Pair::new(weir, &fast, &text, &folder.join("front-fast.log"))?;
-    let paced = Pair::new(weir, &paced, &text, &folder.join("front-paced.log"))?;
-    let llama = Pair::new(weir, llama, model, &folder.join("front-llama.log"))?;
-
-    let one = [
-        "--concurrency",
-        "1",
-        "--requests",
-        "200",
-        "--output-tokens",
-        "8",
-        "--respect-eos",
-    ];
-    let ttft = fast.first_token(weir, &one, rounds, 1_000)?;
-    let few = [
-        "--concurrency",
-        "1",
-        "--requests",
-        "12",
-        "--output-tokens",
-        "4",
-    ];
-    let ttft_llama = llama.first_token(weir, &few, rounds, 2_000)?;
-    let many = [
-        "--concurrency",
-        "64",
-        "--requests",
-        "256",
-        "--output-tokens",
-        "128",
-        "--respect-eos",
-    ];
-    let cost = paced.processor_time(weir, &many, rounds, 3_000)?;
-    let short = [
-        "--concurrency",
-        "64",
-        "--requests",
-        "64",
-        "--input-tokens",
-        "40",
-        "--output-tokens",
-        "24",
-    ];
-    let cost_llama = llama.processor_time(weir, &short, 1, 4_000)?;
-
-    let mut text = format!(
-        "Medians of {rounds} rounds; `weir bench` asks for chats with prompts of about 200 tokens, and weir reads the answers with \
-         the parsers `qwen3` and `hermes`. The engine in front of which the bars are measured is a second weir that replays texts: \
-         it costs next to nothing, so what is added is weir's. The same in front of llama.cpp, which computes on the same two cores, \
-         is shown below.\n\n| what | engine | measured | wanted | |\n|---|---|---|---|---|\n"
-    );
-    let verdict = |met: bool| if met { "met" } else { "**not met**" };
-    let added = |[direct, through, added]: [f64; 3]| {
-        format!("{direct:.2} ms directly, {through:.2} ms through weir: {added:.2} ms added")
+    let front =
+        |engine, tokenizer: &str, log| Pair::new(weir, engine, tokenizer, &folder.join(log));
+    let fast = front(&fast, &text, "front-fast.log")?;
+    let paced = front(&paced, &text, "front-paced.log")?;
+    let llama = front(llama, model, "front-llama.log")?;
+    let found = Found {
+        first_token: fast.first_token(weir, &words(ONE), rounds, 1_000)?,
+        first_token_llama: llama.first_token(weir, &words(ONE_LLAMA), rounds, 2_000)?,
+        cost: paced.processor_time(weir, MANY, rounds, 3_000)?,
+        cost_llama: llama.processor_time(weir, MANY_LLAMA, 1, 4_000)?,
     };
-    let spent = |[cost, rate]: [f64; 2]| format!("{cost:.0} µs at {rate:.0} tokens/s");
-    let late = "time to the first token, 1 stream";
-    let busy = format!("weir's processor time a token, {STREAMS} streams");
-    let (quick, cheap) = (ttft[2] < MAX_TTFT, cost[0] < MAX_CPU);
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "| {late} | replay | {} | < {MAX_TTFT} ms | {} |",
-        added(ttft),
-        verdict(quick)
-    );
-    let _ = writeln!(
-        text,
-        "| {busy} | replay, {PACE} tokens/s a stream | {} | < {MAX_CPU} µs | {} |",
-        spent(cost),
-        verdict(cheap)
-    );
-    let _ = writeln!(text, "| {late} | llama.cpp | {} | | |", added(ttft_llama));
-    let _ = writeln!(
-        text,
-        "| {busy} | llama.cpp, 16 at once | {} | | |",
-        spent(cost_llama)
-    );
-    Ok((text, quick && cheap))
+    Ok(found.table(rounds))
+}
+
+fn words(flags: &str) -> Vec<&str> {
+    flags.split_whitespace().collect()
+}
+
+impl Found {
+    fn table(&self, rounds: u32) -> (String, bool) {
+        let verdict = |met: bool| if met { "met" } else { "**not met**" };
+        let added = |[direct, through, added]: [f64; 3]| {
+            format!("{direct:.2} ms directly, {through:.2} ms through weir: {added:.2} ms added")
+        };
+        let spent = |[cost, rate]: [f64; 2]| format!("{cost:.0} µs at {rate:.0} tokens/s");
+        let late = "time to the first token, 1 stream";
+        let busy = format!("weir's processor time a token, {STREAMS} streams");
+        let quick = self.first_token[2] < MAX_TTFT;
+        let cheap = self.cost[0] < MAX_CPU;
+        let rows = [
+            (
+                late,
+                "replay",
+                added(self.first_token),
+                format!("< {MAX_TTFT} ms"),
+                verdict(quick),
+            ),
+            (
+                &busy,
+                &format!("replay, {PACE} tokens/s a stream"),
+                spent(self.cost),
+                format!("< {MAX_CPU} µs"),
+                verdict(cheap),
+            ),
+            (
+                late,
+                "llama.cpp",
+                added(self.first_token_llama),
+                String::new(),
+                "",
+            ),
+            (
+                &busy,
+                "llama.cpp, 16 at once",
+                spent(self.cost_llama),
+                String::new(),
+                "",
+            ),
+        ];
+        let mut text = format!(
+            "Medians of {rounds} rounds; `weir bench` asks for chats (of the replay with prompts of 200 words, a token a byte), and weir reads the answers \
+             with the parsers `qwen3` and `hermes`. The engine in front of which the bars are measured is a second weir that \
+             replays texts: it costs next to nothing, so what is added is weir's. The same in front of llama.cpp, which computes \
+             on the same two cores, stands below.\n\n| what | engine | measured | wanted | |\n|---|---|---|---|---|\n"
+        );
+        for (what, engine, measured, wanted, verdict) in rows {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "| {what} | {engine} | {measured} | {wanted} | {verdict} |"
+            );
+        }
+        (text, quick && cheap)
+    }
 }
 
 /// Writes what a replaying engine says, and tells how that is named as a model.
