@@ -8,8 +8,8 @@ TOOL = {"type": "function", "function": {"name": "now", "description": "The time
 CALL = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
 
 ANY, REAL, VECTORS, GUARDED = [], [], [], []
-# Names of checks of what an engine elsewhere cannot do: what is forced, scored, embedded or limited by tokens before it is asked.
-LOCAL = set()
+# Why an engine elsewhere, llama.cpp's server, cannot be asked for what a check wants, by its name.
+NOT_ELSEWHERE = {}
 
 
 def of_any_model(check):
@@ -39,6 +39,16 @@ def of_a_guarded_server(check):
     """A check of a server with keys and limits."""
     GUARDED.append(check)
     return check
+
+
+def not_elsewhere(reason):
+    """A check that an engine elsewhere is spared, for this reason."""
+
+    def mark(check):
+        NOT_ELSEWHERE[check.__name__] = reason
+        return check
+
+    return mark
 
 
 class Weir:

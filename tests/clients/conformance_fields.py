@@ -4,7 +4,7 @@ import json
 
 import openai
 
-from asking import CALL, HELLO, TOOL, of_a_real_model, of_any_model
+from asking import CALL, HELLO, TOOL, not_elsewhere, of_a_real_model, of_any_model
 
 MANY = [{**TOOL, "function": {**TOOL["function"], "name": name}} for name in ("now", "then")]
 
@@ -21,7 +21,8 @@ def token_ids_are_told_of_a_completion(weir):
 
 @of_any_model
 def token_ids_are_told_of_a_chat(weir):
-    answer = weir.chat(return_token_ids=True)
+    # Greedily: of a character in several tokens llama.cpp's server tells the last alone.
+    answer = weir.chat(return_token_ids=True, temperature=0)
     assert len(answer.choices[0].token_ids) == answer.usage.completion_tokens, answer
     assert len(answer.prompt_token_ids) == answer.usage.prompt_tokens, answer
     assert answer.choices[0].logprobs is None
@@ -43,6 +44,7 @@ def allowed_tokens_must_be_some(weir):
     assert answer.status_code == 400 and answer.json()["error"]["param"] == "allowed_token_ids", answer.text
 
 
+@not_elsewhere("llama.cpp's server takes no `allowed_token_ids`: 400")
 @of_a_real_model
 def only_allowed_tokens_are_written(weir):
     allowed = [weir.raw("/tokenize", {"prompt": word, "add_special_tokens": False}).json()["tokens"][0] for word in (" yes", " no")]
@@ -50,6 +52,7 @@ def only_allowed_tokens_are_written(weir):
     assert set(choice.token_ids) <= set(allowed) and len(choice.token_ids) == 6, choice
 
 
+@not_elsewhere("llama.cpp's server takes no `bad_words`: 400")
 @of_a_real_model
 def bad_words_are_not_written(weir):
     count = {"prompt": "1, 2, 3, 4,", "temperature": 0, "max_tokens": 16}
@@ -60,6 +63,7 @@ def bad_words_are_not_written(weir):
 # Log-probabilities beyond OpenAI's.
 
 
+@not_elsewhere("no engine elsewhere is asked to score a prompt: 400")
 @of_any_model
 def a_prompts_tokens_are_told(weir):
     for answer, told in [
@@ -74,10 +78,17 @@ def a_prompts_tokens_are_told(weir):
 
 @of_any_model
 def tokens_may_be_told_by_their_ids(weir):
-    logprobs = weir.complete(logprobs=1, echo=True, return_tokens_as_token_ids=True).choices[0].logprobs
+    logprobs = weir.complete(logprobs=1, return_tokens_as_token_ids=True).choices[0].logprobs
     assert all(token.removeprefix("token_id:").isdigit() for token in logprobs.tokens), logprobs
     content = weir.chat(logprobs=True, return_tokens_as_token_ids=True).choices[0].logprobs.content
     assert all(entry.token.startswith("token_id:") for entry in content), content
+
+
+@not_elsewhere("no engine elsewhere is asked to score a prompt: 400")
+@of_any_model
+def an_echoed_prompts_tokens_may_be_told_by_their_ids(weir):
+    logprobs = weir.complete(logprobs=1, echo=True, return_tokens_as_token_ids=True).choices[0].logprobs
+    assert all(token.removeprefix("token_id:").isdigit() for token in logprobs.tokens), logprobs
 
 
 @of_any_model
@@ -118,6 +129,7 @@ def a_stop_string_may_stay_in(weir):
     assert weir.complete(**count, include_stop_str_in_output=True).choices[0].text == " 5,"
 
 
+@not_elsewhere("with `ignore_eos` llama.cpp forbids the end token, where others go on behind it")
 @of_a_real_model
 def special_tokens_are_shown_on_request(weir):
     fields = {"temperature": 0, "ignore_eos": True, "max_tokens": 80, "messages": [{"role": "user", "content": "Say yes."}]}

@@ -4,7 +4,9 @@ import math
 
 import openai
 
-from asking import HELLO, of_a_real_model, of_an_embedding_model, of_any_model, of_vectors
+from asking import HELLO, not_elsewhere, of_a_real_model, of_an_embedding_model, of_any_model, of_vectors
+
+NO_VECTORS = "weir asks engines elsewhere for no vectors: 501"
 
 
 def length(vector):
@@ -15,6 +17,7 @@ def cosine(a, b):
     return sum(x * y for x, y in zip(a, b)) / length(a) / length(b)
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def a_vector_is_the_same_in_both_encodings(weir):
     packed, floats = weir.embed("hello"), weir.embed("hello", encoding_format="float")
@@ -24,12 +27,14 @@ def a_vector_is_the_same_in_both_encodings(weir):
     assert all(math.isclose(a, b, rel_tol=1e-6) for a, b in zip(packed.data[0].embedding, floats.data[0].embedding)), packed
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def inputs_are_texts_or_tokens_or_lists_of_them(weir):
     for text, count in (("hello", 1), (["hello", "world"], 2), ([2, 58, 3], 1), ([[2, 58, 3], [2, 3]], 2)):
         assert [item.index for item in weir.embed(text).data] == list(range(count)), text
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def a_text_is_its_tokens(weir):
     tokens = weir.raw("/tokenize", {"prompt": "hello world"}).json()["tokens"]
@@ -37,6 +42,7 @@ def a_text_is_its_tokens(weir):
     assert weir.embed([tokens]).data[0].embedding == weir.embed(["hello world"]).data[0].embedding
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def usage_of_vectors_counts_tokens(weir):
     for tokens in ([5, 6, 7], [[5, 6], [7]]):
@@ -44,11 +50,13 @@ def usage_of_vectors_counts_tokens(weir):
         assert usage.prompt_tokens == usage.total_tokens == 3, usage
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def vectors_have_length_one(weir):
     assert abs(length(weir.embed("hello").data[0].embedding) - 1) < 1e-3
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def dimensions_cut_and_normalise(weir):
     whole = weir.embed("hello").data[0].embedding
@@ -57,6 +65,7 @@ def dimensions_cut_and_normalise(weir):
     assert cosine(cut, whole[:8]) > 0.9999
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def a_batch_is_in_order(weir):
     texts = [f"text number {number}" for number in range(40)]
@@ -65,17 +74,20 @@ def a_batch_is_in_order(weir):
         assert vectors[number] == weir.embed(texts[number]).data[0].embedding, number
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def a_vector_does_not_depend_on_its_neighbours(weir):
     alone = weir.embed("hello").data[0].embedding
     assert weir.embed(["a longer text that stands before it", "hello"]).data[1].embedding == alone
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def a_user_may_be_named(weir):
     assert weir.embed("hello", user="ada").data
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def a_text_that_is_too_long_is_refused_or_cut(weir):
     answer = weir.raw("/v1/embeddings", {"input": [5] * 200_000})
@@ -86,6 +98,7 @@ def a_text_that_is_too_long_is_refused_or_cut(weir):
     assert cut["usage"]["prompt_tokens"] == 4, cut
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def wrong_dimensions_are_refused(weir):
     for dimensions in (0, 100_000):
@@ -97,12 +110,14 @@ def wrong_dimensions_are_refused(weir):
             raise AssertionError(dimensions)
 
 
+@not_elsewhere(NO_VECTORS)
 @of_vectors
 def unknown_models_make_no_vectors(weir):
     answer = weir.raw("/v1/embeddings", {"model": "nobody", "input": "x"})
     assert answer.status_code == 404 and answer.json()["error"]["code"] == "model_not_found", answer.text
 
 
+@not_elsewhere(NO_VECTORS)
 @of_any_model
 def vectors_and_answers_go_together(weir):
     vector = weir.embed("hello").data[0].embedding
@@ -111,6 +126,7 @@ def vectors_and_answers_go_together(weir):
         assert weir.embed("hello").data[0].embedding == vector
 
 
+@not_elsewhere(NO_VECTORS)
 @of_a_real_model
 def texts_that_are_alike_have_vectors_that_are_alike(weir):
     texts = ["The cat sleeps on the sofa.", "A cat is sleeping on the couch.", "The stock market fell by three percent today."]
@@ -118,6 +134,7 @@ def texts_that_are_alike_have_vectors_that_are_alike(weir):
     assert cosine(cat, too) > cosine(cat, market), (cosine(cat, too), cosine(cat, market))
 
 
+@not_elsewhere(NO_VECTORS)
 @of_an_embedding_model
 def an_embedding_model_does_not_chat(weir):
     answer = weir.raw("/v1/chat/completions", {"messages": HELLO})

@@ -9,6 +9,8 @@ there differ by at most --tolerance. After a tie the texts may part, so nothing 
 
 The package is installed once, in an environment of its own in weir's cache (packages.py).
 
+With --in-front the weir that is started computes nothing: it asks the peer, so the texts must be the same.
+
 With --table, several models may be given; what is printed on standard output then is a Markdown table, a row a model
 (`cargo xtask greedy-text`). Its noise is how far the peer is from itself: the largest change of a log-probability of its
 own tokens, as long as it writes the same ones, when flash attention is switched off.
@@ -82,7 +84,7 @@ def main():
 def verdicts_of(model, options):
     """Every prompt's name and first difference."""
     peer, peer_url = start_peer(model, options)
-    weir, weir_url = (None, options.url) if options.url else start_weir(model, options)
+    weir, weir_url = (None, options.url) if options.url else start_weir(model, peer_url, options)
     try:
         wait_for(weir_url + "/v1/models", options.start_seconds)
         return [(name, compare(name, prompt, peer_url, weir_url, options)) for name, prompt in prompts()]
@@ -124,6 +126,7 @@ def parse_options():
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--url", help="a running weir, such as http://127.0.0.1:8000")
     target.add_argument("--weir", help="the weir binary to start")
+    parser.add_argument("--in-front", action="store_true", help="weir computes nothing, it stands in front of the peer")
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--tolerance", type=float, default=0.05, help="log-probability gap that still is a tie")
     parser.add_argument("--exact-peer", action="store_true", help="f32 KV and no flash attention in the peer")
@@ -268,10 +271,11 @@ def start_peer(model, options, flash_attention=True):
     return server, server.listening_address
 
 
-def start_weir(model, options):
+def start_weir(model, peer_url, options):
     port = free_port()
+    source = ["--engine", peer_url, "--tokenizer", model] if options.in_front else ["--model", model]
     process = subprocess.Popen(
-        [options.weir, "serve", "--model", model, "--port", str(port)],
+        [options.weir, "serve", *source, "--port", str(port)],
         # Standard output may be a table's.
         stdout=sys.stderr,
     )

@@ -13,6 +13,7 @@ mod ending;
 mod environment;
 mod error;
 mod follower;
+mod gbnf;
 mod grammar;
 mod lark;
 pub mod limits;
@@ -36,8 +37,10 @@ pub use measurements::MaskMeasurements;
 pub use schema::arguments_schema;
 
 use crate::{
-    compilation::Compiler, environment::Environment, mask_threads::MaskThreads,
-    processor::GrammarConstraint,
+    compilation::Compiler,
+    environment::Environment,
+    mask_threads::MaskThreads,
+    processor::{GrammarConstraint, Source},
 };
 
 /// What stands where a tree leaves its place to the answer.
@@ -120,6 +123,11 @@ impl Constrainer {
             threads: Arc::clone(&self.threads),
             measured: Arc::clone(&self.measurements),
             end_token: self.end_token,
+            source: Arc::new(Source {
+                segment: segment.clone(),
+                answer: answer.clone(),
+                vocabulary: Arc::clone(&self.vocabulary),
+            }),
         }))
     }
 

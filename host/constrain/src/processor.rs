@@ -12,11 +12,15 @@ use std::{
 };
 
 use toktrie::SimpleVob;
-use weir_engine::{Constraint, LogitsProcessor};
+use weir_engine::{Constraint, Form, Gbnf, LogitsProcessor};
+use weir_output::Segment;
+use weir_prompt::Vocabulary;
 
 use crate::{
+    Answer,
     compilation::Compiled,
     follower::Follower,
+    gbnf,
     mask_threads::MaskThreads,
     measurements::MaskMeasurements,
     turn::{Ends, Exchange, Outcome, Teller},
@@ -33,6 +37,24 @@ pub(crate) struct GrammarConstraint {
     pub(crate) measured: Arc<MaskMeasurements>,
     /// The model's own end token, which a finished grammar ends with.
     pub(crate) end_token: u32,
+    pub(crate) source: Arc<Source>,
+}
+
+/// What was compiled, for engines that compile it themselves.
+pub(crate) struct Source {
+    pub(crate) segment: Segment,
+    pub(crate) answer: Answer,
+    pub(crate) vocabulary: Arc<Vocabulary>,
+}
+
+impl Source {
+    /// The answer alone, where nothing stands around it.
+    fn bare(&self) -> Option<&Segment> {
+        match (&self.segment, &self.answer) {
+            (Segment::Answer, Answer::Segment(answer)) => Some(answer),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for GrammarConstraint {
@@ -56,6 +78,30 @@ impl Constraint for GrammarConstraint {
             state: State::Fresh,
             waited: Duration::ZERO,
         })
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(match self.source.bare()? {
+            Segment::Json(schema) => Form::Json(schema.clone()),
+            Segment::Pattern(pattern) => Form::Regex(pattern.clone()),
+            Segment::Alternative(parts) => {
+                let texts = parts.iter().map(|part| match part {
+                    Segment::Literal(text) => Some(text.clone()),
+                    _ => None,
+                });
+                Form::Choice(texts.collect::<Option<_>>()?)
+            }
+            _ => return None,
+        })
+    }
+
+    fn gbnf(&self) -> Result<Gbnf, String> {
+        let Source {
+            segment,
+            answer,
+            vocabulary,
+        } = &*self.source;
+        gbnf::gbnf(segment, answer, vocabulary)
     }
 }
 

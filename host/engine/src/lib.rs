@@ -38,7 +38,7 @@ pub use histogram::{Histogram, HistogramSnapshot};
 pub use logits_processor::{LogitsProcessor, ReasoningBudget, TokenTexts};
 pub use measurements::{EngineFigures, Measurements};
 pub use request::{
-    Constraint, FinishReason, Pooling, PromptEmbeddings, SamplingParams, SequenceId,
+    Constraint, FinishReason, Form, Gbnf, Pooling, PromptEmbeddings, SamplingParams, SequenceId,
     SequenceRequest, StopConditions,
 };
 pub use runner::{ModelRunner, RunnerInfo};

@@ -84,6 +84,39 @@ pub trait Constraint: Send + Sync + fmt::Debug {
     /// The processor that keeps one sequence to it. `end_tokens` are those that end the sequence, at least one: it forbids
     /// them until the output is what it must be, and forces one when nothing else may follow, `min_tokens` or not.
     fn processor(&self, end_tokens: &[u32]) -> Box<dyn LogitsProcessor>;
+
+    /// What it is in the words of engines that have masks of their own, where those have a word for all of it.
+    fn form(&self) -> Option<Form> {
+        None
+    }
+
+    /// The same as a grammar for such an engine.
+    ///
+    /// # Errors
+    /// What of it cannot be said there, in a few words.
+    fn gbnf(&self) -> Result<Gbnf, String> {
+        Err("what has no grammar".to_owned())
+    }
+}
+
+/// A constraint that engines have a word for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// A JSON value that matches this JSON Schema, as text.
+    Json(String),
+    /// Text that matches this regular expression as a whole.
+    Regex(String),
+    /// One of these texts.
+    Choice(Vec<String>),
+}
+
+/// A grammar in llama.cpp's syntax, from its rule `root` on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gbnf {
+    /// The rules.
+    pub text: String,
+    /// Whether texts of special tokens stand in it: not every engine takes the token for its text.
+    pub special_tokens: bool,
 }
 
 /// How the next token is chosen from the logits. The defaults sample from the plain distribution.

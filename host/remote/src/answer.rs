@@ -10,7 +10,7 @@ use weir_engine::{FinishReason, Generated, SequenceRequest, SequenceUsage, Token
 
 use crate::{
     chunk::{Counts, Piece},
-    dialect::Dialect,
+    dialect::{Dialect, PromptForm},
 };
 
 /// One answer in the making.
@@ -23,7 +23,8 @@ pub(crate) struct Answer {
     /// How many alternatives are wanted beside a token's log-probability.
     logprobs: Option<usize>,
     dialect: Dialect,
-    prompt_tokens: usize,
+    /// None where only the engine has counted them.
+    prompt_tokens: Option<usize>,
     completion_tokens: usize,
     /// Whether every piece had its ids: then our count is right.
     counted: bool,
@@ -35,7 +36,7 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn new(
         request: &SequenceRequest,
-        dialect: Dialect,
+        (dialect, prompt): (Dialect, PromptForm),
         end_tokens: Arc<[u32]>,
         texts: Arc<dyn TokenTexts>,
     ) -> Self {
@@ -46,7 +47,7 @@ impl Answer {
             ignores_end: request.stop.ignore_eos,
             logprobs: request.sampling.logprobs,
             dialect,
-            prompt_tokens: request.prompt.len(),
+            prompt_tokens: (prompt != PromptForm::Messages).then_some(request.prompt.len()),
             completion_tokens: 0,
             counted: true,
             counts: Counts::default(),
@@ -147,11 +148,12 @@ impl Answer {
         };
         self.ended = true;
         let told = self.counts.completion;
+        let prompt_tokens = self.prompt_tokens.unwrap_or(self.counts.prompt);
         out.push_back(Generated::Finished {
             reason,
             usage: SequenceUsage {
-                prompt_tokens: self.prompt_tokens,
-                cached_tokens: self.counts.cached.unwrap_or(0).min(self.prompt_tokens),
+                prompt_tokens,
+                cached_tokens: self.counts.cached.unwrap_or(0).min(prompt_tokens),
                 completion_tokens: match self.counted || told == 0 {
                     true => self.completion_tokens,
                     false => told,

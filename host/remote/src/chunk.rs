@@ -38,14 +38,17 @@ pub(crate) fn of_openai(data: &str) -> Result<Piece, String> {
             ..Piece::default()
         });
     }
-    let event: Event = read(data)?;
+    piece(read(data)?)
+}
+
+fn piece(event: Event) -> Result<Piece, String> {
     if let Some(error) = event.error {
         return Err(message(&error));
     }
     let counts = event.usage.map(|usage| Counts {
-        prompt: usage.prompt_tokens,
+        prompt: usage.prompt_tokens.unwrap_or(0),
         cached: usage.prompt_tokens_details.and_then(|of| of.cached_tokens),
-        completion: usage.completion_tokens,
+        completion: usage.completion_tokens.unwrap_or(0),
     });
     let Some(choice) = event.choices.into_iter().next() else {
         return Ok(Piece {
@@ -68,6 +71,39 @@ pub(crate) fn of_openai(data: &str) -> Result<Piece, String> {
         last: false,
     })
 }
+
+/// Reads an event of a chat, whose text must be as the model wrote it.
+///
+/// # Errors
+/// As [`of_openai`]; and that the engine has taken the text apart itself.
+pub(crate) fn of_chat(data: &str) -> Result<Piece, String> {
+    if data == "[DONE]" {
+        return of_openai(data);
+    }
+    let event: ChatEvent = read(data)?;
+    let choice = event.choices.and_then(|choices| choices.into_iter().next());
+    let choice = choice.unwrap_or_default();
+    let delta = choice.delta.unwrap_or_default();
+    let taken_apart =
+        |list: &Option<Vec<Value>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let reasoning = delta.reasoning_content.or(delta.reasoning);
+    if taken_apart(&delta.tool_calls) || reasoning.is_some_and(|text| !text.is_empty()) {
+        return Err(TAKEN_APART.to_owned());
+    }
+    piece(Event {
+        choices: vec![Choice {
+            text: delta.content,
+            token_ids: None,
+            logprobs: None,
+            finish_reason: choice.finish_reason,
+        }],
+        usage: event.usage,
+        error: event.error,
+    })
+}
+
+/// Said of an engine that leaves nothing for our parsers.
+pub(crate) const TAKEN_APART: &str = "it reads calls or reasoning out of its text itself: start it without its parsers, or weir with --tokenizer";
 
 /// Reads an event of llama.cpp's `/completion`.
 ///
@@ -130,11 +166,33 @@ struct Choice {
 }
 
 #[derive(Deserialize)]
+struct ChatEvent {
+    choices: Option<Vec<ChatChoice>>,
+    usage: Option<UsageFields>,
+    error: Option<Value>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ChatChoice {
+    delta: Option<Delta>,
+    finish_reason: Option<String>,
+}
+
+/// What came with an event; engines call what they split off as reasoning one thing or the other.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Delta {
+    content: Option<String>,
+    reasoning_content: Option<String>,
+    reasoning: Option<String>,
+    tool_calls: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
 struct UsageFields {
-    #[serde(default)]
-    prompt_tokens: usize,
-    #[serde(default)]
-    completion_tokens: usize,
+    prompt_tokens: Option<usize>,
+    completion_tokens: Option<usize>,
     prompt_tokens_details: Option<PromptDetails>,
 }
 

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use weir_engine::{EngineError, SamplingParams, SequenceRequest, TokenTexts};
 
+mod forced;
+mod messages;
+
 /// llama.cpp keeps so many tokens in memory for each sequence.
 const MAX_PENALTY_WINDOW: usize = 1 << 20;
 
@@ -43,6 +46,8 @@ impl Dialect {
 /// A prompt as an engine takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PromptForm {
+    /// Messages, for the engine's own template: the prompt's bytes are the fields of a chat request, as JSON.
+    Messages,
     /// Token ids.
     Ids,
     /// Text, which the engine's tokenizer must take apart as ours did.
@@ -55,8 +60,8 @@ pub(crate) struct Asked<'a> {
     /// The model's name there.
     pub(crate) model: &'a str,
     pub(crate) prompt: PromptForm,
-    /// Tokens to generate at most.
-    pub(crate) max_tokens: usize,
+    /// Tokens to generate at most; None leaves it to the engine.
+    pub(crate) max_tokens: Option<usize>,
     /// Whether it takes fields that OpenAI's API has not; the other dialects always do.
     pub(crate) extras: bool,
     pub(crate) texts: &'a dyn TokenTexts,
@@ -67,7 +72,6 @@ pub(crate) fn check(request: &SequenceRequest) -> Result<(), EngineError> {
     let asked = [
         ("prompt_embeds", request.embeddings.is_some()),
         ("an embedding", request.pooling.is_some()),
-        ("a forced answer", request.constraint.is_some()),
         ("a reasoning budget", request.stop.reasoning.is_some()),
         (
             "structured_output_reserve",
@@ -93,8 +97,9 @@ fn refused(what: &str) -> EngineError {
 
 impl Dialect {
     /// The route, behind the engine's root or its API.
-    pub(crate) fn route(self) -> (&'static str, bool) {
+    pub(crate) fn route(self, prompt: PromptForm) -> (&'static str, bool) {
         match self {
+            _ if prompt == PromptForm::Messages => ("/chat/completions", true),
             Self::Llama => ("/completion", false),
             Self::Vllm | Self::Sglang | Self::Openai => ("/completions", true),
         }
@@ -105,18 +110,25 @@ impl Dialect {
     /// # Errors
     /// [`EngineError::InvalidRequest`] naming what the engine cannot do.
     pub(crate) fn body(self, asked: &Asked) -> Result<Value, EngineError> {
-        let body = match self {
-            Self::Vllm => vllm(asked),
+        let mut body = match self {
+            Self::Vllm => vllm(asked)?,
             Self::Sglang => sglang(asked)?,
             Self::Llama => llama(asked)?,
             Self::Openai => openai(asked)?,
         };
+        if let Some(constraint) = &asked.request.constraint {
+            forced::put_forced(self, asked.prompt, &**constraint, &mut body)?;
+        }
+        if asked.prompt == PromptForm::Messages {
+            messages::put_messages(self, asked, &mut body)?;
+        }
         Ok(Value::Object(body))
     }
 }
 
-fn vllm(asked: &Asked) -> Map<String, Value> {
+fn vllm(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
     let SequenceRequest { sampling, stop, .. } = asked.request;
+    refuse_if(&[("typical_p", sampling.typical_p != 1.0)])?;
     let mut body = openai_fields(asked);
     put(&mut body, "top_k", sampling.top_k);
     put(&mut body, "min_p", plain(sampling.min_p));
@@ -145,9 +157,11 @@ fn vllm(asked: &Asked) -> Map<String, Value> {
     }
     put(&mut body, "skip_special_tokens", false);
     put(&mut body, "spaces_between_special_tokens", false);
-    put(&mut body, "add_special_tokens", false);
-    put(&mut body, "return_token_ids", true);
-    body
+    if asked.prompt != PromptForm::Messages {
+        put(&mut body, "add_special_tokens", false);
+        put(&mut body, "return_token_ids", true);
+    }
+    Ok(body)
 }
 
 fn sglang(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
@@ -181,7 +195,9 @@ fn sglang(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
         put(&mut body, "no_stop_trim", true);
     }
     put(&mut body, "skip_special_tokens", false);
-    put(&mut body, "return_token_ids", true);
+    if asked.prompt != PromptForm::Messages {
+        put(&mut body, "return_token_ids", true);
+    }
     Ok(body)
 }
 
@@ -195,9 +211,17 @@ fn llama(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
         ("priority", asked.request.priority != 0),
     ])?;
     let mut body = Map::new();
-    put(&mut body, "prompt", prompt(asked));
     put(&mut body, "stream", true);
-    put(&mut body, "n_predict", asked.max_tokens);
+    if asked.prompt == PromptForm::Messages {
+        put(&mut body, "model", asked.model);
+        put(&mut body, "stream_options", json!({"include_usage": true}));
+    } else {
+        put(&mut body, "prompt", prompt(asked));
+        put(&mut body, "return_tokens", true);
+    }
+    if let Some(most) = asked.max_tokens {
+        put(&mut body, "n_predict", most);
+    }
     put(&mut body, "temperature", plain(sampling.temperature));
     put(&mut body, "top_k", sampling.top_k);
     put(&mut body, "top_p", plain(sampling.top_p));
@@ -209,7 +233,8 @@ fn llama(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
         plain(sampling.repetition_penalty),
     );
     // All tokens that there may be, as the penalties of weir's own engine count.
-    let all = asked.request.prompt.len().saturating_add(asked.max_tokens);
+    let answer = asked.max_tokens.unwrap_or(MAX_PENALTY_WINDOW);
+    let all = asked.request.prompt.len().saturating_add(answer);
     put(&mut body, "repeat_last_n", all.min(MAX_PENALTY_WINDOW));
     put(
         &mut body,
@@ -232,7 +257,6 @@ fn llama(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
     if let Some(top) = sampling.logprobs {
         put(&mut body, "n_probs", top.max(1));
     }
-    put(&mut body, "return_tokens", true);
     Ok(body)
 }
 
@@ -268,7 +292,9 @@ fn openai(asked: &Asked) -> Result<Map<String, Value>, EngineError> {
     ])?;
     if asked.extras {
         put(&mut body, "skip_special_tokens", false);
-        put(&mut body, "return_token_ids", true);
+        if asked.prompt != PromptForm::Messages {
+            put(&mut body, "return_token_ids", true);
+        }
         put(&mut body, "stop_token_ids", &stop.stop_token_ids);
         if !stop.strings.is_empty() {
             put(&mut body, "include_stop_str_in_output", true);
@@ -285,10 +311,14 @@ fn openai_fields(asked: &Asked) -> Map<String, Value> {
     let SequenceRequest { sampling, stop, .. } = asked.request;
     let mut body = Map::new();
     put(&mut body, "model", asked.model);
-    put(&mut body, "prompt", prompt(asked));
+    if asked.prompt != PromptForm::Messages {
+        put(&mut body, "prompt", prompt(asked));
+    }
     put(&mut body, "stream", true);
     put(&mut body, "stream_options", json!({"include_usage": true}));
-    put(&mut body, "max_tokens", asked.max_tokens);
+    if let Some(most) = asked.max_tokens {
+        put(&mut body, "max_tokens", most);
+    }
     put(&mut body, "temperature", plain(sampling.temperature));
     put(&mut body, "top_p", plain(sampling.top_p));
     put(
@@ -322,7 +352,7 @@ fn prompt(asked: &Asked) -> Value {
     let ids = &asked.request.prompt;
     match asked.prompt {
         PromptForm::Ids => json!(ids),
-        PromptForm::Text => Value::String(text(ids, asked.texts)),
+        PromptForm::Text | PromptForm::Messages => Value::String(text(ids, asked.texts)),
     }
 }
 

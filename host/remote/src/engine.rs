@@ -29,6 +29,8 @@ use crate::{
 const IDLE_CONNECTIONS: usize = 256;
 /// An engine in the same cluster takes a connection at once or not at all.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The first chat of an engine that is asked by messages.
+const HELLO: &str = r#"{"messages": [{"role": "user", "content": "Hello"}]}"#;
 /// How often the log says that there is still no engine.
 const REMINDER: Duration = Duration::from_secs(30);
 
@@ -74,8 +76,11 @@ pub struct RemoteConfig {
     pub timeouts: Timeouts,
     /// Tokens that end a sequence.
     pub end_tokens: Vec<u32>,
-    /// The model's tokens.
+    /// The model's tokens; bytes where there is no tokenizer.
     pub texts: Arc<dyn TokenTexts>,
+    /// Whether the upstreams make prompts themselves: those of requests are then the fields of a chat as JSON, a byte a token,
+    /// `messages` and what goes with them.
+    pub messages: bool,
 }
 
 /// Upstreams that cannot be used as they are configured.
@@ -118,6 +123,7 @@ pub(crate) struct Core {
     pub(crate) timeouts: Timeouts,
     pub(crate) end_tokens: Arc<[u32]>,
     pub(crate) texts: Arc<dyn TokenTexts>,
+    messages: bool,
     given_len: Option<usize>,
     max_model_len: OnceLock<usize>,
     described: Notify,
@@ -136,6 +142,7 @@ impl RemoteEngine {
             timeouts,
             end_tokens,
             texts,
+            messages,
         } = config;
         let mut upstreams = Vec::with_capacity(configured.len());
         let mut told = Vec::with_capacity(configured.len());
@@ -144,6 +151,7 @@ impl RemoteEngine {
             told.push(Told {
                 model: one.model,
                 dialect: one.dialect,
+                messages,
             });
         }
         let core = Arc::new(Core {
@@ -151,6 +159,7 @@ impl RemoteEngine {
             timeouts,
             end_tokens: end_tokens.into(),
             texts,
+            messages,
             given_len: max_model_len,
             max_model_len: OnceLock::new(),
             described: Notify::new(),
@@ -219,18 +228,22 @@ impl Core {
     /// Asks an upstream what it is, then whether it is well, for ever. One that was down may be another engine when it is back.
     async fn look_after(&self, upstream: &Upstream, told: &Told) {
         let within = 2 * self.timeouts.health;
-        // Any token will do; the end token is in every vocabulary.
-        let token = self.end_tokens.first().copied().unwrap_or(0);
+        let first = match self.messages {
+            true => HELLO.bytes().map(u32::from).collect(),
+            // Any token will do; the end token is in every vocabulary.
+            false => vec![self.end_tokens.first().copied().unwrap_or(0)],
+        };
         let mut reported = String::new();
         loop {
             let look = upstream.next_look(Instant::now());
             if let Look::Check(description) = &look {
+                let tokens = upstream.tokens();
                 let check = probe::check(upstream, description, within).await;
-                upstream.checked(&check);
+                upstream.checked(&check, tokens);
                 sleep(self.timeouts.health).await;
                 continue;
             }
-            match probe::describe(upstream, told, token, &*self.texts, within).await {
+            match probe::describe(upstream, told, &first, &*self.texts, within).await {
                 Ok(description) => {
                     let Description { dialect, model, .. } = &description;
                     tracing::info!(
@@ -254,7 +267,7 @@ impl Core {
                     reported.clone_from(&reason);
                     match look {
                         Look::Trial => upstream.failed_trial(),
-                        _ => upstream.checked(&Check::Failed(reason)),
+                        _ => upstream.checked(&Check::Failed(reason), upstream.tokens()),
                     }
                 }
             }
@@ -285,8 +298,11 @@ impl Core {
         Some((index, Arc::clone(&self.upstreams[index]), description))
     }
 
-    /// How many tokens a request may generate.
-    fn max_tokens(&self, request: &SequenceRequest) -> Result<usize, EngineError> {
+    /// How many tokens a request may generate; None where only the engine knows how long the prompt is.
+    fn max_tokens(&self, request: &SequenceRequest) -> Result<Option<usize>, EngineError> {
+        if self.messages {
+            return Ok(request.stop.max_tokens);
+        }
         let limit = self.max_model_len.get().copied().unwrap_or(usize::MAX);
         let prompt = request.prompt.len();
         if prompt == 0 {
@@ -305,7 +321,7 @@ impl Core {
                 needed,
                 limit,
             }),
-            false => Ok(request.stop.max_tokens.unwrap_or(limit - prompt)),
+            false => Ok(Some(request.stop.max_tokens.unwrap_or(limit - prompt))),
         }
     }
 }

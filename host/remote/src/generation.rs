@@ -31,7 +31,7 @@ const EXPECTED_TOKENS: usize = 512;
 pub(crate) fn stream(
     core: Arc<Core>,
     request: SequenceRequest,
-    max_tokens: usize,
+    max_tokens: Option<usize>,
 ) -> GeneratedStream {
     let generation = Box::new(Generation {
         head: Head::of(&request.prompt),
@@ -50,7 +50,7 @@ struct Generation {
     core: Arc<Core>,
     request: SequenceRequest,
     head: Option<Head>,
-    max_tokens: usize,
+    max_tokens: Option<usize>,
     items: VecDeque<Generated>,
     running: Option<Running>,
     /// Said when all items are.
@@ -171,7 +171,8 @@ impl Generation {
                 return Err(last.error());
             };
             tried.push(index);
-            let tokens = self.request.prompt.len() + self.max_tokens.min(EXPECTED_TOKENS);
+            let answer = self.max_tokens.unwrap_or(EXPECTED_TOKENS);
+            let tokens = self.request.prompt.len() + answer.min(EXPECTED_TOKENS);
             let mut flight = upstream.begin(tokens);
             match self.attempt(&upstream, &description, &mut flight).await {
                 Ok((reading, state)) => {
@@ -218,7 +219,8 @@ impl Generation {
         let items = &mut self.items;
         let (core, request) = (&self.core, &self.request);
         let first = async {
-            let url = upstream.completions(description.dialect);
+            let form = (description.dialect, description.prompt);
+            let url = upstream.completions(form);
             let body = body.to_string().into_bytes();
             let answer = upstream.send(Method::POST, &url, body).await;
             let answer = answer.map_err(Failure::failed)?;
@@ -228,8 +230,8 @@ impl Generation {
                 return Err(refused(status, &body));
             }
             let (ends, texts) = (Arc::clone(&core.end_tokens), Arc::clone(&core.texts));
-            let answer_so_far = Answer::new(request, description.dialect, ends, texts);
-            let mut reading = Reading::new(answer.into_body(), answer_so_far, description.dialect);
+            let answer_so_far = Answer::new(request, form, ends, texts);
+            let mut reading = Reading::new(answer.into_body(), answer_so_far, form);
             while items.is_empty() && !reading.ended() {
                 let tokens = reading.read(items).await.map_err(Failure::failed)?;
                 flight.came(tokens);

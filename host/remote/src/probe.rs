@@ -21,16 +21,18 @@ const FIRST_ANSWER: Duration = Duration::from_secs(60);
 pub(crate) struct Told {
     pub(crate) model: Option<String>,
     pub(crate) dialect: Option<Dialect>,
+    /// Whether it is asked by messages.
+    pub(crate) messages: bool,
 }
 
-/// Asks an upstream what it is: its list of models, then one token.
+/// Asks an upstream what it is: its list of models, then one token behind the prompt `first`.
 ///
 /// # Errors
 /// One line: it does not answer, lists no model, or generates nothing however it is asked.
 pub(crate) async fn describe(
     upstream: &Upstream,
     told: &Told,
-    token: u32,
+    first: &[u32],
     texts: &dyn TokenTexts,
     within: Duration,
 ) -> Result<Description, String> {
@@ -64,6 +66,10 @@ pub(crate) async fn describe(
         extras: true,
     };
     let ways: &[(PromptForm, bool)] = match description.dialect {
+        Dialect::Openai if told.messages => {
+            &[(PromptForm::Messages, true), (PromptForm::Messages, false)]
+        }
+        _ if told.messages => &[(PromptForm::Messages, true)],
         Dialect::Openai => &[
             (PromptForm::Ids, true),
             (PromptForm::Text, true),
@@ -75,7 +81,7 @@ pub(crate) async fn describe(
     let mut reason = String::new();
     for &(prompt, extras) in ways {
         (description.prompt, description.extras) = (prompt, extras);
-        match one_token(upstream, &description, token, texts).await {
+        match one_token(upstream, &description, first, texts).await {
             Ok(()) => return Ok(description),
             Err(why) => reason = why,
         }
@@ -86,11 +92,11 @@ pub(crate) async fn describe(
 async fn one_token(
     upstream: &Upstream,
     description: &Description,
-    token: u32,
+    first: &[u32],
     texts: &dyn TokenTexts,
 ) -> Result<(), String> {
     let request = SequenceRequest {
-        prompt: vec![token],
+        prompt: first.to_vec(),
         embeddings: None,
         sampling: SamplingParams {
             temperature: 0.0,
@@ -105,13 +111,13 @@ async fn one_token(
         request: &request,
         model: &description.model,
         prompt: description.prompt,
-        max_tokens: 1,
+        max_tokens: Some(1),
         extras: description.extras,
         texts,
     };
     let body = description.dialect.body(&asked);
     let body = body.map_err(|error| error.to_string())?;
-    let url = upstream.completions(description.dialect);
+    let url = upstream.completions((description.dialect, description.prompt));
     let body = body.to_string().into_bytes();
     let (status, body) = ask(upstream, Method::POST, &url, body, FIRST_ANSWER).await?;
     match status {

@@ -92,6 +92,8 @@ pub(crate) struct Upstream {
     state: watch::Sender<UpstreamState>,
     outstanding: AtomicUsize,
     streams: AtomicUsize,
+    /// Tokens that have come from it.
+    tokens: AtomicU64,
     counters: Counters,
     first_token: Histogram,
 }
@@ -133,6 +135,7 @@ impl Upstream {
             state: watch::Sender::new(UpstreamState::Down),
             outstanding: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
+            tokens: AtomicU64::new(0),
             counters: Counters::default(),
             first_token: Histogram::new(FIRST_TOKEN_BOUNDS),
         })
@@ -203,8 +206,15 @@ impl Upstream {
         self.change(|status| status.breaker.fail_trial(now));
     }
 
-    /// A health check came back.
-    pub(crate) fn checked(&self, check: &Check) {
+    /// How many tokens have come from it.
+    pub(crate) fn tokens(&self) -> u64 {
+        self.tokens.load(Ordering::Relaxed)
+    }
+
+    /// A health check came back; so many tokens had come when it was sent. An engine may be too busy with its streams to answer a
+    /// check (llama.cpp's server has a thread for each): whatever has sent tokens since is not down.
+    pub(crate) fn checked(&self, check: &Check, tokens_before: u64) {
+        let works = self.tokens() != tokens_before;
         if let Check::Failed(reason) = check {
             count(&self.counters.failed_checks);
             tracing::debug!(engine = self.name, reason, "a health check failed");
@@ -212,6 +222,7 @@ impl Upstream {
         self.change(|status| {
             status.draining = *check == Check::Draining;
             match check {
+                Check::Failed(_) if works => {}
                 Check::Failed(_) => status.failed_checks = status.failed_checks.saturating_add(1),
                 Check::Healthy | Check::Draining => status.failed_checks = 0,
             }
@@ -262,9 +273,9 @@ impl Upstream {
         answer.map_err(|error| connection_error(&error))
     }
 
-    /// Where it takes requests of this dialect.
-    pub(crate) fn completions(&self, dialect: Dialect) -> String {
-        let (route, of_api) = dialect.route();
+    /// Where it takes requests of this dialect with such prompts.
+    pub(crate) fn completions(&self, (dialect, prompt): (Dialect, PromptForm)) -> String {
+        let (route, of_api) = dialect.route(prompt);
         let base = if of_api {
             &self.base.api
         } else {
@@ -361,6 +372,8 @@ impl InFlight {
                 .observe_duration(self.begun.elapsed());
             self.upstream.change(|status| status.breaker.answered());
         }
+        let upstream = &self.upstream;
+        upstream.tokens.fetch_add(tokens as u64, Ordering::Relaxed);
         let done = tokens.min(self.tokens);
         self.tokens -= done;
         self.upstream.outstanding.fetch_sub(done, Ordering::Relaxed);
@@ -392,5 +405,38 @@ impl Drop for InFlight {
             Outcome::Failed => status.breaker.fail(now),
             Outcome::Finished | Outcome::Refused | Outcome::Busy | Outcome::Cancelled => {}
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_whose_tokens_come_is_not_down() {
+        let url = "http://127.0.0.1:1";
+        let base = BaseUrl::parse(url).expect("a URL");
+        let connections = Connections::new(false, 1, None).expect("no TLS");
+        let upstream = Upstream::new(url.to_owned(), base, None, connections);
+        upstream.describe(Description {
+            dialect: Dialect::Llama,
+            model: "m".to_owned(),
+            max_model_len: None,
+            prompt: PromptForm::Ids,
+            extras: true,
+        });
+        let failed = Check::Failed("no answer".to_owned());
+        let mut flight = upstream.begin(10);
+        for _ in 0..3 {
+            let before = upstream.tokens();
+            flight.came(1);
+            upstream.checked(&failed, before);
+            assert_eq!(upstream.state(), UpstreamState::Up);
+        }
+        for state in [UpstreamState::Up, UpstreamState::Down] {
+            upstream.checked(&failed, upstream.tokens());
+            assert_eq!(upstream.state(), state);
+        }
+        assert_eq!(upstream.figures().failed_checks, 5);
     }
 }

@@ -174,7 +174,8 @@ pub fn generate(
     if plans.iter().any(|plan| plan.constraint.is_some()) {
         RequestRecord::current().note_forced();
     }
-    caller.charge_prompt(plans.iter().map(|plan| plan.prompt.len()).sum())?;
+    let prompts = plans.iter().map(|plan| model.prompt_tokens(&plan.prompt));
+    caller.charge_prompt(prompts.sum())?;
     let mut choices = Vec::with_capacity(plans.len() * n);
     let mut requests = Vec::with_capacity(plans.len() * n);
     for plan in &plans {
@@ -229,7 +230,7 @@ impl Choice {
         caller: &Caller,
     ) -> Result<Self, ApiError> {
         let counts = TokenCounts {
-            prompt: plan.prompt.len(),
+            prompt: model.prompt_tokens(&plan.prompt),
             ..TokenCounts::default()
         };
         Ok(Self {

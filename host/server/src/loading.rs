@@ -37,17 +37,18 @@ pub(crate) struct PlannedModel {
     /// What clients will call it.
     pub names: ModelNames,
     config: Config,
-    source: Result<Source, PullError>,
+    /// None of a model whose engine elsewhere needs no files of it here.
+    source: Option<Result<Source, PullError>>,
 }
 
 impl PlannedModel {
     fn new(config: Config) -> Self {
-        let source = Source::parse(config.source());
+        let source = (!config.passes_messages()).then(|| Source::parse(config.source()));
         let mut names = config.served_model_name.clone();
         if names.is_empty() {
             names.push(match &source {
-                Ok(source) => source.default_name(),
-                Err(_) => config.source().to_owned(),
+                Some(Ok(source)) => source.default_name(),
+                Some(Err(_)) | None => config.source().to_owned(),
             });
         }
         let accept_any = config.accept_any_model;
@@ -67,7 +68,7 @@ pub(crate) fn plan(config: &Config) -> Result<Vec<PlannedModel>, NoModel> {
     let models = config.of_each_model().into_iter();
     let planned: Vec<_> = models.map(PlannedModel::new).collect();
     let reason = |model: &PlannedModel| {
-        let error = model.source.as_ref().err()?;
+        let error = model.source.as_ref()?.as_ref().err()?;
         Some((model.names.id().to_owned(), first_line(error)))
     };
     match planned.iter().map(reason).collect() {
@@ -97,7 +98,10 @@ pub(crate) async fn load_all(
         let plugins = Arc::clone(plugins);
         let began = Instant::now();
         let loading = tokio::task::spawn_blocking(move || -> Result<LoadedModel, WiringError> {
-            wiring::load_model(&planned.config, &planned.source?, &plugins)
+            match planned.source {
+                Some(source) => wiring::load_model(&planned.config, &source?, &plugins),
+                None => wiring::load_passing(&planned.config, &plugins),
+            }
         });
         let outcome = match loading.await {
             Ok(loaded) => loaded.map_err(|error| first_line(&error)),

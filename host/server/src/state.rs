@@ -139,6 +139,8 @@ pub struct ServedModel {
     pub tool_chat_template: Option<Arc<ChatTemplate>>,
     /// What reads its answers. Exchanged by a reload.
     pub plugins: Arc<PluginSlot>,
+    /// Whether an engine elsewhere makes the prompts: they are chats' messages here, as text, and the tokenizer has bytes alone.
+    pub passes_messages: bool,
     /// Longest context in tokens, prompt and answer together.
     pub max_model_len: usize,
     /// Elements of the embeddings that a request may have in place of tokens; None if the engine takes none.
@@ -191,6 +193,7 @@ impl ServedModel {
             chat_template: None,
             tool_chat_template: None,
             plugins: Arc::default(),
+            passes_messages: false,
             max_model_len,
             prompt_embedding_size: None,
             defaults: SamplingDefaults::default(),
@@ -218,6 +221,31 @@ impl ServedModel {
             let what = format!("embeddings of the model {} ({reason})", self.id());
             Invalid::not_implemented("model", &what).into()
         })
+    }
+
+    /// How many tokens a prompt has; of messages about, until its engine says.
+    pub fn prompt_tokens(&self, prompt: &[u32]) -> usize {
+        /// Of a token of JSON and prose.
+        const BYTES: usize = 4;
+        match self.passes_messages {
+            true => prompt.len().div_ceil(BYTES),
+            false => prompt.len(),
+        }
+    }
+
+    /// Whether tokens are known here.
+    ///
+    /// # Errors
+    /// 501 where only its engine has the tokenizer, for what is named.
+    pub fn check_tokenizer(&self, param: &str, what: &str) -> Result<(), ApiError> {
+        if !self.passes_messages {
+            return Ok(());
+        }
+        let what = format!(
+            "{what} of the model {} (its engine is elsewhere, and the server was started without --tokenizer)",
+            self.id()
+        );
+        Err(Invalid::not_implemented(param, &what).into())
     }
 
     /// The first of its names.

@@ -148,6 +148,18 @@ pub fn load_model(
     })
 }
 
+/// A model of an engine elsewhere that has tokenizer and template itself.
+///
+/// # Errors
+/// As [`load_model`].
+pub fn load_passing(config: &Config, plugins: &PluginWiring) -> Result<LoadedModel, WiringError> {
+    let model = remote::load_passing(config, plugins)?;
+    Ok(LoadedModel {
+        model,
+        engine: None,
+    })
+}
+
 /// Where a model's tokens come from.
 struct Generation {
     generator: Arc<dyn Generator>,

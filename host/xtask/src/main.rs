@@ -26,6 +26,7 @@ mod plugins;
 mod push_cost;
 mod real_clients;
 mod release;
+mod remote_peer;
 mod report;
 mod schema_answers;
 mod schema_keywords;
@@ -99,6 +100,8 @@ enum Command {
     Perplexity(perplexity::Arguments),
     /// Compare greedy text by weir and by llama.cpp, in every format
     GreedyText(greedy_text::Arguments),
+    /// Put weir in front of llama.cpp's server: conformance, greedy text, and what it costs
+    RemotePeer(remote_peer::Arguments),
     /// Build weir for NVIDIA GPUs into one file to carry; type-check that code; keep its PTX
     Cuda(cuda::Arguments),
     /// Check which crate depends on which
@@ -149,6 +152,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::CpuEngine(arguments) => cpu_engine::run(&root, &arguments),
         Command::Perplexity(arguments) => perplexity::run(&root, &arguments),
         Command::GreedyText(arguments) => greedy_text::run(&root, &arguments),
+        Command::RemotePeer(arguments) => remote_peer::run(&root, &arguments),
         Command::Cuda(arguments) => cuda::run(&root, &arguments),
         Command::Deps => deps::run(),
         Command::Wit => wit::run(&root),

@@ -1,6 +1,6 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use weir_engine::StopConditions;
+use weir_engine::{Constraint, Form, Gbnf, LogitsProcessor, StopConditions};
 
 use super::*;
 
@@ -20,6 +20,67 @@ fn bytes() -> Bytes {
 #[derive(Deserialize)]
 struct Protocol {
     fields: BTreeMap<String, Vec<String>>,
+    /// The same of a chat.
+    chat: BTreeMap<String, Vec<String>>,
+}
+
+/// Held to a form or to a grammar alone.
+#[derive(Debug)]
+struct Held {
+    form: Option<Form>,
+    special_tokens: bool,
+}
+
+impl Constraint for Held {
+    fn processor(&self, _: &[u32]) -> Box<dyn LogitsProcessor> {
+        unreachable!("masks are the engine's")
+    }
+
+    fn form(&self) -> Option<Form> {
+        self.form.clone()
+    }
+
+    fn gbnf(&self) -> Result<Gbnf, String> {
+        Ok(Gbnf {
+            text: "root ::= \"a\"".to_owned(),
+            special_tokens: self.special_tokens,
+        })
+    }
+}
+
+const SCHEMA: &str = r#"{"type":"object"}"#;
+
+fn held(form: Option<Form>) -> Option<Arc<dyn Constraint>> {
+    Some(Arc::new(Held {
+        form,
+        special_tokens: false,
+    }))
+}
+
+fn forms() -> [Option<Form>; 4] {
+    [
+        Some(Form::Json(SCHEMA.to_owned())),
+        Some(Form::Regex("a+".to_owned())),
+        Some(Form::Choice(vec!["a".to_owned(), "b".to_owned()])),
+        None,
+    ]
+}
+
+/// A chat with everything that this dialect can ask for.
+fn chat(dialect: Dialect) -> SequenceRequest {
+    let mut fields = json!({"messages": [{"role": "user", "content": "hi"}], "tools": [{"type": "function", "function": {"name": "f"}}],
+        "chat_template_kwargs": {"enable_thinking": false}});
+    if dialect != Dialect::Llama {
+        fields["continue_final_message"] = json!(true);
+        fields["add_generation_prompt"] = json!(false);
+    }
+    let mut request = everything(dialect);
+    request.prompt = fields.to_string().bytes().map(u32::from).collect();
+    request.sampling.logprobs = None;
+    if dialect == Dialect::Llama {
+        request.stop.stop_token_ids.clear();
+    }
+    request
 }
 
 /// The types that a value may be said to be of.
@@ -88,7 +149,7 @@ fn body(dialect: Dialect, request: &SequenceRequest, prompt: PromptForm) -> Resu
         request,
         model: "m",
         prompt,
-        max_tokens: 9,
+        max_tokens: Some(9),
         extras: true,
         texts: &bytes(),
     };
@@ -111,10 +172,20 @@ const DOCUMENTED: [(Dialect, &str); 3] = [
 fn every_field_is_one_of_the_engines_protocol() {
     for (dialect, protocol) in DOCUMENTED {
         let protocol: Protocol = serde_json::from_str(protocol).expect("a protocol");
-        for prompt in [PromptForm::Ids, PromptForm::Text] {
-            let body = body(dialect, &everything(dialect), prompt).expect("a body");
+        let forms = || forms().into_iter().map(held).chain([None]);
+        let asked = [PromptForm::Ids, PromptForm::Text, PromptForm::Messages];
+        let asked = asked
+            .into_iter()
+            .flat_map(|prompt| forms().map(move |form| (prompt, form)));
+        for (prompt, constraint) in asked {
+            let (mut request, fields) = match prompt {
+                PromptForm::Messages => (chat(dialect), &protocol.chat),
+                _ => (everything(dialect), &protocol.fields),
+            };
+            request.constraint = constraint;
+            let body = body(dialect, &request, prompt).expect("a body");
             for (name, value) in body.as_object().expect("an object") {
-                let known = protocol.fields.get(name);
+                let known = fields.get(name);
                 let known = known.unwrap_or_else(|| panic!("{dialect:?} has no field {name}"));
                 let kinds = kinds(value);
                 let fits = known.iter().any(|kind| kinds.contains(kind));
@@ -195,4 +266,117 @@ fn what_changes_nothing_is_said_where_engines_have_defaults_of_their_own() {
         off(Dialect::Openai, names),
         [json!(1.0), json!(1.0), none.clone(), none]
     );
+}
+
+#[test]
+fn forms_go_into_each_engines_own_fields() {
+    let grammar = "root ::= \"a\"";
+    let schema = json!({"type": "object"});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": true}});
+    let (ids, messages) = (PromptForm::Ids, PromptForm::Messages);
+    let vllm = [
+        json!({"json": schema}),
+        json!({"regex": "a+"}),
+        json!({"choice": ["a", "b"]}),
+        json!({"grammar": grammar}),
+    ];
+    let cases = [
+        (
+            Dialect::Vllm,
+            ids,
+            vllm.clone().map(|told| ("structured_outputs", told)),
+        ),
+        (
+            Dialect::Vllm,
+            messages,
+            vllm.map(|told| ("structured_outputs", told)),
+        ),
+        (
+            Dialect::Sglang,
+            ids,
+            [
+                ("json_schema", json!(SCHEMA)),
+                ("regex", json!("a+")),
+                ("ebnf", json!(grammar)),
+                ("ebnf", json!(grammar)),
+            ],
+        ),
+        (
+            Dialect::Sglang,
+            messages,
+            [
+                ("response_format", format.clone()),
+                ("regex", json!("a+")),
+                ("ebnf", json!(grammar)),
+                ("ebnf", json!(grammar)),
+            ],
+        ),
+        (
+            Dialect::Llama,
+            ids,
+            [(); 4].map(|()| ("grammar", json!(grammar))),
+        ),
+    ];
+    for (dialect, prompt, expected) in cases {
+        for (form, (field, told)) in forms().into_iter().zip(expected) {
+            let mut request = match prompt {
+                PromptForm::Messages => chat(dialect),
+                _ => everything(dialect),
+            };
+            request.constraint = held(form);
+            let body = body(dialect, &request, prompt).expect("a body");
+            assert_eq!(body[field], told, "{dialect:?} {prompt:?}");
+        }
+    }
+}
+
+#[test]
+fn what_no_field_can_say_is_refused() {
+    let plain = || SequenceRequest {
+        sampling: SamplingParams::default(),
+        stop: StopConditions::default(),
+        priority: 0,
+        ..everything(Dialect::Llama)
+    };
+    for (dialect, special_tokens, words) in [
+        (Dialect::Openai, false, "no grammar"),
+        (Dialect::Vllm, true, "special tokens"),
+        (Dialect::Sglang, true, "special tokens"),
+    ] {
+        let form = None;
+        let request = SequenceRequest {
+            constraint: Some(Arc::new(Held {
+                form,
+                special_tokens,
+            })),
+            ..plain()
+        };
+        let refused = body(dialect, &request, PromptForm::Ids).expect_err(words);
+        assert!(refused.contains(words), "{dialect:?}: {refused}");
+    }
+}
+
+#[test]
+fn a_chat_is_as_the_model_wrote_it() {
+    for (dialect, expected) in [
+        (
+            Dialect::Vllm,
+            json!({"tool_choice": "none", "skip_special_tokens": false}),
+        ),
+        (
+            Dialect::Sglang,
+            json!({"tool_choice": "auto", "skip_special_tokens": false, "separate_reasoning": false}),
+        ),
+        (
+            Dialect::Llama,
+            json!({"tool_choice": "none", "reasoning_format": "none"}),
+        ),
+    ] {
+        let body = body(dialect, &chat(dialect), PromptForm::Messages).expect("a body");
+        for (field, value) in expected.as_object().expect("an object") {
+            assert_eq!(&body[field], value, "{dialect:?} {field}");
+        }
+        assert!(body.get("prompt").is_none());
+        assert!(body.get("return_token_ids").is_none());
+    }
 }

@@ -12,7 +12,9 @@ pub struct RemoteFlags {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub engine: Vec<String>,
-    /// Where tokenizer and chat template of the remote model come from, as --model takes it; weights are not fetched
+    /// Where tokenizer and chat template of the remote model come from, as --model takes it; weights are not fetched. Without it
+    /// messages go to the engine's own chat route, and only parsers and post-processors work here: no token ids, no
+    /// log-probabilities, no completions, no token counts
     #[arg(long, value_name = "SOURCE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,

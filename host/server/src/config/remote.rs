@@ -6,16 +6,26 @@ use weir_remote::{Timeouts, UpstreamConfig};
 
 use super::{Config, ConfigError, DEFAULT, Loaded};
 
+/// A model of an engine elsewhere that nobody has given a name.
+const NAMELESS: &str = "default";
+
 impl Config {
     /// Whether the model of this configuration is computed elsewhere.
     pub fn is_remote(&self) -> bool {
         !self.engine.is_empty() || !self.engines.is_empty()
     }
 
-    /// Where the files come from that weir itself needs: the model's, or only its tokenizer's.
+    /// Whether its engines make prompts of messages themselves: they are elsewhere, and no tokenizer is given.
+    pub fn passes_messages(&self) -> bool {
+        self.is_remote() && self.tokenizer.is_none()
+    }
+
+    /// Where the files come from that weir itself needs: the model's, or only its tokenizer's. Where there are none, what the
+    /// model is called.
     pub fn source(&self) -> &str {
         match &self.tokenizer {
             Some(tokenizer) if self.is_remote() => tokenizer,
+            None if self.is_remote() => self.engine_model.as_deref().unwrap_or(NAMELESS),
             _ => &self.model,
         }
     }
@@ -67,9 +77,9 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     }
     for model in config.of_each_model() {
         let label = model.model_label();
-        if model.is_remote() && model.tokenizer.is_none() {
+        if model.passes_messages() && model.chat_template.is_some() {
             return wrong(format!(
-                "the model `{label}` has an engine elsewhere but no tokenizer: give it with --tokenizer SOURCE, as --model takes it"
+                "the model `{label}` has a chat template of its own, which needs its tokenizer: give that with --tokenizer SOURCE, or leave the template to its engine"
             ));
         }
         if !model.is_remote() && model.tokenizer.is_some() {
@@ -143,9 +153,28 @@ mod tests {
     }
 
     #[test]
+    fn without_a_tokenizer_messages_are_passed_on() {
+        for (text, name) in [
+            ("engine = 'http://a'\n", NAMELESS),
+            ("engine = 'http://a'\nengine_model = 'org/m'\n", "org/m"),
+            (
+                "engine = 'http://a'\nengine_model = 'm'\nserved_model_name = 'n'\n",
+                "n",
+            ),
+        ] {
+            let config = read(text).expect(text);
+            assert!(config.passes_messages());
+            assert_eq!(config.model_label(), name);
+        }
+    }
+
+    #[test]
     fn what_does_not_go_together_is_said() {
         let cases = [
-            ("engine = 'http://a'\n", "--tokenizer"),
+            (
+                "engine = 'http://a'\nchat_template = 'x.jinja'\n",
+                "--tokenizer",
+            ),
             ("tokenizer = 'x'\n", "--engine"),
             (
                 "engine = 'http://a'\nmodel = 'x'\ntokenizer = 't'\n",

@@ -31,7 +31,8 @@ pub(super) fn sequence_request(
         stop_token_ids.extend(texts.filter_map(|text| model.tokenizer.token_id(text)));
     }
     // A default must not turn away a prompt that fits; what the request itself asks for is the engine's to check.
-    let left = model.max_model_len.saturating_sub(plan.prompt.len()).max(1);
+    let prompt = model.prompt_tokens(&plan.prompt);
+    let left = model.max_model_len.saturating_sub(prompt).max(1);
     let max_tokens = fields
         .max_tokens
         .or(model.defaults.max_tokens.map(|default| default.min(left)));

@@ -63,6 +63,7 @@ pub(super) async fn count_tokens(
     let _guard = state.admit(&caller)?;
     let model = Arc::clone(state.model_named(chat.model.as_deref())?);
     caller.check_model(chat.model.as_deref(), model.id())?;
+    model.check_tokenizer("model", "token counts")?;
     let plan = chat_generation::plan_in_background(&state, &model, chat).await?;
     let count = TokenCount {
         input_tokens: plan.prompt.len(),

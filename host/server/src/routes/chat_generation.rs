@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use weir_output::{
     Configured, RequestContext, RequestProcessor, Tool, ToolCallStreaming, ToolChoice,
@@ -128,6 +128,13 @@ async fn begin(
     let model = Arc::clone(state.model_named(request.model.as_deref())?);
     caller.check_model(request.model.as_deref(), model.id())?;
     model.generator()?;
+    let token_ids = request.sampling.return_token_ids;
+    let told = token_ids || request.options.annotations.any();
+    if token_ids {
+        model.check_tokenizer("return_token_ids", "token ids")?;
+    } else if told {
+        model.check_tokenizer("nvext.annotations", "token ids")?;
+    }
     let call = Call {
         state: Arc::clone(state),
         model: Arc::clone(&model),
@@ -139,7 +146,6 @@ async fn begin(
         let text = state.preloaded.named(&name)?;
         request.messages.insert(0, about(text));
     }
-    let told = request.sampling.return_token_ids || request.options.annotations.any();
     let tool_choice = tool_choice(&request);
     let processors = processors(&model, &mut request).await?;
     let (steps, prompt) = if processors.is_empty() {
@@ -222,7 +228,8 @@ pub(super) async fn generate(
     let token_ids = request.sampling.return_token_ids;
     let mut plan = plan_in_background(state, model, request).await?;
     if call.within_context {
-        let left = model.max_model_len.saturating_sub(plan.prompt.len()).max(1);
+        let prompt = model.prompt_tokens(&plan.prompt);
+        let left = model.max_model_len.saturating_sub(prompt).max(1);
         plan.sampling.max_tokens = plan.sampling.max_tokens.map(|most| most.min(left));
     }
     if made > n || token_ids {
@@ -273,17 +280,24 @@ fn plan(
         return Err(ApiError::bad_request(message).with_param("tools"));
     }
     let context_tools = tools.iter().map(describe_tool).collect::<Vec<_>>();
+    if request.options.use_raw_prompt {
+        model.check_tokenizer("nvext.use_raw_prompt", "a prompt without a template")?;
+    }
     let text = if request.options.use_raw_prompt {
         raw_prompt(&request.messages)
     } else {
-        let template = choose_template(model, &plugins, !tools.is_empty())?;
-        template.render(&Conversation {
+        let with_tools = !tools.is_empty();
+        let conversation = Conversation {
             messages: request.messages,
             tools: tools.into_iter().map(|tool| tool.raw).collect(),
             add_generation_prompt: request.add_generation_prompt,
             continue_final_message: request.continue_final_message,
             kwargs: request.chat_template_kwargs,
-        })?
+        };
+        match model.passes_messages {
+            true => passed_on(conversation).to_string(),
+            false => choose_template(model, &plugins, with_tools)?.render(&conversation)?,
+        }
     };
     let format = request.options.answer_format.as_ref();
     let context = RequestContext {
@@ -291,7 +305,11 @@ fn plan(
         tools: context_tools,
         parallel_tool_calls: request.parallel_tool_calls,
         response_format: constraints::response_format(format),
-        prompt_tail: tail(&text, PROMPT_TAIL).to_owned(),
+        prompt_tail: match model.passes_messages {
+            // What the engine's template writes nobody here knows.
+            true => String::new(),
+            false => tail(&text, PROMPT_TAIL).to_owned(),
+        },
         ..RequestContext::default()
     };
     let constraint = model.constraints.of_chat(&plugins, &context, format)?;
@@ -302,6 +320,9 @@ fn plan(
     let reasoning_budget = model
         .constraints
         .reasoning_budget(&plugins, &context, budget)?;
+    if request.options.truncate_prompt_tokens.is_some() {
+        model.check_tokenizer("truncate_prompt_tokens", "a prompt cut by tokens")?;
+    }
     let add_special = request.options.add_special_tokens.unwrap_or(false);
     let mut prompt = model.tokenizer.encode(&text, add_special)?;
     cut_prompt(model, &mut prompt, &request.sampling, &request.options);
@@ -327,6 +348,29 @@ pub(super) fn tool_choice(request: &ChatRequest) -> ToolChoice {
         weir_protocol::ToolChoice::Required => ToolChoice::Required,
         weir_protocol::ToolChoice::Named(name) => ToolChoice::Named(name.clone()),
     }
+}
+
+/// The fields of a chat for an engine that has the template itself; those that say nothing are left out, as not every engine
+/// knows them.
+fn passed_on(conversation: Conversation) -> Value {
+    let mut fields = Map::new();
+    fields.insert("messages".to_owned(), conversation.messages.into());
+    if !conversation.tools.is_empty() {
+        fields.insert("tools".to_owned(), conversation.tools.into());
+    }
+    if !conversation.kwargs.is_empty() {
+        fields.insert(
+            "chat_template_kwargs".to_owned(),
+            conversation.kwargs.into(),
+        );
+    }
+    if conversation.continue_final_message {
+        fields.insert("continue_final_message".to_owned(), true.into());
+    }
+    if !conversation.add_generation_prompt {
+        fields.insert("add_generation_prompt".to_owned(), false.into());
+    }
+    fields.into()
 }
 
 /// The messages without a template: their contents, a line break between them.

@@ -186,6 +186,12 @@ impl Planning {
                 }
             }
             ProcessorAction::Embed(texts) => self.embed(texts).await?,
+            ProcessorAction::CountTokens(_) | ProcessorAction::CountPrompt(_)
+                if self.call.model.passes_messages =>
+            {
+                let why = "the model's engine is elsewhere, and its tokenizer with it";
+                ProcessorOutcome::Failed(why.to_owned())
+            }
             ProcessorAction::CountTokens(texts) => self.count(texts).await?,
             ProcessorAction::CountPrompt(messages) => self.count_prompt(&messages).await?,
             ProcessorAction::StoreGet { document, keys } => {

@@ -86,6 +86,7 @@ pub(super) async fn plan_in_background(
     model: &Arc<ServedModel>,
     mut request: CompletionRequest,
 ) -> Result<Vec<(Plan, String)>, ApiError> {
+    model.check_tokenizer("model", "completions")?;
     if request.made() > request.n || request.sampling.return_token_ids {
         // The best are chosen by their tokens' log-probabilities; an end token is told only with its own.
         request.sampling.logprobs.get_or_insert(0);

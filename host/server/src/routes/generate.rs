@@ -45,6 +45,7 @@ pub(super) async fn create(
     let model = Arc::clone(state.model_named(name)?);
     caller.check_model(name, model.id())?;
     model.generator()?;
+    model.check_tokenizer("model", "/generate")?;
     let plan = match request.input {
         GenerateInput::Prompt(completion) => {
             let plans = completions::plan_in_background(&model, *completion).await?;

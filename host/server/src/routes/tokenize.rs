@@ -30,6 +30,7 @@ pub(super) async fn tokenize(
     let _guard = state.admit(&caller)?;
     let model = Arc::clone(state.model_named(request.model.as_deref())?);
     caller.check_model(request.model.as_deref(), model.id())?;
+    model.check_tokenizer("model", "tokens")?;
     let add_special = request.add_special_tokens;
     let tokenizer = Arc::clone(&model.tokenizer);
     let tokens = match request.input {
@@ -83,6 +84,7 @@ pub(super) async fn detokenize(
     let _guard = state.admit(&caller)?;
     let model = state.model_named(request.model.as_deref())?;
     caller.check_model(request.model.as_deref(), model.id())?;
+    model.check_tokenizer("model", "tokens")?;
     let size = model.tokenizer.vocabulary().len();
     if let Some(id) = request.tokens.iter().find(|id| **id as usize >= size) {
         let message = format!(

@@ -23,6 +23,7 @@ mod options;
 mod parsers;
 mod planning;
 mod remote;
+mod remote_chat;
 mod remote_several;
 mod responses;
 mod responses_fold;

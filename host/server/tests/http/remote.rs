@@ -34,6 +34,14 @@ impl TokenTexts for Texts {
 
 /// A server in front of these; it waits for the first that answers.
 pub async fn in_front_of(upstreams: &[&Upstream], timeouts: Timeouts) -> (Router, Arc<AppState>) {
+    let mut model = served(upstreams, timeouts, false).await;
+    model.chat_template = Some(template(TEMPLATE));
+    let state = Arc::new(AppState::ready(model, ServerSettings::default()));
+    (router(Arc::clone(&state)), state)
+}
+
+/// A model of these engines, which are asked by messages or by the tokens of bytes.
+pub async fn served(upstreams: &[&Upstream], timeouts: Timeouts, messages: bool) -> ServedModel {
     let tokenizer = Arc::new(Tokenizer::from_pieces(Vec::new()));
     let upstreams = upstreams.iter().map(|upstream| UpstreamConfig {
         url: upstream.url(),
@@ -46,13 +54,13 @@ pub async fn in_front_of(upstreams: &[&Upstream], timeouts: Timeouts) -> (Router
         timeouts,
         end_tokens: vec![EOS],
         texts: Arc::new(Texts(Arc::clone(tokenizer.vocabulary()))),
+        messages,
     })
     .unwrap();
     let max_model_len = engine.ready().await.unwrap();
     let mut model = ServedModel::new("fake".into(), Arc::new(engine), tokenizer, max_model_len);
-    model.chat_template = Some(template(TEMPLATE));
-    let state = Arc::new(AppState::ready(model, ServerSettings::default()));
-    (router(Arc::clone(&state)), state)
+    model.passes_messages = messages;
+    model
 }
 
 async fn one(speaks: Speaks, text: &str) -> (Upstream, Router) {

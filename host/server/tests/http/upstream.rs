@@ -39,6 +39,8 @@ pub enum Mode {
     Breaking(usize),
     /// It says so many tokens, then an error in the stream.
     Erring(usize),
+    /// Its chats tell what it takes for reasoning by itself.
+    Splitting,
 }
 
 /// What it speaks.
@@ -109,6 +111,7 @@ impl Upstream {
             .route("/v1/models", get(models))
             .route("/health", get(health))
             .route("/v1/completions", post(completions))
+            .route("/v1/chat/completions", post(completions))
             .route("/completion", post(completions))
             .with_state(Arc::clone(&self.fake));
         runtime.spawn(async move {
@@ -153,15 +156,26 @@ impl Fake {
         let strange = vendor.iter().any(|field| body.get(*field).is_some());
         match self.speaks {
             Speaks::Openai if strange => Some("Unrecognized request argument supplied"),
-            Speaks::Openai if !body["prompt"].is_string() => Some("prompt must be a string"),
+            Speaks::Openai if body.get("messages").is_none() && !body["prompt"].is_string() => {
+                Some("prompt must be a string")
+            }
             _ => None,
         }
     }
 
-    fn event(&self, token: u32, number: usize) -> Value {
+    fn event(&self, token: u32, number: usize, chat: bool) -> Value {
         let bytes = u8::try_from(token).ok().map(|byte| vec![byte]);
         let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
         match self.speaks {
+            _ if chat => {
+                let splits = self.mode() == Mode::Splitting;
+                let field = if splits {
+                    "reasoning_content"
+                } else {
+                    "content"
+                };
+                json!({"choices": [{"index": 0, "delta": {field: text}, "finish_reason": null}]})
+            }
             Speaks::Llama => {
                 json!({"content": text, "tokens": [token], "stop": false, "tokens_predicted": number, "tokens_evaluated": 3})
             }
@@ -173,15 +187,16 @@ impl Fake {
     }
 
     /// The last events.
-    fn end(&self, reason: &str, number: usize) -> Vec<String> {
+    fn end(&self, reason: &str, number: usize, chat: bool) -> Vec<String> {
         let usage = json!({"prompt_tokens": 9, "completion_tokens": number, "prompt_tokens_details": {"cached_tokens": 2}});
         match self.speaks {
-            Speaks::Llama => {
+            Speaks::Llama if !chat => {
                 let reason = if reason == "stop" { "eos" } else { "limit" };
                 vec![json!({"content": "", "tokens": [], "stop": true, "stop_type": reason, "tokens_predicted": number, "tokens_evaluated": 9, "timings": {"cache_n": 2}}).to_string()]
             }
             _ => vec![
-                json!({"choices": [{"index": 0, "text": "", "finish_reason": reason}]}).to_string(),
+                json!({"choices": [{"index": 0, "text": "", "delta": {}, "finish_reason": reason}]})
+                    .to_string(),
                 json!({"choices": [], "usage": usage}).to_string(),
                 "[DONE]".to_owned(),
             ],
@@ -211,6 +226,7 @@ async fn health(State(fake): State<Arc<Fake>>) -> StatusCode {
 /// Counts a stream until it is dropped.
 struct Stream {
     fake: Arc<Fake>,
+    chat: bool,
     at: usize,
     limit: usize,
     ending: Option<Vec<String>>,
@@ -236,6 +252,7 @@ async fn completions(State(fake): State<Arc<Fake>>, Json(body): Json<Value>) -> 
     if let Some(wrong) = fake.wrong(&body) {
         return error(400, json!({"error": {"message": wrong, "code": 400}}));
     }
+    let chat = body.get("messages").is_some();
     // A probe asks for one token.
     if limit > 1 {
         fake.asked.lock().unwrap().push(body);
@@ -248,6 +265,7 @@ async fn completions(State(fake): State<Arc<Fake>>, Json(body): Json<Value>) -> 
     fake.running.fetch_add(1, Ordering::SeqCst);
     let stream = Stream {
         fake,
+        chat,
         at: 0,
         limit,
         ending: None,
@@ -292,10 +310,10 @@ async fn next(mut stream: Stream) -> Option<(Result<String, std::io::Error>, Str
     let Some(token) = token else {
         let whole = stream.fake.tokens.lock().unwrap().len() <= stream.at;
         let reason = if whole { "stop" } else { "length" };
-        stream.ending = Some(stream.fake.end(reason, stream.at));
+        stream.ending = Some(stream.fake.end(reason, stream.at, stream.chat));
         return Some((Ok(": the end follows\n\n".to_owned()), stream));
     };
     stream.at += 1;
-    let event = stream.fake.event(token, stream.at);
+    let event = stream.fake.event(token, stream.at, stream.chat);
     Some((Ok(format!("data: {event}\n\n")), stream))
 }

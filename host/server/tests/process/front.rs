@@ -138,3 +138,37 @@ fn weir_stands_in_front_of_weir() {
     assert_eq!(message["tool_calls"][0]["function"]["name"], "now");
     assert_eq!(body["model"], "front");
 }
+
+#[test]
+fn without_a_tokenizer_messages_are_passed_on() {
+    let files = Files::new();
+    let model = files.replay(
+        r#"{"text": "<think>Which?</think>Hello <tool_call>{\"name\": \"now\", \"arguments\": {}}</tool_call>"}"#,
+    );
+    // It must leave the text as the model wrote it.
+    let raw = ["--tool-call-parser", "none", "--reasoning-parser", "none"];
+    let behind = Server::start(&[&["--model", &model], raw.as_slice()].concat());
+    let url = format!("http://{}/v1", behind.address);
+    let parsers = [
+        "--tool-call-parser",
+        "hermes",
+        "--reasoning-parser",
+        "qwen3",
+    ];
+    let front = Server::start(
+        &[
+            &["--engine", &url, "--served-model-name", "front"],
+            parsers.as_slice(),
+        ]
+        .concat(),
+    );
+    let tool =
+        json!({"type": "function", "function": {"name": "now", "parameters": {"type": "object"}}});
+    let (status, body) = front.chat("hi", json!({"tools": [tool]}));
+    assert_eq!(status, 200, "{body}");
+    let message = &body["choices"][0]["message"];
+    assert_eq!(message["reasoning_content"], "Which?", "{body}");
+    assert_eq!(message["content"], "Hello ", "{body}");
+    assert_eq!(message["tool_calls"][0]["function"]["name"], "now");
+    assert_eq!(body["model"], "front");
+}
