@@ -1,3 +1,5 @@
+//! What each dialect makes of a request, field by field against the lists in tests/fields.
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use weir_engine::{Constraint, Form, Gbnf, LogitsProcessor, StopConditions};
