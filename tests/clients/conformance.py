@@ -457,10 +457,10 @@ def in_front_of(weir_binary, engine, tokenizer):
     checks = [check for check in ANY + REAL if check.__name__ not in NOT_ELSEWHERE]
     lines = [line for line in errors if "not_elsewhere" not in json.loads(line)]
     for name, reason in NOT_ELSEWHERE.items():
-        print(f"LEFT OUT {name}: {reason}")
+        print("LEFT OUT", name, reason, sep="\t")
     for wanted in map(json.loads, errors):
         if "not_elsewhere" in wanted:
-            print(f"LEFT OUT {wanted['route']} {json.dumps(wanted.get('body'))}: {wanted['not_elsewhere']}")
+            print("LEFT OUT", f"{wanted['route']} {json.dumps(wanted.get('body'))}", wanted["not_elsewhere"], sep="\t")
     with server(weir_binary, None, "--engine", engine, "--tokenizer", tokenizer) as url:
         passed, failed = run(Weir(url), checks, lines)
     print(f"{passed} passed, {failed} failed")

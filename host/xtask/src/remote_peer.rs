@@ -124,8 +124,8 @@ fn conformance(root: &Path, weir: &Path, server: &Server, model: &str) -> Result
         format!("tests/clients/conformance.py through weir in front of {peer}: **{count}**.\n\n");
     let left_out = said
         .lines()
-        .filter_map(|line| line.strip_prefix("LEFT OUT "));
-    let left_out: Vec<_> = left_out.filter_map(|line| line.split_once(": ")).collect();
+        .filter_map(|line| line.strip_prefix("LEFT OUT\t"));
+    let left_out: Vec<_> = left_out.filter_map(|line| line.split_once('\t')).collect();
     text += "| left out | because |\n|---|---|\n";
     for (name, reason) in &left_out {
         // Writing to a string cannot fail.
