@@ -32,7 +32,12 @@ def structured():
     ends = Agent(name="Clerk", model=model, model_settings=short, output_type=Visitor)
     forced = ModelSettings(max_tokens=MAX_TOKENS, tool_choice="required")
     calls = Agent(name="Porter", model=model, model_settings=forced, tools=[function_tool(greet)], tool_use_behavior="stop_on_first_tool")
-    visitor, greeted = (asyncio.run(Runner.run(agent, INVENT)).final_output for agent in (ends, calls))
+
+    async def both():
+        # In one loop, as the connections that the client keeps belong to one.
+        return [(await Runner.run(agent, INVENT)).final_output for agent in (ends, calls)]
+
+    visitor, greeted = asyncio.run(both())
     return [visitor.model_dump_json(), greeted]
 
 
