@@ -18,8 +18,8 @@ use crate::{
 
 /// Tokens of an answer: enough for the small ones.
 const TOKENS: u64 = 60;
-/// A second to compile, an answer, and what a busy machine adds.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// A second of computing for the grammar, an answer, and what a busy machine adds: longer is stuck.
+const PATIENCE: Duration = Duration::from_secs(45);
 /// Clients that mean harm.
 const CLIENTS: usize = 3;
 
