@@ -12,6 +12,7 @@ mod counters;
 mod engine;
 mod entry;
 mod error;
+mod interface;
 mod limits;
 mod manifest;
 mod registry;

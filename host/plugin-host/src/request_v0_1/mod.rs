@@ -8,16 +8,21 @@ mod convert;
 
 use std::sync::Arc;
 
+use wasmtime::{
+    Store,
+    component::{Instance, InstancePre},
+};
 use weir_output::{
     Grants, PlannedModel, PlannedRequest, PluginError, PluginErrorKind, ProcessorOutcome,
     ProcessorStep, RequestProcessor, RequestProcessorInfo, RequestSession,
     request_processor::Account,
 };
 
-use self::bindings::exports::weir::request::request_processor::{Guest, GuestIndices};
+use self::bindings::exports::weir::request::request_processor::{Guest, GuestIndices, Info};
 use crate::{
     error::PluginHostError,
-    limits::{short, shortened},
+    interface::{Described, Interface},
+    limits::MemoryLimiter,
     session::{LinkedPlugin, Session},
 };
 
@@ -36,39 +41,45 @@ mod bindings {
 pub(crate) fn load_request_processor(
     plugin: LinkedPlugin,
 ) -> Result<Arc<dyn RequestProcessor>, PluginHostError> {
-    let wrong_types = |error: &wasmtime::Error| PluginHostError::WrongTypes {
-        plugin: plugin.name.clone(),
-        interface: REQUEST_PROCESSOR,
-        message: short(error),
-    };
-    let indices = GuestIndices::new(&plugin.pre).map_err(|error| wrong_types(&error))?;
-    let failed = |kind| plugin.error("describe", kind);
-    let mut store = plugin.store().map_err(failed)?;
-    let instance = store
-        .call(|store| plugin.pre.instantiate(store))
-        .map_err(failed)?;
-    let guest = store
-        .typed(|store| indices.load(store, &instance))
-        .map_err(|error| wrong_types(&error))?;
-    let described = store
-        .call(|store| guest.call_describe(store, &plugin.config))
-        .map_err(failed)?;
-    let info = described.map_err(|refusal| failed(PluginErrorKind::Config(shortened(&refusal))))?;
-    drop(store);
+    let (described, info) = Described::<Guest>::of(plugin)?;
     Ok(Arc::new(WasmRequestProcessor {
         info: RequestProcessorInfo {
             name: info.name,
             version: info.version,
             default_config: info.default_config,
         },
-        indices,
-        plugin: Arc::new(plugin),
+        described,
     }))
 }
 
+impl Interface for Guest {
+    const NAME: &'static str = REQUEST_PROCESSOR;
+    type Indices = GuestIndices;
+    type Info = Info;
+
+    fn indices(pre: &InstancePre<MemoryLimiter>) -> wasmtime::Result<GuestIndices> {
+        GuestIndices::new(pre)
+    }
+
+    fn load(
+        indices: &GuestIndices,
+        store: &mut Store<MemoryLimiter>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Self> {
+        indices.load(store, instance)
+    }
+
+    fn describe(
+        &self,
+        store: &mut Store<MemoryLimiter>,
+        config: &str,
+    ) -> wasmtime::Result<Result<Info, String>> {
+        self.call_describe(store, config)
+    }
+}
+
 struct WasmRequestProcessor {
-    plugin: Arc<LinkedPlugin>,
-    indices: GuestIndices,
+    described: Described<Guest>,
     info: RequestProcessorInfo,
 }
 
@@ -80,12 +91,8 @@ impl WasmRequestProcessor {
         request: &PlannedRequest,
         model: &PlannedModel,
     ) -> Result<(RequestState, ProcessorStep), PluginErrorKind> {
-        let plugin = &self.plugin;
-        let mut store = plugin.store()?;
-        let guest = store.call(|store| {
-            let instance = plugin.pre.instantiate(&mut *store)?;
-            self.indices.load(&mut *store, &instance)
-        })?;
+        let plugin = &self.described.plugin;
+        let (guest, mut store) = self.described.instance()?;
         let request = convert::request(request);
         let step = store.call(|store| {
             guest.call_start(
@@ -105,7 +112,7 @@ impl WasmRequestProcessor {
 
 impl RequestProcessor for WasmRequestProcessor {
     fn name(&self) -> &str {
-        &self.plugin.name
+        &self.described.plugin.name
     }
 
     fn info(&self) -> &RequestProcessorInfo {
@@ -113,7 +120,7 @@ impl RequestProcessor for WasmRequestProcessor {
     }
 
     fn grants(&self) -> &Grants {
-        &self.plugin.grants
+        &self.described.plugin.grants
     }
 
     fn start(
@@ -123,7 +130,7 @@ impl RequestProcessor for WasmRequestProcessor {
     ) -> Result<(Box<dyn RequestSession>, ProcessorStep), PluginError> {
         let (session, step) = self
             .begin(request, model)
-            .map_err(|kind| self.plugin.error("start", kind))?;
+            .map_err(|kind| self.described.plugin.error("start", kind))?;
         Ok((Box::new(session), step))
     }
 }

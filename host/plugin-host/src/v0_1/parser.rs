@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use wasmtime::{
+    Store,
+    component::{Instance, InstancePre},
+};
 use weir_output::{
     CallIdFormat, Event, FinishReason, Fragment, GrammarError, Parser, ParserInfo, ParserSession,
     PluginError, PluginErrorKind, RequestContext, Roles, Segment,
@@ -17,67 +21,67 @@ use super::{
 use crate::{
     contract::EventOrder,
     error::PluginHostError,
-    limits::{short, shortened},
+    interface::{Described, Interface},
+    limits::MemoryLimiter,
     session::{GuestStore, LinkedPlugin, Session},
 };
 
 /// Asks the component what it is.
 pub(crate) fn load_parser(plugin: LinkedPlugin) -> Result<Arc<dyn Parser>, PluginHostError> {
-    let wrong_types = |error: &wasmtime::Error| PluginHostError::WrongTypes {
-        plugin: plugin.name.clone(),
-        interface: PARSER,
-        message: short(error),
-    };
-    let indices = GuestIndices::new(&plugin.pre).map_err(|error| wrong_types(&error))?;
-    let failed = |kind| plugin.error("describe", kind);
-    let mut store = plugin.store().map_err(failed)?;
-    let instance = store
-        .call(|store| plugin.pre.instantiate(store))
-        .map_err(failed)?;
-    let guest = store
-        .typed(|store| indices.load(store, &instance))
-        .map_err(|error| wrong_types(&error))?;
-    let described = store
-        .call(|store| guest.call_describe(store, &plugin.config))
-        .map_err(failed)?;
-    let info = described.map_err(|refusal| failed(PluginErrorKind::Config(shortened(&refusal))))?;
-    drop(store);
+    let (described, info) = Described::of(plugin)?;
     Ok(Arc::new(WasmParser {
         info: info_out(info),
-        indices,
-        plugin: Arc::new(plugin),
+        described,
     }))
 }
 
+impl Interface for Guest {
+    const NAME: &'static str = PARSER;
+    type Indices = GuestIndices;
+    type Info = Info;
+
+    fn indices(pre: &InstancePre<MemoryLimiter>) -> wasmtime::Result<GuestIndices> {
+        GuestIndices::new(pre)
+    }
+
+    fn load(
+        indices: &GuestIndices,
+        store: &mut Store<MemoryLimiter>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Self> {
+        indices.load(store, instance)
+    }
+
+    fn describe(
+        &self,
+        store: &mut Store<MemoryLimiter>,
+        config: &str,
+    ) -> wasmtime::Result<Result<Info, String>> {
+        self.call_describe(store, config)
+    }
+}
+
 struct WasmParser {
-    plugin: Arc<LinkedPlugin>,
-    indices: GuestIndices,
+    described: Described<Guest>,
     info: ParserInfo,
 }
 
 impl WasmParser {
-    /// An instance on which nothing was called yet.
-    fn instance(&self) -> Result<(Guest, GuestStore), PluginErrorKind> {
-        let mut store = self.plugin.store()?;
-        let guest = store.call(|store| {
-            let instance = self.plugin.pre.instantiate(&mut *store)?;
-            self.indices.load(&mut *store, &instance)
-        })?;
-        Ok((guest, store))
-    }
-
     fn start(&self, context: &RequestContext) -> Result<(Guest, GuestStore), PluginErrorKind> {
         let lists = ContextLists::of(context);
-        let (guest, mut store) = self.instance()?;
-        store.call(|store| guest.call_start(store, &self.plugin.config, lists.context(context)))?;
+        let (guest, mut store) = self.described.instance()?;
+        store.call(|store| {
+            guest.call_start(store, &self.described.plugin.config, lists.context(context))
+        })?;
         Ok((guest, store))
     }
 
     fn forced(&self, context: &RequestContext) -> Result<Option<Segment>, PluginErrorKind> {
         let lists = ContextLists::of(context);
-        let (guest, mut store) = self.instance()?;
-        let segments = store
-            .call(|store| guest.call_grammar(store, &self.plugin.config, lists.context(context)))?;
+        let (guest, mut store) = self.described.instance()?;
+        let segments = store.call(|store| {
+            guest.call_grammar(store, &self.described.plugin.config, lists.context(context))
+        })?;
         let broken = |error: GrammarError| PluginErrorKind::Contract(error.to_string());
         segments
             .map(|list| Segment::from_list(list.into_iter().map(convert::segment_out).collect()))
@@ -94,9 +98,9 @@ impl Parser for WasmParser {
     fn session(&self, context: &RequestContext) -> Result<Box<dyn ParserSession>, PluginError> {
         let (guest, store) = self
             .start(context)
-            .map_err(|kind| self.plugin.error("start", kind))?;
+            .map_err(|kind| self.described.plugin.error("start", kind))?;
         Ok(Box::new(Session::new(
-            &self.plugin,
+            &self.described.plugin,
             guest,
             EventOrder::of_parser(),
             store,
@@ -105,7 +109,7 @@ impl Parser for WasmParser {
 
     fn grammar(&self, context: &RequestContext) -> Result<Option<Segment>, PluginError> {
         self.forced(context)
-            .map_err(|kind| self.plugin.error("grammar", kind))
+            .map_err(|kind| self.described.plugin.error("grammar", kind))
     }
 }
 

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use wasmtime::{
+    Store,
+    component::{Instance, InstancePre},
+};
 use weir_output::{
     Action, Event, FinishReason, Interests, PluginError, PluginErrorKind, PostProcessor,
     PostProcessorInfo, PostProcessorSession, RequestContext,
@@ -17,7 +21,8 @@ use super::{
 use crate::{
     contract::EventOrder,
     error::PluginHostError,
-    limits::{short, shortened},
+    interface::{Described, Interface},
+    limits::MemoryLimiter,
     session::{GuestStore, LinkedPlugin, Session},
 };
 
@@ -25,48 +30,50 @@ use crate::{
 pub(crate) fn load_post_processor(
     plugin: LinkedPlugin,
 ) -> Result<Arc<dyn PostProcessor>, PluginHostError> {
-    let wrong_types = |error: &wasmtime::Error| PluginHostError::WrongTypes {
-        plugin: plugin.name.clone(),
-        interface: POST_PROCESSOR,
-        message: short(error),
-    };
-    let indices = GuestIndices::new(&plugin.pre).map_err(|error| wrong_types(&error))?;
-    let failed = |kind| plugin.error("describe", kind);
-    let mut store = plugin.store().map_err(failed)?;
-    let instance = store
-        .call(|store| plugin.pre.instantiate(store))
-        .map_err(failed)?;
-    let guest = store
-        .typed(|store| indices.load(store, &instance))
-        .map_err(|error| wrong_types(&error))?;
-    let described = store
-        .call(|store| guest.call_describe(store, &plugin.config))
-        .map_err(failed)?;
-    let info = described.map_err(|refusal| failed(PluginErrorKind::Config(shortened(&refusal))))?;
-    drop(store);
+    let (described, info) = Described::of(plugin)?;
     Ok(Arc::new(WasmPostProcessor {
         info: info_out(info),
-        indices,
-        plugin: Arc::new(plugin),
+        described,
     }))
 }
 
+impl Interface for Guest {
+    const NAME: &'static str = POST_PROCESSOR;
+    type Indices = GuestIndices;
+    type Info = Info;
+
+    fn indices(pre: &InstancePre<MemoryLimiter>) -> wasmtime::Result<GuestIndices> {
+        GuestIndices::new(pre)
+    }
+
+    fn load(
+        indices: &GuestIndices,
+        store: &mut Store<MemoryLimiter>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Self> {
+        indices.load(store, instance)
+    }
+
+    fn describe(
+        &self,
+        store: &mut Store<MemoryLimiter>,
+        config: &str,
+    ) -> wasmtime::Result<Result<Info, String>> {
+        self.call_describe(store, config)
+    }
+}
+
 struct WasmPostProcessor {
-    plugin: Arc<LinkedPlugin>,
-    indices: GuestIndices,
+    described: Described<Guest>,
     info: PostProcessorInfo,
 }
 
 impl WasmPostProcessor {
     fn start(&self, context: &RequestContext) -> Result<(Guest, GuestStore), PluginErrorKind> {
         let lists = ContextLists::of(context);
-        let mut store = self.plugin.store()?;
-        let guest = store.call(|store| {
-            let instance = self.plugin.pre.instantiate(&mut *store)?;
-            let guest = self.indices.load(&mut *store, &instance)?;
-            guest.call_start(store, &self.plugin.config, lists.context(context))?;
-            Ok(guest)
-        })?;
+        let (guest, mut store) = self.described.instance()?;
+        let config = &self.described.plugin.config;
+        store.call(|store| guest.call_start(store, config, lists.context(context)))?;
         Ok((guest, store))
     }
 }
@@ -82,9 +89,9 @@ impl PostProcessor for WasmPostProcessor {
     ) -> Result<Box<dyn PostProcessorSession>, PluginError> {
         let (guest, store) = self
             .start(context)
-            .map_err(|kind| self.plugin.error("start", kind))?;
+            .map_err(|kind| self.described.plugin.error("start", kind))?;
         Ok(Box::new(Session::new(
-            &self.plugin,
+            &self.described.plugin,
             guest,
             EventOrder::of_post_processor(),
             store,
