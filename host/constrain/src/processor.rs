@@ -128,25 +128,29 @@ enum State {
 }
 
 impl GrammarMask {
-    /// Learns what is forced, if that is known in time. False if not.
-    fn learn_forced(&mut self, patience: Duration) -> bool {
+    /// Learns what is forced, if that is known in time; answers how long that took. None if there was nothing to learn.
+    fn learn_forced(&mut self, patience: Duration) -> Option<Duration> {
         self.prepare();
-        if let State::Begun = self.state {
-            let began = Instant::now();
-            let forced = self.exchange.take_forced(patience);
-            self.waited += began.elapsed();
-            let Some(forced) = forced else {
-                return false;
-            };
+        let State::Begun = self.state else {
+            return None;
+        };
+        let began = Instant::now();
+        if let Some(forced) = self.exchange.take_forced(patience) {
             self.ahead = forced.into();
             self.state = State::Forced;
         }
-        true
+        Some(began.elapsed())
+    }
+
+    /// The same for a step that cannot do without.
+    fn await_forced(&mut self) {
+        let waited = self.learn_forced(Duration::MAX);
+        self.waited += waited.unwrap_or_default();
     }
 
     /// What the last job found out.
     fn settle(&mut self) -> &mut Outcome {
-        self.learn_forced(Duration::MAX);
+        self.await_forced();
         if !matches!(self.state, State::Settled(_)) {
             let began = Instant::now();
             self.state = State::Settled(Box::new(self.exchange.take_turn()));
@@ -186,7 +190,7 @@ impl LogitsProcessor for GrammarMask {
     }
 
     fn apply(&mut self, logits: &mut [f32]) {
-        self.learn_forced(Duration::MAX);
+        self.await_forced();
         if let Some(&forced) = self.ahead.front() {
             return allow_one(forced, logits);
         }
@@ -203,7 +207,7 @@ impl LogitsProcessor for GrammarMask {
     }
 
     fn accept(&mut self, token: u32) {
-        self.learn_forced(Duration::MAX);
+        self.await_forced();
         if self.ahead.front() == Some(&token) {
             self.ahead.pop_front();
             return;
@@ -234,14 +238,12 @@ impl LogitsProcessor for GrammarMask {
     }
 
     fn forced(&mut self, patience: Duration) -> Option<u32> {
-        self.prepare();
-        let waited = std::mem::take(&mut self.waited);
-        if let State::Begun = self.state {
-            self.learn_forced(patience);
-            let wait = &self.constraint.measured.forced_wait;
-            wait.observe_duration(std::mem::take(&mut self.waited));
+        if let Some(waited) = self.learn_forced(patience) {
+            self.constraint
+                .measured
+                .forced_wait
+                .observe_duration(waited);
         }
-        self.waited = waited;
         self.ahead.front().copied()
     }
 

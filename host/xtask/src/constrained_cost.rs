@@ -193,11 +193,12 @@ fn masks(client: &Client, findings: &mut Findings) -> Result<()> {
         "below 1%",
         waited < 1.0,
     );
+    let learning = share(FORCED_WAITS)?;
     findings.row(
         "steps waited to learn what is forced, which saves others",
-        &format!("{:.2}% of their time", share(FORCED_WAITS)?),
+        &format!("{learning:.2}% of their time"),
         "below 5%",
-        share(FORCED_WAITS)? < 5.0,
+        learning < 5.0,
     );
     Ok(())
 }

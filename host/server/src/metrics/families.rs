@@ -14,7 +14,7 @@ use super::{
 use crate::state::{AppState, Embedder, ServedModel};
 
 /// A family whose value is read from a `T`.
-type Family<T> = (&'static str, Kind, &'static str, fn(&T) -> u64);
+pub(super) type Family<T> = (&'static str, Kind, &'static str, fn(&T) -> u64);
 
 const OF_ENGINE: &[Family<EngineCounters>] = &[
     (

@@ -2,14 +2,16 @@
 
 use weir_engine::{UpstreamFigures, UpstreamState};
 
-use super::exposition::{Exposition, Kind, Unit};
+use super::{
+    exposition::{Exposition, Kind, Unit},
+    families::Family,
+};
 use crate::state::ServedModel;
 
 /// Reads one number of an engine's figures.
 type Read = fn(&UpstreamFigures) -> u64;
-type Family = (&'static str, Kind, &'static str, Read);
 
-const FAMILIES: &[Family] = &[
+const FAMILIES: &[Family<UpstreamFigures>] = &[
     (
         "weir_engine_streams",
         Kind::Gauge,

@@ -128,11 +128,9 @@ async fn begin(
     let model = Arc::clone(state.model_named(request.model.as_deref())?);
     caller.check_model(request.model.as_deref(), model.id())?;
     model.generator()?;
-    let token_ids = request.sampling.return_token_ids;
-    let told = token_ids || request.options.annotations.any();
-    if token_ids {
+    if request.sampling.return_token_ids {
         model.check_tokenizer("return_token_ids", "token ids")?;
-    } else if told {
+    } else if request.options.annotations.any() {
         model.check_tokenizer("nvext.annotations", "token ids")?;
     }
     let call = Call {
@@ -149,12 +147,10 @@ async fn begin(
     let tool_choice = tool_choice(&request);
     let processors = processors(&model, &mut request).await?;
     let (steps, prompt) = if processors.is_empty() {
-        let (steps, prompt) = generate(&call, request).await?;
-        (steps, Some(prompt))
+        generate(&call, request).await?
     } else {
         planned(call, request, processors).await?
     };
-    let prompt = prompt.filter(|_| told);
     Ok(ChatGeneration {
         model,
         steps,
@@ -215,17 +211,18 @@ async fn planned(
     }
 }
 
-/// Submits the answers to a request as it stands; answers their steps and the prompt.
+/// Submits the answers to a request as it stands; answers their steps, and the prompt if it is to be told.
 ///
 /// # Errors
 /// 400 for what the template, the tokenizer or the engine refuses, 429 for a full queue.
 pub(super) async fn generate(
     call: &Call,
     request: ChatRequest,
-) -> Result<(Steps, Vec<u32>), ApiError> {
+) -> Result<(Steps, Option<Vec<u32>>), ApiError> {
     let Call { state, model, .. } = call;
     let (n, made) = (request.n, request.made());
     let token_ids = request.sampling.return_token_ids;
+    let told = token_ids || request.options.annotations.any();
     let mut plan = plan_in_background(state, model, request).await?;
     if call.within_context {
         let prompt = model.prompt_tokens(&plan.prompt);
@@ -236,7 +233,7 @@ pub(super) async fn generate(
         // The best are chosen by their tokens' log-probabilities; an end token is told only with its own.
         plan.sampling.logprobs.get_or_insert(0);
     }
-    let prompt = plan.prompt.clone();
+    let prompt = told.then(|| plan.prompt.clone());
     let steps = generation::generate(model, vec![plan], made, call.deadline, &call.caller)?;
     Ok((steps, prompt))
 }

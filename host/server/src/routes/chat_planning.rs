@@ -434,7 +434,7 @@ pub(super) async fn answer(
         Ending::Generate(request) => {
             let (steps, prompt) = chat_generation::generate(&planning.call, *request).await?;
             let steps = steps.map(move |step| step.map(|step| with_spent(step, spent)));
-            Ok((Box::pin(steps), Some(prompt)))
+            Ok((Box::pin(steps), prompt))
         }
         Ending::Answer(text) => {
             let step = move |choice| Ok(with_spent(said(choice, text.clone()), spent));
