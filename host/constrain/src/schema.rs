@@ -9,6 +9,7 @@
 //! annotations never reach it; it allows no value that the given one forbids. Recursion is bounded by
 //! [`limits::MAX_SCHEMA_DEPTH`].
 
+mod closing;
 mod conjunctions;
 mod disjoint;
 mod formats;
@@ -55,14 +56,15 @@ pub(crate) fn vetted(text: &str) -> Result<Value, ConstrainError> {
         properties: 0,
         enum_values: 0,
     };
-    let (vetted, depth) = walk.schema(&root)?;
+    let (mut vetted, depth) = walk.schema(&root)?;
     walk.references.check(depth)?;
     walk.multiples.check()?;
     conjunctions::check(&vetted)?;
+    closing::close(&mut vetted);
     Ok(vetted)
 }
 
-/// The schema of a tool's arguments, which are an object whatever else a schema allows.
+/// The schema of a tool's arguments, which are an object whatever else a schema allows, and a closed one even if there are none.
 ///
 /// # Errors
 /// As [`vetted`]; [`ConstrainError::Schema`] for a root that is to be something else, or something else as well.
@@ -86,6 +88,12 @@ pub fn arguments_schema(text: &str) -> Result<String, ConstrainError> {
         None => {
             schema.insert("type".to_owned(), json!("object"));
         }
+    }
+    let nothing = |properties: &Value| properties.as_object().is_some_and(Map::is_empty);
+    let takes_nothing = schema.get("properties").is_some_and(nothing);
+    let is_alone = !elsewhere.iter().any(|key| schema.contains_key(*key));
+    if takes_nothing && is_alone && closing::is_left_open(&schema) {
+        schema.insert("additionalProperties".to_owned(), json!(false));
     }
     Ok(Value::Object(schema).to_string())
 }

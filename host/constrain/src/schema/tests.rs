@@ -271,9 +271,67 @@ fn tagged_unions_become_anyof() {
 }
 
 #[test]
+fn objects_are_closed_where_nothing_is_said() {
+    let open = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let mut closed = open.clone();
+    closed["additionalProperties"] = json!(false);
+    let places = |object: &Value| {
+        [
+            object.clone(),
+            json!({"type": "array", "items": object}),
+            json!({"anyOf": [object, {"type": "null"}]}),
+            json!({"allOf": [object]}),
+            json!({"$ref": "#/$defs/A", "$defs": {"A": object}}),
+            json!({"type": "object", "properties": {}, "additionalProperties": object}),
+        ]
+    };
+    for (given, wanted) in places(&open).into_iter().zip(places(&closed)) {
+        assert_eq!(vetted(&given.to_string()), Ok(wanted), "{given}");
+    }
+    let argument = json!({"type": "object", "properties": {"open": open}});
+    let wanted =
+        json!({"type": "object", "properties": {"open": closed}, "additionalProperties": false});
+    let arguments = arguments_schema(&argument.to_string()).expect("an object");
+    assert_eq!(arguments, wanted.to_string());
+}
+
+#[test]
+fn objects_stay_open_where_something_is_said() {
+    let named = json!({"a": {"type": "string"}});
+    let part = json!({"type": "object", "properties": named});
+    let other = json!({"type": "object", "properties": {"b": {"type": "string"}}});
+    for schema in [
+        json!({"type": "object", "properties": named, "additionalProperties": true}),
+        json!({"type": "object", "properties": named, "additionalProperties": {"type": "null"}}),
+        json!({"type": "object", "properties": named, "patternProperties": {"^x": {}}}),
+        json!({"type": "object", "properties": named, "required": ["a", "b"]}),
+        json!({"type": "object", "properties": named, "minProperties": 2}),
+        json!({"type": "object", "properties": {"a": false}, "minProperties": 1}),
+        json!({"type": "object", "properties": {}}),
+        json!({"type": "object"}),
+        json!({"enum": [{"properties": {"a": 1}}]}),
+        json!({"allOf": [part, other]}),
+        json!({"oneOf": [part, other]}),
+        json!({"properties": named, "anyOf": [other, {"required": ["a"]}]}),
+        json!({"properties": named, "$ref": "#/$defs/B", "$defs": {"B": other}}),
+        json!({"type": "array", "prefixItems": [part, {"allOf": [part, other]}]}),
+    ] {
+        assert_eq!(vetted(&schema.to_string()), Ok(schema.clone()));
+    }
+}
+
+#[test]
 fn arguments_are_an_object() {
     let typed = arguments_schema(r#"{"properties": {"a": {}}}"#).expect("an object");
-    assert_eq!(typed, r#"{"properties":{"a":{}},"type":"object"}"#);
+    assert_eq!(
+        typed,
+        r#"{"properties":{"a":{}},"additionalProperties":false,"type":"object"}"#
+    );
+    let none = arguments_schema(r#"{"type": "object", "properties": {}}"#).expect("an object");
+    assert_eq!(
+        none,
+        r#"{"type":"object","properties":{},"additionalProperties":false}"#
+    );
     assert_eq!(
         arguments_schema("true").expect("anything"),
         r#"{"type":"object"}"#
