@@ -30,18 +30,20 @@ pub(crate) struct Prepared {
     pub(crate) sha256: String,
 }
 
-/// Verifies and compiles a component, and links it against the empty linker.
+/// Verifies and compiles a component, and links it against the empty linker. Its compiled form is put on disk if it is to be
+/// kept and there is a place for it.
 pub(crate) fn prepare(
     host: &PluginHost,
     plugin: &str,
     pin: Option<&str>,
     bytes: &[u8],
+    keep: bool,
 ) -> Result<Prepared, PluginHostError> {
     check_size(plugin, bytes.len() as u64)?;
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     check_pin(plugin, pin, &digest)?;
     check_header(plugin, bytes)?;
-    let component = compiled(host, plugin, &digest, bytes)?;
+    let component = compiled(host, plugin, &digest, bytes, keep)?;
     check_imports(plugin, &component)?;
     let linker: Linker<MemoryLimiter> = Linker::new(component.engine());
     let pre = linker
@@ -109,6 +111,7 @@ fn compiled(
     plugin: &str,
     digest: &[u8; 32],
     bytes: &[u8],
+    keep: bool,
 ) -> Result<Component, PluginHostError> {
     let cached = host.cache.as_ref().and_then(|cache| cache.load(digest));
     if let Some(code) = cached {
@@ -124,7 +127,7 @@ fn compiled(
     let code = host
         .compile(bytes)
         .map_err(|error| invalid(plugin, &error))?;
-    if let Some(cache) = &host.cache {
+    if let Some(cache) = host.cache.as_ref().filter(|_| keep) {
         cache.store(digest, &code);
     }
     host.load(&code).map_err(|error| invalid(plugin, &error))

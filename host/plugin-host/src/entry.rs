@@ -37,6 +37,8 @@ pub(crate) enum Source {
         lookup: EmbeddedLookup,
     },
     File(PathBuf),
+    /// Bytes that are on no disk, and whose compiled form is kept on none.
+    Memory(Arc<[u8]>),
 }
 
 /// A plugin that runs, by its kind.
@@ -159,19 +161,20 @@ impl Entry {
         }
     }
 
-    /// A plugin of one file and nothing else. Its exports alone tell its kind, so it is loaded at once.
+    /// A plugin of one component and nothing else. Its exports alone tell its kind, so it is loaded at once.
     pub(crate) fn ad_hoc(
         name: &str,
-        wasm: &Path,
+        source: Source,
+        origin: &str,
         config: &str,
         host: &Arc<PluginHost>,
     ) -> Result<Self, PluginHostError> {
         let mut entry = Self {
             name: name.to_owned(),
             kind: PluginKind::Parser,
-            origin: "the command line".to_owned(),
+            origin: origin.to_owned(),
             first_party: false,
-            source: Source::File(wasm.to_owned()),
+            source,
             pin: None,
             aliases: Vec::new(),
             models: Vec::new(),
@@ -256,6 +259,7 @@ impl Entry {
                 })?;
                 Ok(Cow::Borrowed(bytes))
             }
+            Source::Memory(bytes) => Ok(Cow::Owned(bytes.to_vec())),
         }
     }
 
@@ -289,7 +293,8 @@ fn link(
     entry: &Entry,
     bytes: &[u8],
 ) -> Result<(LinkedPlugin, String), PluginHostError> {
-    let prepared = component::prepare(host, &entry.name, entry.pin.as_deref(), bytes)?;
+    let keep = !matches!(entry.source, Source::Memory(_));
+    let prepared = component::prepare(host, &entry.name, entry.pin.as_deref(), bytes, keep)?;
     let usual = if host.is_on_demand(prepared.pre.component()) {
         Limits::of_a_runtime()
     } else {

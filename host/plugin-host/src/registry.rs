@@ -102,6 +102,7 @@ impl PluginStatus {
             source: match &entry.source {
                 Source::Embedded { .. } => "built in".to_owned(),
                 Source::File(path) => path.display().to_string(),
+                Source::Memory(_) => "an upload".to_owned(),
             },
             on_error: entry.on_error,
             state: entry.state(),
@@ -178,7 +179,26 @@ impl RegistryBuilder {
         plugin: &AdHocPlugin,
         config: &str,
     ) -> Result<Self, PluginHostError> {
-        let entry = Entry::ad_hoc(&plugin.name, &plugin.wasm, config, &self.host)?;
+        let source = Source::File(plugin.wasm.clone());
+        let origin = "the command line";
+        let entry = Entry::ad_hoc(&plugin.name, source, origin, config, &self.host)?;
+        self.users.push((entry, false));
+        Ok(self)
+    }
+
+    /// Adds one component that is in memory alone, with this configuration, JSON text. Neither it nor what it is compiled to
+    /// is put on disk.
+    ///
+    /// # Errors
+    /// Every error of loading a plugin.
+    pub fn in_memory(
+        mut self,
+        name: &str,
+        wasm: Vec<u8>,
+        config: &str,
+    ) -> Result<Self, PluginHostError> {
+        let source = Source::Memory(wasm.into());
+        let entry = Entry::ad_hoc(name, source, "an upload", config, &self.host)?;
         self.users.push((entry, false));
         Ok(self)
     }
@@ -366,7 +386,7 @@ impl Registry {
     pub fn files(&self) -> Vec<&Path> {
         let components = self.entries.iter().filter_map(|entry| match &entry.source {
             Source::File(path) => Some(path.as_path()),
-            Source::Embedded { .. } => None,
+            Source::Embedded { .. } | Source::Memory(_) => None,
         });
         let manifests = self.manifests.iter().map(PathBuf::as_path);
         manifests.chain(components).collect()

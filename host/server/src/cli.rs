@@ -198,6 +198,9 @@ pub struct ParserFlags {
 /// The flags of `weir parse`.
 #[derive(Debug, Args)]
 pub struct ParseFlags {
+    /// Corpus cases (TOML) to answer in place of standard input, a line each
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     /// The parsers.
     #[command(flatten)]
     pub parsers: ParserFlags,

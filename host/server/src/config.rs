@@ -133,6 +133,7 @@ pub struct Config {
     pub log_level: String,
     pub log_format: LogFormat,
     pub metrics: Switch,
+    pub ui: Switch,
 }
 
 impl Default for Config {
@@ -201,6 +202,7 @@ impl Default for Config {
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
             metrics: Switch(true),
+            ui: Switch(true),
         }
     }
 }

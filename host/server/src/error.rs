@@ -95,6 +95,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
+    /// What is asked for is not here: 404.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
     /// Another model than those served: 404.
     pub fn model_not_found(name: &str, served: &[&str]) -> Self {
         let message = format!(

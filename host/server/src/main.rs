@@ -91,6 +91,10 @@ fn parse_lines(flags: &ParseFlags) -> Result<()> {
         tool_call_streaming,
         events: flags.events,
     };
+    if !flags.files.is_empty() {
+        let output = io::stdout().lock();
+        return Ok(parse::run_files(&flags.files, output, &options)?);
+    }
     Ok(parse::run(
         io::stdin().lock(),
         io::stdout().lock(),

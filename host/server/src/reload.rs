@@ -90,6 +90,11 @@ impl Reloader {
         self.wiring.registry().status()
     }
 
+    /// The plugins themselves.
+    pub fn wiring(&self) -> &Arc<PluginWiring> {
+        &self.wiring
+    }
+
     /// How often it was asked to.
     pub fn counts(&self) -> ReloadCounts {
         ReloadCounts {

@@ -39,11 +39,13 @@ mod metrics;
 mod models;
 mod observe;
 mod openapi;
+mod parse;
 mod responses;
 mod responses_events;
 mod responses_outbox;
 mod responses_stored;
 mod tokenize;
+mod ui;
 
 pub(crate) use chat_generation::read_preloaded;
 
@@ -70,6 +72,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/detokenize", post(tokenize::detokenize))
         .route("/v1/detokenize", post(tokenize::detokenize))
         .route("/generate", post(generate::create))
+        .route("/parse", get(parse::plugins).post(parse::parse))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .route("/models", get(models::list))
@@ -81,6 +84,8 @@ pub fn router(state: Arc<AppState>) -> Router {
     let admin = Router::new()
         .route("/admin/plugins", get(admin::plugins))
         .route("/admin/plugins/reload", post(admin::reload))
+        .route("/admin/plugins/try", post(parse::try_plugin))
+        .route("/admin/parse", post(parse::try_case))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&state),
             gate::check_admin,
@@ -88,6 +93,11 @@ pub fn router(state: Arc<AppState>) -> Router {
     let mut public = Router::new();
     if state.settings.metrics {
         public = public.route("/metrics", get(metrics::show));
+    }
+    if state.settings.ui {
+        public = public
+            .route("/", get(ui::page))
+            .route("/ui/{file}", get(ui::file));
     }
     let mut router = public
         .merge(api)

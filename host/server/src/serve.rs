@@ -265,6 +265,7 @@ fn server_settings(config: &Config) -> ServerSettings {
             ttl: Duration::from_secs_f64(config.response_store_ttl),
         },
         metrics: config.metrics.0,
+        ui: config.ui.0,
     }
 }
 

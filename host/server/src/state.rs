@@ -340,6 +340,8 @@ pub struct ServerSettings {
     pub response_store: StoreLimits,
     /// Whether GET /metrics is there.
     pub metrics: bool,
+    /// Whether the page is there, at `/`.
+    pub ui: bool,
 }
 
 impl Default for ServerSettings {
@@ -355,6 +357,7 @@ impl Default for ServerSettings {
             cors_origins: Vec::new(),
             response_store: StoreLimits::default(),
             metrics: true,
+            ui: true,
         }
     }
 }

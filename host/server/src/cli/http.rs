@@ -101,4 +101,17 @@ pub struct HttpFlags {
     #[arg(long, value_name = "on|off")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
+    /// Serve no page at / (the key is ui: on or off) [default: the page is there, for whoever reaches the port; what it asks needs keys]
+    #[arg(long)]
+    #[serde(
+        rename = "ui",
+        skip_serializing_if = "std::ops::Not::not",
+        serialize_with = "off"
+    )]
+    pub no_ui: bool,
+}
+
+/// A flag that takes something away, as the value of the key that stands for it.
+fn off<S: serde::Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("off")
 }

@@ -155,12 +155,7 @@ pub(super) async fn reload(
 }
 
 fn reloader(state: &AppState) -> Result<&Arc<Reloader>, ApiError> {
-    let missing = || {
-        ApiError::new(
-            StatusCode::NOT_FOUND,
-            "this server has no plugins of its own",
-        )
-    };
+    let missing = || ApiError::not_found("this server has no plugins of its own");
     state.reloader.as_ref().ok_or_else(missing)
 }
 

@@ -1,4 +1,4 @@
-//! Request bodies: JSON in OpenAI's envelope of errors, and the header that lists what was ignored.
+//! Request bodies: JSON in OpenAI's envelope of errors, or bytes as they are, and the header that lists what was ignored.
 
 use std::sync::{
     Arc,
@@ -37,13 +37,7 @@ impl FromRequest<Arc<AppState>> for JsonBody {
     async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, ApiError> {
         check_content_type(request.headers().get(header::CONTENT_TYPE))?;
         let mut held = Held::new(&state.body_bytes, state.settings.body_limit);
-        let reading = read(request.into_body(), &mut held);
-        let bytes = timeout(state.settings.body_timeout, reading)
-            .await
-            .map_err(|_| {
-                let message = "the request body took longer to arrive than this server waits";
-                ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
-            })??;
+        let bytes = read_in_time(request, state, &mut held).await?;
         if bytes.len() <= AT_ONCE {
             return Ok(Self(weir_protocol::parse_json(&bytes)?));
         }
@@ -52,6 +46,32 @@ impl FromRequest<Arc<AppState>> for JsonBody {
             .map_err(|error| ApiError::internal(&format!("a body was not parsed: {error}")))?;
         Ok(Self(parsed?))
     }
+}
+
+/// A body of bytes.
+pub(super) struct RawBody(pub(super) Vec<u8>);
+
+impl FromRequest<Arc<AppState>> for RawBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, ApiError> {
+        let mut held = Held::new(&state.body_bytes, state.settings.body_limit);
+        Ok(Self(read_in_time(request, state, &mut held).await?))
+    }
+}
+
+async fn read_in_time(
+    request: Request,
+    state: &AppState,
+    held: &mut Held<'_>,
+) -> Result<Vec<u8>, ApiError> {
+    let reading = read(request.into_body(), held);
+    timeout(state.settings.body_timeout, reading)
+        .await
+        .map_err(|_| {
+            let message = "the request body took longer to arrive than this server waits";
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
+        })?
 }
 
 /// All of a body. One that says it is too large is not read at all.

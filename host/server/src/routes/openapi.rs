@@ -29,7 +29,10 @@ use weir_protocol::{
 
 mod operation;
 
-use super::admin::{PluginChanges, PluginList};
+use super::{
+    admin::{PluginChanges, PluginList},
+    parse::{ParsePlugin, ParsePlugins, ParseRequest, Parsed},
+};
 use operation::{Operation, delete, get, post};
 
 /// What else the errors of generating can be: 403 a key without this model, 404 an unknown model, 408 a slow body, 413 and 415
@@ -38,6 +41,9 @@ const GENERATING: &[u16] = &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503, 5
 const NAMES: &[u16] = &[400, 401, 403, 404, 503];
 const STORED: &[u16] = &[400, 401, 403, 404, 501];
 const ADMIN: &[u16] = &[401, 403, 404, 409];
+const PARSING: &[u16] = &[400, 401, 403, 404, 408, 413, 415, 429, 503];
+const TRYING: &[u16] = &[400, 401, 403, 404, 408, 413, 415, 503];
+const PARSE_EXAMPLE: &str = r#"{"case": {"text": "Hi"}}"#;
 
 /// Every operation of the router; a new route is one entry in one of these lists.
 fn operations() -> impl Iterator<Item = Operation> {
@@ -46,6 +52,7 @@ fn operations() -> impl Iterator<Item = Operation> {
         responses(),
         messages(),
         tokens(),
+        parse(),
         models(),
         admin(),
         about_the_server(),
@@ -148,6 +155,38 @@ fn tokens() -> Vec<Operation> {
     ]
 }
 
+fn parse() -> Vec<Operation> {
+    vec![
+        get(
+            "/parse",
+            "The parsers and post-processors that a case may name",
+        )
+        .gives::<ParsePlugins>()
+        .fails(PARSING),
+        post(
+            "/parse",
+            "Take a model's output apart, as `weir parse` does, step by step",
+        )
+        .takes::<ParseRequest>(PARSE_EXAMPLE)
+        .gives::<Parsed>()
+        .fails(PARSING),
+        post(
+            "/admin/plugins/try",
+            "A component to try, in memory; the header `x-weir-plugin-config` is its configuration, JSON",
+        )
+        .takes_bytes("application/wasm")
+        .gives::<ParsePlugin>()
+        .fails(TRYING),
+        post(
+            "/admin/parse",
+            "The same as /parse with the component that is tried, by the name `uploaded`",
+        )
+        .takes::<ParseRequest>(PARSE_EXAMPLE)
+        .gives::<Parsed>()
+        .fails(TRYING),
+    ]
+}
+
 fn models() -> Vec<Operation> {
     vec![
         get("/v1/models", "List the models that are served")
@@ -208,6 +247,14 @@ fn about_the_server() -> Vec<Operation> {
         .gives_text("text/plain"),
         get("/openapi.json", "This document").gives_text("application/json"),
         get("/docs", "This document for people").gives_text("text/html"),
+        get(
+            "/",
+            "The page: chat, a playground of parsers, and what the server does; absent with `--no-ui`",
+        )
+        .gives_text("text/html"),
+        get("/ui/{file}", "What the page is made of")
+            .gives_text("text/javascript")
+            .fails(&[404]),
     ]
 }
 

@@ -22,6 +22,8 @@ use crate::{
     pull::cache_folder,
 };
 
+mod trial;
+
 mod embedded {
     include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 }
@@ -163,6 +165,8 @@ pub struct PluginWiring {
     registry: RwLock<Arc<Registry>>,
     /// Held while plugins are chosen, for one model or by a reload for all.
     models: Mutex<Vec<ModelPlugins>>,
+    /// These plugins and one that is only tried.
+    trial: Mutex<Option<Arc<Registry>>>,
 }
 
 /// A model whose plugins were chosen, and by what.
@@ -196,6 +200,7 @@ impl PluginWiring {
             sources,
             selections,
             models: Mutex::default(),
+            trial: Mutex::default(),
         })
     }
 

@@ -27,12 +27,23 @@ enum Answer {
     Text(&'static str),
 }
 
+/// What a route takes.
+#[derive(Clone, Copy)]
+enum Body {
+    /// A request whose schema is noted by what validates it.
+    Request(&'static RequestType),
+    /// JSON of a type, with an example.
+    Json(fn(&mut Map<String, Value>) -> Value, &'static str),
+    /// Bytes of this media type.
+    Bytes(&'static str),
+}
+
 /// A route with a method.
 pub(super) struct Operation {
     pub(super) method: &'static str,
     pub(super) path: &'static str,
     summary: &'static str,
-    request: Option<&'static RequestType>,
+    body: Option<Body>,
     answers: Vec<Answer>,
     errors: &'static [u16],
     error: fn(&mut Map<String, Value>) -> Value,
@@ -59,7 +70,7 @@ impl Operation {
             method,
             path,
             summary,
-            request: None,
+            body: None,
             answers: Vec::new(),
             errors: &[],
             error: reference::<ErrorEnvelope>,
@@ -68,7 +79,19 @@ impl Operation {
 
     /// It takes a JSON body. One with fields that are not built can fail with 501.
     pub(super) fn reads(mut self, request: &'static RequestType) -> Self {
-        self.request = Some(request);
+        self.body = Some(Body::Request(request));
+        self
+    }
+
+    /// It takes JSON that is read as this type, such as `example`.
+    pub(super) fn takes<T: ToSchema>(mut self, example: &'static str) -> Self {
+        self.body = Some(Body::Json(reference::<T>, example));
+        self
+    }
+
+    /// It takes bytes.
+    pub(super) fn takes_bytes(mut self, media_type: &'static str) -> Self {
+        self.body = Some(Body::Bytes(media_type));
         self
     }
 
@@ -117,13 +140,9 @@ impl Operation {
             "summary": self.summary,
             "responses": self.responses(schemas),
         });
-        if let Some(request) = self.request {
-            schemas.insert(request.name.to_owned(), request.schema());
-            let schema = json!({"$ref": format!("#/components/schemas/{}", request.name)});
-            described["requestBody"] = json!({
-                "required": true,
-                "content": {"application/json": {"schema": schema, "example": request.example()}},
-            });
+        if let Some(body) = self.body {
+            let content = body.describe(schemas);
+            described["requestBody"] = json!({"required": true, "content": content});
         }
         let names = self
             .path
@@ -162,7 +181,10 @@ impl Operation {
             "200".to_owned(),
             json!({"description": "OK", "content": content}),
         );
-        let not_built = self.request.is_some_and(RequestType::has_fields_not_built);
+        let not_built = match self.body {
+            Some(Body::Request(request)) => request.has_fields_not_built(),
+            _ => false,
+        };
         let errors = self.errors.iter().copied();
         for status in errors.chain(not_built.then_some(501)) {
             let error = (self.error)(schemas);
@@ -175,5 +197,22 @@ impl Operation {
             responses.insert(status.to_string(), described);
         }
         Value::Object(responses)
+    }
+}
+
+impl Body {
+    fn describe(self, schemas: &mut Map<String, Value>) -> Value {
+        match self {
+            Self::Request(request) => {
+                schemas.insert(request.name.to_owned(), request.schema());
+                let schema = json!({"$ref": format!("#/components/schemas/{}", request.name)});
+                json!({"application/json": {"schema": schema, "example": request.example()}})
+            }
+            Self::Json(reference, example) => {
+                let example: Value = serde_json::from_str(example).unwrap_or_default();
+                json!({"application/json": {"schema": reference(schemas), "example": example}})
+            }
+            Self::Bytes(media_type) => json!({media_type: {"schema": {}}}),
+        }
     }
 }

@@ -1,0 +1,62 @@
+// Lines over the last minutes, drawn as SVG.
+
+import { make, svg } from './dom.js';
+
+const [WIDTH, HEIGHT] = [320, 72];
+
+// The least round number that is not below.
+export function roundUp(value) {
+  if (!(value > 0)) return 1;
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].map(step => step * power).find(step => step >= value - 1e-9);
+}
+
+export const shown = (value, unit) => {
+  if (value === null || value === undefined) return '\u2013';
+  if (unit === '%') return `${(value * 100).toFixed(value > 0 && value < 0.1 ? 1 : 0)} %`;
+  const text = value >= 100 || Number.isInteger(value) ? Math.round(value).toLocaleString('en') : value.toFixed(1);
+  return unit ? `${text} ${unit}` : text;
+};
+
+// One chart with its heading, its newest values and its lines.
+export class Chart {
+  constructor(title, unit, lines, slots) {
+    Object.assign(this, { unit, lines, slots });
+    this.values = make('p', { class: 'values' });
+    this.paths = lines.map(({ className }) => svg('path', { class: `line ${className}`, fill: 'none' }));
+    this.top = make('span', { class: 'top' });
+    this.drawing = svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': title },
+      svg('line', { class: 'grid', x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 }),
+      svg('line', { class: 'grid', x1: 0, x2: WIDTH, y1: 0.5, y2: 0.5 }), ...this.paths);
+    this.root = make('section', { class: 'card chart' }, make('h3', {}, title), this.values, make('div', { class: 'plot' }, this.top, this.drawing));
+  }
+
+  draw(samples) {
+    const values = samples.flatMap(sample => this.lines.map(({ name }) => sample[name])).filter(value => value !== null);
+    const top = this.unit === '%' ? 1 : roundUp(Math.max(1, ...values));
+    this.top.textContent = shown(top, this.unit);
+    this.lines.forEach(({ name }, index) => this.paths[index].setAttribute('d', this.path(samples, name, top)));
+    const newest = samples.at(-1) ?? {};
+    const words = this.lines.map(({ label, className, name }) => make('span', {},
+      make('i', { class: `key ${className}`, 'aria-hidden': 'true' }), `${label ? `${label} ` : ''}`, make('b', {}, shown(newest[name] ?? null, this.unit))));
+    this.values.replaceChildren(...words);
+    this.drawing.setAttribute('aria-label', words.map(word => word.textContent).join(', '));
+  }
+
+  path(samples, name, top) {
+    let path = '';
+    let pen = 'M';
+    samples.forEach((sample, index) => {
+      const value = sample[name];
+      if (value === null || value === undefined) {
+        pen = 'M';
+        return;
+      }
+      const x = WIDTH - (samples.length - 1 - index) * WIDTH / (this.slots - 1);
+      const y = HEIGHT - 1 - Math.min(value / top, 1) * (HEIGHT - 2);
+      path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
+      pen = 'L';
+    });
+    return path;
+  }
+}
