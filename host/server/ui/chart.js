@@ -14,8 +14,9 @@ export function roundUp(value) {
 export const shown = (value, unit) => {
   if (value === null || value === undefined) return '\u2013';
   if (unit === '%') return `${(value * 100).toFixed(value > 0 && value < 0.1 ? 1 : 0)} %`;
+  if (unit === 's') return value < 1 ? `${Math.round(value * 1000)} ms` : `${value.toFixed(2)} s`;
   const text = value >= 100 || Number.isInteger(value) ? Math.round(value).toLocaleString('en') : value.toFixed(1);
-  return unit ? `${text} ${unit}` : text;
+  return text;
 };
 
 // One chart with its heading, its newest values and its lines.
@@ -33,7 +34,9 @@ export class Chart {
 
   draw(samples) {
     const values = samples.flatMap(sample => this.lines.map(({ name }) => sample[name])).filter(value => value !== null);
-    const top = this.unit === '%' ? 1 : roundUp(Math.max(1, ...values));
+    // Counts begin at one, so that an idle server has a scale.
+    const least = this.unit === 's' ? 0 : 1;
+    const top = this.unit === '%' ? 1 : roundUp(Math.max(least, ...values));
     this.top.textContent = shown(top, this.unit);
     this.lines.forEach(({ name }, index) => this.paths[index].setAttribute('d', this.path(samples, name, top)));
     const newest = samples.at(-1) ?? {};

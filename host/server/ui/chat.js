@@ -92,8 +92,19 @@ function ask() {
   const text = find('prompt').value.trim();
   if (text === '' || running) return;
   find('prompt').value = '';
+  leaveCalls();
   add({ role: 'user', content: text }, questionView(text));
   answer();
+}
+
+// Calls that nobody answers are no part of what is sent: a server may refuse calls without results.
+function leaveCalls() {
+  const form = document.querySelector('.answer-call');
+  const last = turns.at(-1);
+  if (!form || !last) return;
+  form.remove();
+  delete last.message.tool_calls;
+  last.message.content ??= '';
 }
 
 function add(message, node) {

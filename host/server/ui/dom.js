@@ -60,9 +60,13 @@ async function copy(text) {
 export function visible(text) {
   return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, letter => letter === '\u007f' ? '\u2421' : String.fromCharCode(0x2400 + letter.charCodeAt(0)))
     .replace(/[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g, letter => `\u27e8U+${letter.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}\u27e9`)
+    .replace(/^ +$/, spaces => '\u2423'.repeat(spaces.length))
     .replaceAll('\t', '\u21e5\t')
     .replaceAll('\n', '\u21b5\n');
 }
+
+// The same on one line.
+export const visibleLine = text => visible(text).replaceAll('\n', '');
 
 // Hands text to the browser as a file.
 export function download(name, type, text) {

@@ -38,6 +38,7 @@ export function figures(before, now, seconds) {
     kv: share(sum(now, 'weir_kv_blocks_used'), sum(now, 'weir_kv_blocks')),
     prefix: share(grown('weir_prefix_cache_hit_tokens_total'), grown('weir_prefix_cache_queried_tokens_total')),
     batch: share(grown('weir_step_sequences_sum'), grown('weir_step_sequences_count')),
+    first: share(grown('weir_time_to_first_token_seconds_sum'), grown('weir_time_to_first_token_seconds_count')),
     written: rate('weir_generated_tokens_total'),
     prompted: rate('weir_prompt_tokens_total'),
   };

@@ -25,6 +25,8 @@ export function start() {
     event.preventDefault();
     run();
   });
+  find('tool-parser').addEventListener('change', () => agree('tool-parser'));
+  find('reasoning-parser').addEventListener('change', () => agree('reasoning-parser'));
   find('chunking').addEventListener('change', showChunking);
   find('first').addEventListener('click', () => timeline.move(-Infinity));
   find('back').addEventListener('click', () => timeline.move(-1));
@@ -85,6 +87,14 @@ function showChunking() {
   const kind = find('chunking').value;
   find('every-field').hidden = kind !== 'every';
   find('splits-field').hidden = kind !== 'splits';
+}
+
+// A parser of both parts stands alone: where it meets another, what was chosen last stays.
+function agree(changed) {
+  const other = changed === 'tool-parser' ? 'reasoning-parser' : 'tool-parser';
+  const known = name => name === UPLOADED ? uploaded : plugins.find(plugin => plugin.name === name);
+  const both = id => known(find(id).value)?.tools && known(find(id).value)?.reasoning;
+  if (find(changed).value !== find(other).value && (both(changed) || both(other)) && find(changed).value !== '') find(other).value = '';
 }
 
 function takeCase() {
@@ -165,7 +175,8 @@ function contained(answer, body) {
 }
 
 function commandOf({ tool_call_parser: tools, reasoning_parser: reasoning, post_processor: post }) {
-  const flags = [tools && `--tool-call-parser ${tools}`, reasoning && `--reasoning-parser ${reasoning}`, ...post.map(name => `--post-processor ${name}`)];
+  const tried = [tools, reasoning, ...post].includes(UPLOADED);
+  const flags = [tried && `--plugin ${UPLOADED}=FILE.wasm`, tools && `--tool-call-parser ${tools}`, reasoning && `--reasoning-parser ${reasoning}`, ...post.map(name => `--post-processor ${name}`)];
   return ['weir parse', ...flags.filter(Boolean), 'case.toml'].join(' ');
 }
 
@@ -227,8 +238,10 @@ async function upload(event) {
     told.className = 'good';
     told.textContent = `${file.name} is here as \u201c${UPLOADED}\u201d, for this page alone: version ${uploaded.version}, SHA-256 ${uploaded.sha256.slice(0, 12)}\u2026`;
     showPlugins();
-    if (uploaded.tools) find('tool-parser').value = UPLOADED;
-    if (uploaded.reasoning) find('reasoning-parser').value = UPLOADED;
+    for (const id of [uploaded.tools && 'tool-parser', uploaded.reasoning && 'reasoning-parser'].filter(Boolean)) {
+      find(id).value = UPLOADED;
+      agree(id);
+    }
   } catch (error) {
     told.className = 'bad';
     told.textContent = `${file.name} was not taken: ${error.message}`;

@@ -13,6 +13,7 @@ const CHARTS = [
   ['Requests', '', [{ name: 'running', label: 'running', className: 'one' }, { name: 'waiting', label: 'queued', className: 'two' }]],
   ['Tokens a second', '', [{ name: 'written', label: 'out', className: 'one' }, { name: 'prompted', label: 'in', className: 'two' }]],
   ['Batch size', '', [{ name: 'batch', label: 'sequences a step', className: 'one' }]],
+  ['Time to the first token', 's', [{ name: 'first', label: 'mean', className: 'one' }]],
   ['KV cache in use', '%', [{ name: 'kv', label: '', className: 'one' }]],
   ['Prefix cache hits', '%', [{ name: 'prefix', label: 'of prompt tokens', className: 'one' }]],
 ];

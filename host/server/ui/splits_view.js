@@ -1,6 +1,6 @@
 // What other ways to cut a text give: a word for "all the same", or in red which cut changes the message.
 
-import { make, visible } from './dom.js';
+import { make, visible, visibleLine } from './dom.js';
 import { messageOf, messageView } from './timeline.js';
 
 const outcome = answer => JSON.stringify([answer.message, answer.finish_reason, answer.error]);
@@ -10,7 +10,7 @@ function notesOf(answer) {
 }
 
 const piecesView = fragments => make('p', { class: 'pieces' }, ...fragments.flatMap((fragment, index) => [
-  index > 0 ? make('span', { class: 'cut', 'aria-label': 'cut' }, '\u2502') : null, make('code', {}, visible(fragment.text))]));
+  index > 0 ? make('span', { class: 'cut', 'aria-label': 'cut' }, '\u2502') : null, make('code', {}, visibleLine(fragment.text))]));
 
 // The text with a red line at each single cut that changes the message.
 function marked(text, places) {
@@ -37,6 +37,10 @@ export function splitsView(splits, text, shown, use) {
   const nodes = [];
   if (outcome(shown) !== outcome(whole)) {
     nodes.push(make('p', { class: 'verdict bad', role: 'alert' }, 'The chunking above gives another message than the text in one piece.'));
+  }
+  if (!smallest && whole.error !== null) {
+    nodes.push(make('p', { class: 'verdict bad' }, 'It fails however the text is cut.'));
+    return nodes;
   }
   const far = tried < ways && !smallest ? ` in the time there is; ${ways - tried} were not tried` : '';
   if (!smallest) {

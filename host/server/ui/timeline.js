@@ -1,6 +1,6 @@
 // Fragments in and events out, step by step, and the message so far.
 
-import { make, visible } from './dom.js';
+import { make, visible, visibleLine } from './dom.js';
 import { fold } from './fold.js';
 
 const KINDS = {
@@ -11,16 +11,17 @@ function eventView(event) {
   const text = { content: event.text, reasoning: event.text, call_begin: event.name, call_arguments: event.delta, call_abandoned: event.raw }[event.type];
   const index = 'index' in event ? ` ${event.index}` : '';
   return make('span', { class: `event ${event.type}` },
-    make('b', {}, `${KINDS[event.type] ?? event.type}${index}`), text === undefined ? null : make('code', {}, visible(text)));
+    make('b', {}, `${KINDS[event.type] ?? event.type}${index}`), text === undefined ? null : make('code', {}, visibleLine(text)));
 }
 
-function stepView(step, number) {
-  const out = step.events.length > 0 ? step.events.map(eventView) : [make('span', { class: 'nothing' }, 'nothing')];
-  const held = step.withheld ? make('p', { class: 'withheld' }, make('b', {}, 'held back '), make('code', {}, visible(step.withheld))) : null;
+function stepView(step, number, failed) {
+  const nothing = step.events.length === 0 && !step.withheld && !failed;
+  const out = nothing ? [make('span', { class: 'nothing' }, 'nothing')] : step.events.map(eventView);
+  const held = step.withheld ? make('p', { class: 'withheld' }, make('b', {}, 'held back '), make('code', {}, visibleLine(step.withheld))) : null;
   return make('li', { class: 'step', 'data-step': number },
     make('span', { class: 'number' }, step.fragment ? number + 1 : 'end'),
-    make('div', { class: 'in' }, step.fragment ? make('code', { class: step.fragment.kind }, visible(step.fragment.text)) : make('i', {}, 'the model ends')),
-    make('div', { class: 'out' }, ...out, held));
+    make('div', { class: 'in' }, step.fragment ? make('code', { class: step.fragment.kind }, visibleLine(step.fragment.text)) : make('i', {}, 'the model ends')),
+    make('div', { class: 'out' }, ...out, held, failed ? make('b', { class: 'bad' }, 'the plugin fails') : null));
 }
 
 // A message: what a client would have.
@@ -54,7 +55,7 @@ export class Timeline {
   show(steps, answer) {
     this.steps = steps;
     this.answer = answer;
-    this.list.replaceChildren(...steps.slice(0, MOST).map(stepView));
+    this.list.replaceChildren(...steps.slice(0, MOST).map((step, index) => stepView(step, index, answer.error !== null && index === steps.length - 1)));
     if (steps.length > MOST) this.list.append(make('li', { class: 'nothing' }, `${steps.length - MOST} more steps are not shown`));
     this.range.max = steps.length;
     this.range.min = 1;
@@ -70,7 +71,7 @@ export class Timeline {
     this.at = count;
     this.range.value = count;
     const last = count === this.steps.length;
-    this.told.textContent = last ? `all ${this.steps.length} steps` : `step ${count} of ${this.steps.length}`;
+    this.told.textContent = last && count > 1 ? `all ${count} steps` : `step ${count} of ${this.steps.length}`;
     [...this.list.children].forEach((node, index) => {
       node.classList.toggle('later', index >= count);
       node.classList.toggle('now', index === count - 1 && !last);

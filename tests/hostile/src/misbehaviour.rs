@@ -35,7 +35,7 @@ pub struct Misbehaviour {
 }
 
 /// Every mode.
-const MODES: [(&str, Act); 11] = [
+const MODES: [(&str, Act); 12] = [
     ("\"mode\":\"loop\"", run_forever),
     ("\"mode\":\"recurse\"", recurse),
     ("\"mode\":\"memory\"", eat_memory),
@@ -47,6 +47,7 @@ const MODES: [(&str, Act); 11] = [
     ("\"mode\":\"reuse\"", use_an_index_twice),
     ("\"mode\":\"empty\"", say_nothing),
     ("\"mode\":\"unclosed\"", leave_open),
+    ("\"mode\":\"forgetful\"", hide_what_comes_whole),
 ];
 
 impl Misbehaviour {
@@ -134,6 +135,17 @@ fn say_nothing(events: &mut Vec<Event>) {
 
 fn leave_open(events: &mut Vec<Event>) {
     events.push(begin(0));
+}
+
+/// The bug that parsers have most: a marker is looked for in each fragment by itself.
+fn hide_what_comes_whole(events: &mut Vec<Event>) {
+    const MARKER: &str = "<hidden>";
+    if let Some(Event::Content(fragment)) = events.last_mut() {
+        fragment.text = fragment.text.replace(MARKER, "").into();
+        if fragment.text.is_empty() {
+            events.pop();
+        }
+    }
 }
 
 fn begin(index: u32) -> Event {

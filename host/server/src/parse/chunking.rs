@@ -85,4 +85,3 @@ fn cut(fragments: Vec<Fragment>, mut length: impl FnMut() -> usize) -> Vec<Fragm
     }
     pieces
 }
-

@@ -212,4 +212,3 @@ fn read_tool_choice(choice: Option<ToolChoiceInput>) -> ToolChoice {
         Some(ToolChoiceInput::Named { function }) => ToolChoice::Named(function.name),
     }
 }
-

@@ -15,7 +15,7 @@ const MOST_WITH_WITHHELD: usize = 400;
 /// A fragment and what came of it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Step {
-    /// What went in; none behind the last, where the model has ended.
+    /// What went in; none where the model has ended.
     #[schema(value_type = Option<Object>)]
     fragment: Option<Fragment>,
     /// What came out.
@@ -25,7 +25,7 @@ pub(crate) struct Step {
     withheld: Option<String>,
 }
 
-/// The steps of a run of these fragments, and one for its end.
+/// The steps of a run of these fragments, and one for its end or for where it failed.
 pub(crate) fn steps(
     context: &RequestContext,
     fragments: &[Fragment],
@@ -46,8 +46,13 @@ pub(crate) fn steps(
         });
         begin = *end;
     }
+    // Where the run did not come to its end, the fragment at which it stopped.
+    let last = match whole.end {
+        End::Finished(..) => None,
+        End::Failed(_) | End::GivenUp(_) => fragments.get(whole.after.len()),
+    };
     steps.push(Step {
-        fragment: None,
+        fragment: last.cloned(),
         events: whole.events[begin..].to_vec(),
         withheld: Some(String::new()),
     });

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use weir_output::{
-    Action, Interests, OnError, ParserInfo, ParserSession, PluginErrorKind, PostProcessorInfo,
-    PostProcessorSession,
+    Action, Event, FinishReason, Fragment, FragmentKind, Interests, OnError, Parser, ParserInfo,
+    ParserSession, PluginError, PluginErrorKind, PostProcessor, PostProcessorInfo,
+    PostProcessorSession, RequestContext, Tool, ToolChoice,
 };
 
 use super::*;
@@ -325,4 +326,72 @@ fn unusable_input_names_its_line_after_answering_the_lines_before() {
         assert!(error.message.contains(expected), "{bad}: {}", error.message);
         assert_eq!(output.iter().filter(|byte| **byte == b'\n').count(), 1);
     }
+}
+
+/// Splits of this text under these options, in JSON.
+fn splits(text: &str, options: &ParseOptions, bounds: Bounds) -> Value {
+    let case: Case = serde_json::from_value(json!({"text": text})).unwrap();
+    let splits = Splits::of(&Input::of(case).unwrap(), options, bounds);
+    serde_json::to_value(splits).unwrap()
+}
+
+#[test]
+fn the_smallest_split_is_the_first_single_cut_that_changes_the_message() {
+    let found = splits("a\u{e9}c", &lengths(), Bounds::default());
+    // Lengths of the pieces are content, so each cut shows.
+    assert_eq!(found["differing"], json!([1, 2]));
+    assert_eq!(found["smallest"]["cuts"], json!([1]));
+    assert_eq!(found["smallest"]["fragments"][1]["text"], "\u{e9}c");
+    assert_eq!(found["whole"]["message"]["content"], "3 ");
+    assert_eq!(found["smallest"]["answer"]["message"]["content"], "1 2 ");
+}
+
+#[test]
+fn a_text_that_no_cut_changes_is_cut_in_every_way_there_is() {
+    let found = splits("a<b>c", &angles(OnError::Fail), Bounds::default());
+    // Four single cuts, six pairs, fifty at random and one everywhere.
+    assert_eq!((&found["tried"], &found["ways"]), (&json!(61), &json!(61)));
+    assert_eq!(found["smallest"], Value::Null);
+}
+
+#[test]
+fn a_search_without_time_tries_nothing_and_says_so() {
+    let bounds = Bounds::new(std::time::Duration::ZERO, 1000);
+    let found = splits("a<b>c", &angles(OnError::Fail), bounds);
+    assert_eq!((&found["tried"], &found["ways"]), (&json!(0), &json!(4)));
+    assert!(found["whole"]["error"].as_str().unwrap().contains("longer"));
+}
+
+#[test]
+fn a_run_that_says_too_much_is_given_up() {
+    let bounds = Bounds::new(std::time::Duration::from_secs(3600), 2);
+    let found = splits("abcd", &angles(OnError::Fail), bounds);
+    assert!(
+        found["whole"]["error"]
+            .as_str()
+            .unwrap()
+            .contains("more than")
+    );
+}
+
+#[test]
+fn steps_show_what_came_and_the_fragment_that_failed() {
+    let case: Case = serde_json::from_value(json!({"chunks": ["a<", "b", "#", "c"]})).unwrap();
+    let input = Input::of(case).unwrap();
+    let (options, bounds) = (angles(OnError::Fail), Bounds::default());
+    let whole = run_case(
+        &input.context,
+        &input.fragments,
+        input.ended,
+        &options,
+        bounds,
+    );
+    let steps = steps(&input.context, &input.fragments, &whole, &options, bounds);
+    let steps = serde_json::to_value(steps).unwrap();
+    let texts: Vec<_> = (0..3)
+        .map(|index| steps[index]["fragment"]["text"].clone())
+        .collect();
+    assert_eq!(texts, [json!("a<"), json!("b"), json!("#")]);
+    assert_eq!(steps[1]["events"][0]["delta"], "b");
+    assert_eq!(steps.as_array().unwrap().len(), 3);
 }

@@ -216,7 +216,8 @@ fn run(registry: &Registry, request: ParseRequest) -> Result<Parsed, ApiError> {
         let message = format!("`post_processor` names more than {MOST_POST}");
         return Err(wrong("post_processor", message));
     }
-    let input = Input::of(request.case).map_err(|error| wrong("case", format!("`case`: {error}")))?;
+    let input =
+        Input::of(request.case).map_err(|error| wrong("case", format!("`case`: {error}")))?;
     let bytes: usize = input.fragments.iter().map(|piece| piece.text.len()).sum();
     if bytes > MOST_BYTES {
         let message = format!("`case` has {bytes} bytes of text, at most {MOST_BYTES} are taken");

@@ -6,11 +6,14 @@
 use std::sync::LazyLock;
 
 use axum::{
+    body::Bytes,
     extract::Path,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use sha2::{Digest, Sha256};
+
+mod cases;
 
 use crate::error::ApiError;
 
@@ -32,30 +35,51 @@ const PAGE: &str = "index.html";
 /// A file of the page.
 struct Asset {
     name: &'static str,
-    bytes: &'static [u8],
+    bytes: Bytes,
     /// Part of its SHA-256, in quotes.
     tag: String,
 }
 
 macro_rules! assets {
     ($($name:literal)*) => {
-        vec![$(Asset::new($name, include_bytes!(concat!("../../ui/", $name)))),*]
+        vec![$(Asset::new($name, Bytes::from_static(include_bytes!(concat!("../../ui/", $name))))),*]
     };
 }
 
 /// All of them; a new one is one word here.
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
-    assets! {
+    let mut assets = assets! {
         "index.html"
-        "style.css"
-        "icon.svg"
+        "answer.js"
+        "api.js"
         "app.js"
-    }
+        "case_file.js"
+        "chart.js"
+        "chat.js"
+        "cutting.js"
+        "dom.js"
+        "exposition.js"
+        "fold.js"
+        "icon.svg"
+        "markdown.js"
+        "playground.js"
+        "prose.js"
+        "request.js"
+        "server.js"
+        "splits_view.js"
+        "sse.js"
+        "style.css"
+        "timeline.js"
+        "turn.js"
+        "views.css"
+    };
+    assets.push(Asset::new("cases.json", cases::document()));
+    assets
 });
 
 impl Asset {
-    fn new(name: &'static str, bytes: &'static [u8]) -> Self {
-        let digest = Sha256::digest(bytes);
+    fn new(name: &'static str, bytes: Bytes) -> Self {
+        let digest = Sha256::digest(&bytes);
         let digits: String = digest
             .iter()
             .take(8)
@@ -73,6 +97,7 @@ impl Asset {
             Some("html") => "text/html; charset=utf-8",
             Some("css") => "text/css; charset=utf-8",
             Some("svg") => "image/svg+xml",
+            Some("json") => "application/json",
             _ => "text/javascript; charset=utf-8",
         }
     }
@@ -84,7 +109,11 @@ impl Asset {
         let same = |tag: &str| matches!(tag.trim(), "*") || tag.trim().ends_with(&self.tag);
         let mut response = match tags.any(same) {
             true => StatusCode::NOT_MODIFIED.into_response(),
-            false => ([(header::CONTENT_TYPE, self.media_type())], self.bytes).into_response(),
+            false => (
+                [(header::CONTENT_TYPE, self.media_type())],
+                self.bytes.clone(),
+            )
+                .into_response(),
         };
         let headers = response.headers_mut();
         for (name, value) in HEADERS {

@@ -20,6 +20,7 @@ mod models;
 mod native;
 mod openapi;
 mod options;
+mod page;
 mod parsers;
 mod planning;
 mod remote;

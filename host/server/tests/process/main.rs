@@ -25,6 +25,7 @@ mod models;
 mod models_refused;
 mod new_plugin;
 mod offline;
+mod playground;
 mod pull;
 mod refused;
 mod reload;
