@@ -147,8 +147,9 @@ async function answer() {
       ended = 'failed';
     }
   }
-  busy(null);
-  finish(told, view, ended);
+  if (running === stop) busy(null);
+  // A new conversation may have begun.
+  if (view.root.isConnected) finish(told, view, ended);
 }
 
 async function read(response, told, view) {

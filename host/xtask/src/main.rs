@@ -20,6 +20,7 @@ mod fuzz;
 mod greedy_text;
 mod guests;
 mod hostile_clients;
+mod page;
 mod peer;
 mod perplexity;
 mod plugins;
@@ -80,6 +81,8 @@ enum Command {
     Schemathesis(schemathesis::Arguments),
     /// Ask real clients, libraries and programs, to talk to weir
     RealClients(real_clients::Arguments),
+    /// Drive the server's page in a headless browser
+    Page(page::Arguments),
     /// Run two thousand sessions at once, one in fifty hostile, for five minutes
     Soak,
     /// Load the engine with requests of every kind for half an hour, with little KV
@@ -142,6 +145,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::ConstrainedCost(arguments) => constrained_cost::run(&root, &arguments),
         Command::Schemathesis(arguments) => schemathesis::run(&root, &arguments),
         Command::RealClients(arguments) => real_clients::run(&root, &arguments),
+        Command::Page(arguments) => page::run(&root, &arguments),
         Command::Soak => example::run(&root, &example::SOAK),
         Command::EngineSoak(arguments) => engine::soak(&root, &arguments),
         Command::BusyCpu(arguments) => engine::busy(&root, &arguments),
