@@ -44,12 +44,25 @@ pub struct ParseOptions {
 /// A corpus file cannot be used, or the output not written.
 #[derive(Debug, Error)]
 pub enum CaseFileError {
-    /// The file.
-    #[error(transparent)]
-    Case(#[from] CaseError),
+    /// The file, and what is wrong with it.
+    #[error("{0}")]
+    Case(String),
     /// The output.
     #[error("cannot write the answer: {0}")]
     Write(#[from] std::io::Error),
+}
+
+impl From<CaseError> for CaseFileError {
+    /// In one line: what shows the place in the file is left out.
+    fn from(error: CaseError) -> Self {
+        let text = error.to_string();
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let first = lines.next().unwrap_or_default();
+        Self::Case(match lines.next_back() {
+            Some(last) => format!("{first}: {last}"),
+            None => first.to_owned(),
+        })
+    }
 }
 
 /// The input cannot be used, or the output not written.

@@ -29,7 +29,7 @@ export class Chart {
     this.drawing = svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': title },
       svg('line', { class: 'grid', x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 }),
       svg('line', { class: 'grid', x1: 0, x2: WIDTH, y1: 0.5, y2: 0.5 }), ...this.paths);
-    this.root = make('section', { class: 'card chart' }, make('h3', {}, title), this.values, make('div', { class: 'plot' }, this.top, this.drawing));
+    this.root = make('section', { class: 'card chart' }, make('h2', {}, title), this.values, make('div', { class: 'plot' }, this.top, this.drawing));
   }
 
   draw(samples) {
@@ -47,6 +47,8 @@ export class Chart {
   }
 
   path(samples, name, top) {
+    // A minute at first, so that the newest lines are not a dot at the edge.
+    const slots = Math.min(Math.max(samples.length, 30), this.slots);
     let path = '';
     let pen = 'M';
     samples.forEach((sample, index) => {
@@ -55,7 +57,7 @@ export class Chart {
         pen = 'M';
         return;
       }
-      const x = WIDTH - (samples.length - 1 - index) * WIDTH / (this.slots - 1);
+      const x = WIDTH - (samples.length - 1 - index) * WIDTH / (slots - 1);
       const y = HEIGHT - 1 - Math.min(value / top, 1) * (HEIGHT - 2);
       path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
       pen = 'L';

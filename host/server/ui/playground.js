@@ -10,6 +10,8 @@ import { splitsView } from './splits_view.js';
 import { Timeline } from './timeline.js';
 
 const UPLOADED = 'uploaded';
+// The parser of the text that stands there from the start.
+const FIRST = 'qwen25';
 
 let plugins = [];
 let uploaded = null;
@@ -21,9 +23,12 @@ let opened = false;
 
 export function start() {
   timeline = new Timeline(find('steps'), find('step'), find('step-told'), find('so-far'));
-  find('case-form').addEventListener('submit', event => {
+  find('case-form').addEventListener('submit', async event => {
     event.preventDefault();
-    run();
+    await run();
+    // On a narrow screen what came of it is below.
+    const results = find('results');
+    if (results.getBoundingClientRect().top > innerHeight - 80) results.scrollIntoView({ block: 'start' });
   });
   find('tool-parser').addEventListener('change', () => agree('tool-parser'));
   find('reasoning-parser').addEventListener('change', () => agree('reasoning-parser'));
@@ -48,6 +53,11 @@ export async function open() {
   if (opened) return;
   opened = true;
   await Promise.all([loadPlugins(), loadCases()]);
+  // So that there is something to see at once.
+  if (asked === 0 && plugins.some(plugin => plugin.name === FIRST)) {
+    find('tool-parser').value = FIRST;
+    run();
+  }
 }
 
 async function loadPlugins() {

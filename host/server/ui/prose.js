@@ -21,7 +21,7 @@ function node(block) {
   switch (block.type) {
     case 'code': return code(block.text, block.language);
     // The page's own headings come first.
-    case 'heading': return make('p', { class: `heading level-${Math.min(block.level, 4)}`, role: 'heading', 'aria-level': Math.min(block.level + 2, 6) }, ...block.inside.map(piece));
+    case 'heading': return make('p', { class: `heading level-${Math.min(block.level, 4)}`, role: 'heading', 'aria-level': Math.min(Math.max(block.level + 1, 3), 6) }, ...block.inside.map(piece));
     case 'rule': return make('hr');
     case 'quote': return make('blockquote', {}, ...block.blocks.map(node));
     case 'list': return make(block.ordered ? 'ol' : 'ul', block.ordered ? { start: block.start } : {},

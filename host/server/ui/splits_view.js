@@ -27,8 +27,8 @@ function marked(text, places) {
 
 function compared(whole, other) {
   return make('div', { class: 'two' },
-    make('section', {}, make('h4', {}, 'In one piece'), messageView(messageOf(whole), notesOf(whole))),
-    make('section', { class: 'bad-box' }, make('h4', {}, 'Cut so'), messageView(messageOf(other), notesOf(other))));
+    make('section', {}, make('h3', {}, 'In one piece'), messageView(messageOf(whole), notesOf(whole))),
+    make('section', { class: 'bad-box' }, make('h3', {}, 'Cut so'), messageView(messageOf(other), notesOf(other))));
 }
 
 // `shown` is the answer to the chunking in the timeline; `use` is called with the cuts that somebody wants to see there.
@@ -54,6 +54,6 @@ export function splitsView(splits, text, shown, use) {
     piecesView(smallest.fragments),
     make('p', {}, make('button', { type: 'button', onclick: () => use(smallest.cuts) }, 'Show this split in the timeline')),
     compared(whole, smallest.answer));
-  if (differing.length > 1) nodes.push(make('h4', {}, 'Every single cut that does'), marked(text, differing));
+  if (differing.length > 1) nodes.push(make('h3', {}, 'Every single cut that does'), marked(text, differing));
   return nodes;
 }

@@ -6,14 +6,14 @@ import { Prose, code } from './prose.js';
 // What somebody asked.
 export function questionView(text) {
   return make('article', { class: 'turn question' },
-    make('h3', { class: 'who' }, 'You'),
+    make('h2', { class: 'who' }, 'You'),
     make('div', { class: 'asked' }, text));
 }
 
 // The results that tools gave.
 export function resultView(name, text) {
   return make('article', { class: 'turn result' },
-    make('h3', { class: 'who' }, `Result of ${name}`),
+    make('h2', { class: 'who' }, `Result of ${name}`),
     make('pre', { class: 'plain', tabindex: '0' }, text));
 }
 
@@ -47,7 +47,7 @@ export class AnswerView {
     this.waiting = make('p', { class: 'waiting', 'aria-hidden': 'true' }, make('span'), make('span'), make('span'));
     this.foot = make('footer', { class: 'figures' });
     this.root = make('article', { class: 'turn answer' },
-      make('h3', { class: 'who' }, 'Assistant'), this.thoughts, this.content.root, this.calls, this.waiting, this.foot);
+      make('h2', { class: 'who' }, 'Assistant'), this.thoughts, this.content.root, this.calls, this.waiting, this.foot);
   }
 
   show(answer) {

@@ -100,7 +100,11 @@ fn body(outcome: &Outcome, units: &str) -> String {
             "" => "yes".to_owned(),
             wrong => format!("**no**: {}", cell(wrong)),
         };
-        format!("| {} | {verdict} | {} |\n", cell(&test.name), cell(&test.said))
+        format!(
+            "| {} | {verdict} | {} |\n",
+            cell(&test.name),
+            cell(&test.said)
+        )
     };
     let rows: String = outcome.tests.iter().map(row).collect();
     let foreign = match outcome.foreign.as_slice() {
@@ -184,7 +188,13 @@ fn browser() -> Result<PathBuf> {
     }
     for arguments in [
         &["update", "-qq"][..],
-        &["install", "-y", "-qq", "--no-install-recommends", "chromium"],
+        &[
+            "install",
+            "-y",
+            "-qq",
+            "--no-install-recommends",
+            "chromium",
+        ],
     ] {
         let status = Command::new("apt-get").args(arguments).status();
         let status = status.context("no chromium, and no apt-get to install it")?;
