@@ -147,7 +147,10 @@ export const tests = {
         // Each view at each width once, both schemes among them.
         const scheme = SCHEMES[(index + Object.keys(VIEWS).indexOf(view)) % 2];
         const page = await visit(tools, { width, height, scheme });
-        await page.evaluate(() => document.activeElement?.blur());
+        await page.evaluate(() => {
+          document.activeElement?.blur();
+          for (const sheet of document.querySelectorAll('.sheet')) sheet.scrollTop = 0;
+        });
         const file = path.join(tools.pictures, `${view}-${width}-${scheme}.png`);
         await page.screenshot({ path: file });
         largest = Math.max(largest, fs.statSync(file).size);

@@ -39,9 +39,10 @@ export class Chart {
     const top = this.unit === '%' ? 1 : roundUp(Math.max(least, ...values));
     this.top.textContent = shown(top, this.unit);
     this.lines.forEach(({ name }, index) => this.paths[index].setAttribute('d', this.path(samples, name, top)));
-    const newest = samples.at(-1) ?? {};
+    // What is rarely measured is shown as it was last.
+    const newest = name => samples.findLast(sample => (sample[name] ?? null) !== null)?.[name] ?? null;
     const words = this.lines.map(({ label, className, name }) => make('span', {},
-      make('i', { class: `key ${className}`, 'aria-hidden': 'true' }), `${label ? `${label} ` : ''}`, make('b', {}, shown(newest[name] ?? null, this.unit))));
+      make('i', { class: `key ${className}`, 'aria-hidden': 'true' }), `${label ? `${label} ` : ''}`, make('b', {}, shown(newest(name), this.unit))));
     this.values.replaceChildren(...words);
     this.drawing.setAttribute('aria-label', words.map(word => word.textContent).join(', '));
   }
@@ -59,7 +60,8 @@ export class Chart {
       }
       const x = WIDTH - (samples.length - 1 - index) * WIDTH / (slots - 1);
       const y = HEIGHT - 1 - Math.min(value / top, 1) * (HEIGHT - 2);
-      path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
+      // A value that stands alone is a dot: a line of no length with round ends.
+      path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}${pen === 'M' ? 'h0' : ''}`;
       pen = 'L';
     });
     return path;

@@ -49,6 +49,7 @@ async function poll() {
     text = await (await call('metrics')).text();
     find('server-problem').textContent = '';
   } catch (error) {
+    if (error.status === 404) clearInterval(timer);
     find('server-problem').textContent = error.status === 404 ? 'This server was started with --metrics off, so there is nothing to draw.' : `The server does not answer: ${error.message}`;
     return;
   }
