@@ -81,15 +81,6 @@ pub fn router(state: Arc<AppState>) -> Router {
             Arc::clone(&state),
             gate::check_key,
         ));
-    let admin = Router::new()
-        .route("/admin/plugins", get(admin::plugins))
-        .route("/admin/plugins/reload", post(admin::reload))
-        .route("/admin/plugins/try", post(parse::try_plugin))
-        .route("/admin/parse", post(parse::try_case))
-        .route_layer(middleware::from_fn_with_state(
-            Arc::clone(&state),
-            gate::check_admin,
-        ));
     let mut public = Router::new();
     if state.settings.metrics {
         public = public.route("/metrics", get(metrics::show));
@@ -101,7 +92,7 @@ pub fn router(state: Arc<AppState>) -> Router {
     }
     let mut router = public
         .merge(api)
-        .merge(admin)
+        .merge(admin_routes(&state))
         .route("/health", get(health::health))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))
@@ -123,6 +114,19 @@ pub fn router(state: Arc<AppState>) -> Router {
         ))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
+/// What an admin may ask.
+fn admin_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/admin/plugins", get(admin::plugins))
+        .route("/admin/plugins/reload", post(admin::reload))
+        .route("/admin/plugins/try", post(parse::try_plugin))
+        .route("/admin/parse", post(parse::try_case))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(state),
+            gate::check_admin,
+        ))
 }
 
 /// Routes that clients make of a base URL, which may lack its `/v1`, or have it twice.
