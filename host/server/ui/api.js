@@ -22,7 +22,10 @@ export class Failure extends Error {
 // A call. `body` is sent as JSON, or as it is if it is a Blob. Asks for a key once where one is missing or wrong.
 export async function call(path, options = {}) {
   const sent = options.admin ? adminKey() : key();
-  const response = await send(path, options, sent);
+  const response = await send(path, options, sent).catch(error => {
+    // Browsers say no more than that it failed.
+    throw error instanceof TypeError ? new Failure(0, 'The server does not answer.') : error;
+  });
   if (response.ok) return response;
   const failure = await failureOf(response);
   if (response.status !== 401 || options.quiet) throw failure;

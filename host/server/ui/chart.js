@@ -25,10 +25,11 @@ export class Chart {
     Object.assign(this, { unit, lines, slots });
     this.values = make('p', { class: 'values' });
     this.paths = lines.map(({ className }) => svg('path', { class: `line ${className}`, fill: 'none' }));
+    this.dots = lines.map(({ className }) => svg('path', { class: `line dots ${className}`, fill: 'none' }));
     this.top = make('span', { class: 'top' });
     this.drawing = svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': title },
       svg('line', { class: 'grid', x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 }),
-      svg('line', { class: 'grid', x1: 0, x2: WIDTH, y1: 0.5, y2: 0.5 }), ...this.paths);
+      svg('line', { class: 'grid', x1: 0, x2: WIDTH, y1: 0.5, y2: 0.5 }), ...this.paths, ...this.dots);
     this.root = make('section', { class: 'card chart' }, make('h2', {}, title), this.values, make('div', { class: 'plot' }, this.top, this.drawing));
   }
 
@@ -38,7 +39,11 @@ export class Chart {
     const least = this.unit === 's' ? 0 : 1;
     const top = this.unit === '%' ? 1 : roundUp(Math.max(least, ...values));
     this.top.textContent = shown(top, this.unit);
-    this.lines.forEach(({ name }, index) => this.paths[index].setAttribute('d', this.path(samples, name, top)));
+    this.lines.forEach(({ name }, index) => {
+      const [line, dots] = this.path(samples, name, top);
+      this.paths[index].setAttribute('d', line);
+      this.dots[index].setAttribute('d', dots);
+    });
     // What is rarely measured is shown as it was last.
     const newest = name => samples.findLast(sample => (sample[name] ?? null) !== null)?.[name] ?? null;
     const words = this.lines.map(({ label, className, name }) => make('span', {},
@@ -47,23 +52,21 @@ export class Chart {
     this.drawing.setAttribute('aria-label', words.map(word => word.textContent).join(', '));
   }
 
+  // The line, and the values that stand alone, each a line of no length with round ends.
   path(samples, name, top) {
     // A minute at first, so that the newest lines are not a dot at the edge.
     const slots = Math.min(Math.max(samples.length, 30), this.slots);
-    let path = '';
-    let pen = 'M';
+    const known = index => (samples[index]?.[name] ?? null) !== null;
+    let [line, dots] = ['', ''];
     samples.forEach((sample, index) => {
-      const value = sample[name];
-      if (value === null || value === undefined) {
-        pen = 'M';
-        return;
-      }
+      if (!known(index)) return;
       const x = WIDTH - (samples.length - 1 - index) * WIDTH / (slots - 1);
-      const y = HEIGHT - 1 - Math.min(value / top, 1) * (HEIGHT - 2);
-      // A value that stands alone is a dot: a line of no length with round ends.
-      path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}${pen === 'M' ? 'h0' : ''}`;
-      pen = 'L';
+      const y = HEIGHT - 1 - Math.min(sample[name] / top, 1) * (HEIGHT - 2);
+      const place = `${x.toFixed(1)} ${y.toFixed(1)}`;
+      if (known(index - 1)) line += `L${place}`;
+      else if (known(index + 1)) line += `M${place}`;
+      else dots += `M${place}h0`;
     });
-    return path;
+    return [line, dots];
   }
 }

@@ -50,7 +50,7 @@ async function poll() {
     find('server-problem').textContent = '';
   } catch (error) {
     if (error.status === 404) clearInterval(timer);
-    find('server-problem').textContent = error.status === 404 ? 'This server was started with --metrics off, so there is nothing to draw.' : `The server does not answer: ${error.message}`;
+    find('server-problem').textContent = error.status === 404 ? 'This server was started with --metrics off, so there is nothing to draw.' : error.message;
     return;
   }
   const now = { families: read(text), at: performance.now() };

@@ -69,13 +69,13 @@ export class AnswerView {
     const notes = [ended ?? cut, ...words(answer.figures())].filter(Boolean);
     this.foot.replaceChildren(
       make('span', { class: 'note' }, notes.join(' \u00b7 ')),
-      copyButton(() => answer.content),
+      answer.content ? copyButton(() => answer.content) : '',
       make('button', { type: 'button', class: 'quiet small retry', onclick: retry }, 'Retry'));
   }
 
   fail(message) {
     this.waiting.hidden = true;
-    this.root.append(make('p', { class: 'failure', role: 'alert' }, message));
+    this.foot.before(make('p', { class: 'failure', role: 'alert' }, message));
   }
 
   // A form that answers the calls; `send` is given a text for each.
