@@ -221,7 +221,11 @@ async fn a_request_ends_at_its_deadline_and_frees() {
 
 #[tokio::test]
 async fn a_base_url_that_leads_nowhere_is_told_where_to_lead() {
-    let server = saying(&["hi"]);
+    // With the page, `/` is a route that takes no POST.
+    let paged = saying(&["hi"]).post("/", &json!({})).await;
+    assert_eq!(paged.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let server = Setup::saying(&[&["hi"]]).settings(|settings| settings.ui = false);
+    let server = server.start();
     let chat = "; `/v1/chat/completions` is, which";
     let cases = [
         ("/chat/completions", chat),
