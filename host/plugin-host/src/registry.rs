@@ -116,7 +116,10 @@ pub struct RegistryBuilder {
     first_party: Vec<Entry>,
     users: Vec<(Entry, bool)>,
     manifests: Vec<PathBuf>,
+    configs: Vec<(String, JsonObject)>,
 }
+
+type JsonObject = serde_json::Map<String, serde_json::Value>;
 
 impl RegistryBuilder {
     /// Adds the plugins that are part of the binary: the manifest's text and its components by path.
@@ -183,10 +186,17 @@ impl RegistryBuilder {
         Ok(self)
     }
 
+    /// Lays these keys over the configuration of the plugin with this name or alias.
+    #[must_use]
+    pub fn configured(mut self, name: &str, config: &JsonObject) -> Self {
+        self.configs.push((name.to_owned(), config.clone()));
+        self
+    }
+
     /// Checks that every name stands for one plugin.
     ///
     /// # Errors
-    /// [`PluginHostError::Duplicate`].
+    /// [`PluginHostError::Duplicate`]; [`PluginHostError::Unknown`] for a configuration of nobody's.
     pub fn build(self) -> Result<Registry, PluginHostError> {
         let replaced = |name: &str| {
             self.users
@@ -216,12 +226,19 @@ impl RegistryBuilder {
             }
             entries.push(entry);
         }
-        Ok(Registry {
+        let mut registry = Registry {
             host: self.host,
             entries,
             by_name,
             manifests: self.manifests,
-        })
+        };
+        for (name, config) in &self.configs {
+            match registry.by_name.get(name) {
+                Some(&index) => registry.entries[index].configure(config),
+                None => return Err(registry.unknown(name, None)),
+            }
+        }
+        Ok(registry)
     }
 }
 
@@ -244,6 +261,7 @@ impl Registry {
             first_party: Vec::new(),
             users: Vec::new(),
             manifests: Vec::new(),
+            configs: Vec::new(),
         }
     }
 
