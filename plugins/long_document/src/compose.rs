@@ -60,21 +60,35 @@ impl Choice<'_> {
     }
 }
 
+/// What the document is searched for.
+pub struct Question<'a> {
+    /// As it was asked.
+    pub text: &'a str,
+    /// How similar each chunk's vector is to its own, where there are vectors.
+    pub similar: Option<&'a [f64]>,
+    /// Chunks that are kept because of it.
+    pub retrieved: usize,
+}
+
 /// The document as it goes into the prompt, of about `budget` tokens at most.
-pub fn compose(text: &str, index: &Index, question: &str, retrieved: usize, budget: u32) -> String {
+pub fn compose(text: &str, index: &Index, question: &Question<'_>, budget: u32) -> String {
     let texts = index
         .chunks
         .iter()
         .map(|chunk| &text[chunk.whole.range.clone()]);
     let texts: Vec<&str> = texts.collect();
-    let scores = retrieval::scores(&texts, question);
+    let scores = retrieval::scores(&texts, question.text);
     let density = |number: usize| f64::from(index.chunks[number].density);
-    let mut asked: Vec<usize> = (0..texts.len()).collect();
-    let mut dense = asked.clone();
-    asked.sort_by(|&a, &b| {
+    let mut by_words: Vec<usize> = (0..texts.len()).collect();
+    let mut dense = by_words.clone();
+    by_words.sort_by(|&a, &b| {
         let by_score = scores[b].total_cmp(&scores[a]);
         by_score.then(density(b).total_cmp(&density(a)))
     });
+    let asked = match question.similar {
+        Some(similar) => retrieval::in_turns(&by_words, &scores, similar),
+        None => by_words,
+    };
     dense.sort_by(|&a, &b| density(b).total_cmp(&density(a)));
     let mut choice = Choice {
         index,
@@ -82,10 +96,10 @@ pub fn compose(text: &str, index: &Index, question: &str, retrieved: usize, budg
         left: budget,
     };
     let mut pieces = Vec::new();
-    for &number in asked.iter().take(retrieved) {
+    for &number in asked.iter().take(question.retrieved) {
         if !choice.whole(number) {
             let most = choice.left / 2;
-            let (chosen, tokens) = best_sentences(text, &index.chunks[number], question, most);
+            let (chosen, tokens) = best_sentences(text, &index.chunks[number], question.text, most);
             pieces.extend(chosen);
             choice.left -= tokens.min(choice.left);
         }

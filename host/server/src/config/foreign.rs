@@ -212,15 +212,27 @@ mod tests {
             "processor: {batch_size: 256, overlap_size: 20, entropy_method: weighted, entropy_threshold: 2.5}\n\
              rag: {top_k: 5, use_faiss: true}\nplugin_config: {long_document: {retrieved: 2}}\n",
         );
-        assert_eq!(leaves("processor", file.get("processor")), ["processor.entropy_threshold"]);
+        assert_eq!(
+            leaves("processor", file.get("processor")),
+            ["processor.entropy_threshold"]
+        );
         assert!(!file.contains_key("rag"));
         let own = file["plugin_config"].find_ref("long_document");
         let own = own.and_then(Value::as_dict).expect("a table");
-        let numbers = own.iter().map(|(key, value)| (key.as_str(), value.to_i128()));
-        let expected = [("chunk_words", 256), ("overlap_words", 20), ("retrieved", 2)];
+        let numbers = own
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.to_i128()));
+        let expected = [
+            ("chunk_words", 256),
+            ("overlap_words", 20),
+            ("retrieved", 2),
+        ];
         assert!(numbers.eq(expected.map(|(key, number)| (key, Some(number)))));
         let processors = file["request_processor"].as_array();
-        assert_eq!(processors.and_then(|all| all[0].as_str()), Some("long_document"));
+        assert_eq!(
+            processors.and_then(|all| all[0].as_str()),
+            Some("long_document")
+        );
         assert!(!translated("llm: {type: local}").contains_key("request_processor"));
     }
 
@@ -231,8 +243,13 @@ mod tests {
         );
         let keys: Vec<&str> = file.keys().map(String::as_str).collect();
         assert_eq!(keys[1..], ["engine", "engine_api_key", "engine_model"]);
-        let file = translated("llm: {type: local, model_path: '', model_name: 'hf:a/b', api_url: 'http://x'}\n");
-        assert_eq!(file.keys().collect::<Vec<_>>(), ["accept_any_model", "model"]);
+        let file = translated(
+            "llm: {type: local, model_path: '', model_name: 'hf:a/b', api_url: 'http://x'}\n",
+        );
+        assert_eq!(
+            file.keys().collect::<Vec<_>>(),
+            ["accept_any_model", "model"]
+        );
         assert_eq!(file["model"].as_str(), Some("hf:a/b"));
         assert_eq!(file["accept_any_model"].to_bool(), Some(true));
     }
