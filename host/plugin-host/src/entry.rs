@@ -198,6 +198,12 @@ impl Entry {
         self.slot = Mutex::default();
     }
 
+    /// Changes what it may ask for, from when it is next asked for on.
+    pub(crate) fn grant(&mut self, grants: Grants) {
+        self.grants = grants;
+        self.slot = Mutex::default();
+    }
+
     /// The plugin, compiled by the first who asks; others wait for that. A failure is tried again next time.
     pub(crate) fn load(&self, host: &Arc<PluginHost>) -> Result<Loaded, PluginHostError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);

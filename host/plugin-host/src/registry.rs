@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use weir_output::{OnError, Parser, PostProcessor, RequestProcessor};
+use weir_output::{Grants, OnError, Parser, PostProcessor, RequestProcessor};
 
 use crate::{
     counters::CounterSnapshot,
@@ -117,6 +117,7 @@ pub struct RegistryBuilder {
     users: Vec<(Entry, bool)>,
     manifests: Vec<PathBuf>,
     configs: Vec<(String, JsonObject)>,
+    grants: Vec<(String, Grants)>,
 }
 
 type JsonObject = serde_json::Map<String, serde_json::Value>;
@@ -193,10 +194,17 @@ impl RegistryBuilder {
         self
     }
 
+    /// Grants the request processor with this name or alias this and no more.
+    #[must_use]
+    pub fn granted(mut self, name: &str, grants: Grants) -> Self {
+        self.grants.push((name.to_owned(), grants));
+        self
+    }
+
     /// Checks that every name stands for one plugin.
     ///
     /// # Errors
-    /// [`PluginHostError::Duplicate`]; [`PluginHostError::Unknown`] for a configuration of nobody's.
+    /// [`PluginHostError::Duplicate`]; [`PluginHostError::Unknown`] for a configuration or grants of nobody's.
     pub fn build(self) -> Result<Registry, PluginHostError> {
         let replaced = |name: &str| {
             self.users
@@ -233,10 +241,10 @@ impl RegistryBuilder {
             manifests: self.manifests,
         };
         for (name, config) in &self.configs {
-            match registry.by_name.get(name) {
-                Some(&index) => registry.entries[index].configure(config),
-                None => return Err(registry.unknown(name, None)),
-            }
+            registry.entry_mut(name)?.configure(config);
+        }
+        for (name, grants) in &self.grants {
+            registry.entry_mut(name)?.grant(*grants);
         }
         Ok(registry)
     }
@@ -262,6 +270,7 @@ impl Registry {
             users: Vec::new(),
             manifests: Vec::new(),
             configs: Vec::new(),
+            grants: Vec::new(),
         }
     }
 
@@ -418,6 +427,13 @@ impl Registry {
         self.by_name
             .get(name)
             .and_then(|&index| self.entries.get(index))
+    }
+
+    fn entry_mut(&mut self, name: &str) -> Result<&mut Entry, PluginHostError> {
+        match self.by_name.get(name) {
+            Some(&index) => Ok(&mut self.entries[index]),
+            None => Err(self.unknown(name, None)),
+        }
     }
 
     fn unknown(&self, name: &str, kind: Option<PluginKind>) -> PluginHostError {

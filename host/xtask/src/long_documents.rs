@@ -183,7 +183,11 @@ fn ask(
     }
     let document = (kind.document)(1);
     let (mut found, mut missing, mut tokens) = (0, Vec::new(), Vec::new());
-    for Fact { fact, question: asked } in kind.facts {
+    for Fact {
+        fact,
+        question: asked,
+    } in kind.facts
+    {
         let asked_of = question(server, &document, asked)?;
         tokens.push(asked_of.prompt_tokens);
         match asked_of.prompt.contains(fact) {
@@ -203,7 +207,12 @@ fn ask(
     let begins = |all: &[Asked]| spread(all.iter().map(|one| one.begins));
     let answered = |all: &[Asked]| spread(all.iter().map(|one| one.answered));
     let mut timed = format!("| {} | {setup} ", kind.name);
-    for times in [begins(&first), answered(&first), begins(&second), answered(&second)] {
+    for times in [
+        begins(&first),
+        answered(&first),
+        begins(&second),
+        answered(&second),
+    ] {
         write!(timed, "| {:.2} ({:.2}) ", times.0, times.1)?;
     }
     timed.push_str("|\n");
@@ -219,7 +228,10 @@ fn spread(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let largest = values.last().copied().unwrap_or_default();
-    (values.get(values.len() / 2).copied().unwrap_or_default(), largest)
+    (
+        values.get(values.len() / 2).copied().unwrap_or_default(),
+        largest,
+    )
 }
 
 /// Asks for one token, and watches the engine meanwhile.
@@ -263,18 +275,10 @@ fn question(server: &Server, document: &str, question: &str) -> Result<Asked> {
     })
 }
 
-/// Until a question is embedded, which is when the document's vectors are kept.
+/// Until the document's vectors are kept: no plugin works any more.
 fn wait_for_vectors(server: &Server) -> Result<()> {
     let client = Client::new(server);
-    let mut last = (None, Instant::now());
-    // Every embedded batch is a request to the embedding model's thread.
-    until(|| {
-        let sessions = client.metric("weir_plugin_instances")?;
-        if last.0 != sessions {
-            last = (sessions, Instant::now());
-        }
-        Ok(sessions == Some(0.0))
-    })
+    until(|| Ok(client.metric("weir_plugin_instances")? == Some(0.0)))
 }
 
 /// A field of an answer's usage.

@@ -50,7 +50,10 @@ async fn the_answer_comes_first_and_the_rest_behind_it() {
     let answer = server.chat(json!({})).await;
     assert_eq!(answer["choices"][0]["message"]["content"], "fine");
     until_kept(&server).await;
-    assert_eq!(seen.outcomes.lock().unwrap()[0], ProcessorOutcome::Kept(true));
+    assert_eq!(
+        seen.outcomes.lock().unwrap()[0],
+        ProcessorOutcome::Kept(true)
+    );
     assert_eq!(server.state.lifecycle.active(), 0);
 }
 
@@ -59,30 +62,47 @@ async fn a_client_that_leaves_its_answer_takes_nothing_from_the_next() {
     let (server, _) = keeping();
     let body = chat_body(json!({"stream": true}));
     let response = server.post("/v1/chat/completions", &body).await;
-    let before = server.state.documents.get("scripted", "d", &["a".to_owned()]);
+    let before = server
+        .state
+        .documents
+        .get("scripted", "d", &["a".to_owned()]);
     assert_eq!(before, [None], "not while it is answered");
     drop(response);
     until_kept(&server).await;
 }
 
 /// Two of three answers are given, as a plugin with these steps chooses.
-async fn chosen(on_error: OnError, steps: Vec<ProcessorStep>) -> (StatusCode, serde_json::Value, Arc<Seen>) {
+async fn chosen(
+    on_error: OnError,
+    steps: Vec<ProcessorStep>,
+) -> (StatusCode, serde_json::Value, Arc<Seen>) {
     let steps = steps.into_iter().map(Ok).collect();
     let continued = vec![Ok(ProcessorStep::ContinueWith(says("planned")))];
-    let (server, seen) = server(&[&["a"], &["b"], &["c"], &["2"]], on_error, vec![continued, steps]);
+    let (server, seen) = server(
+        &[&["a"], &["b"], &["c"], &["2"]],
+        on_error,
+        vec![continued, steps],
+    );
     // The first plans the request; the second would, but for its name.
-    let plugins = server.state.models.served().next().map(|(_, model)| model.plugins.get());
+    let plugins = server
+        .state
+        .models
+        .served()
+        .next()
+        .map(|(_, model)| model.plugins.get());
     let mut own = plugins.unwrap().request_processors.clone();
     let chooser = own.pop().unwrap();
     let model = server.state.models.served().next().unwrap().1;
-    model.plugins.set(weir_server::active_plugins::ActivePlugins {
-        request_processors: own,
-        on_request: Some(Arc::new(move |name| match name {
-            "chooser" => Ok(chooser.clone()),
-            other => Err(format!("no plugin `{other}`")),
-        })),
-        ..Default::default()
-    });
+    model
+        .plugins
+        .set(weir_server::active_plugins::ActivePlugins {
+            request_processors: own,
+            on_request: Some(Arc::new(move |name| match name {
+                "chooser" => Ok(chooser.clone()),
+                other => Err(format!("no plugin `{other}`")),
+            })),
+            ..Default::default()
+        });
     let body = chat_body(json!({"best_of": 3, "n": 2, "selector": "chooser"}));
     let (status, body) = read(server.post("/v1/chat/completions", &body).await).await;
     (status, body, seen)
@@ -91,16 +111,25 @@ async fn chosen(on_error: OnError, steps: Vec<ProcessorStep>) -> (StatusCode, se
 #[tokio::test]
 async fn a_plugin_chooses_by_asking_the_model() {
     let steps = vec![
-        ProcessorStep::Perform(vec![ProcessorAction::Generate(vec![generation("which?", None)])]),
+        ProcessorStep::Perform(vec![ProcessorAction::Generate(vec![generation(
+            "which?", None,
+        )])]),
         ProcessorStep::Choose(vec![2]),
     ];
     let (status, body, seen) = chosen(OnError::Fail, steps).await;
     assert_eq!(status, StatusCode::OK, "{body}");
     let content = |index: usize| body["choices"][index]["message"]["content"].as_str();
     assert_eq!(content(0), Some("c"), "{body}");
-    assert!(matches!(content(1), Some("a" | "b")), "the likeliest of the others: {body}");
+    assert!(
+        matches!(content(1), Some("a" | "b")),
+        "the likeliest of the others: {body}"
+    );
     let (request, _) = seen.request.lock().unwrap().clone().unwrap();
-    let PlannedRequest { candidates, messages, .. } = request;
+    let PlannedRequest {
+        candidates,
+        messages,
+        ..
+    } = request;
     let texts: Vec<&str> = candidates.iter().map(|one| one.text.as_str()).collect();
     assert_eq!(texts, ["a", "b", "c"]);
     assert!(candidates[0].mean_logprob.is_some());

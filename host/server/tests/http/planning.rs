@@ -81,7 +81,11 @@ impl RequestSession for ScriptedSession {
     }
 }
 
-pub(crate) fn server(answers: &[&[&str]], on_error: OnError, plans: Vec<Vec<Step>>) -> (Server, Arc<Seen>) {
+pub(crate) fn server(
+    answers: &[&[&str]],
+    on_error: OnError,
+    plans: Vec<Vec<Step>>,
+) -> (Server, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let processor = |steps: Vec<Step>| -> Configured<dyn RequestProcessor> {
         let plugin = Scripted {
@@ -247,7 +251,9 @@ async fn everything_that_is_asked_for_is_done() {
     };
     assert_eq!((answers[0].text.as_str(), answers[0].tokens), ("yes", 2));
     assert!(answers[0].mean_logprob.is_some());
-    assert!(matches!(&outcomes[5], ProcessorOutcome::Failed(why) if why.contains("no embedding model")));
+    assert!(
+        matches!(&outcomes[5], ProcessorOutcome::Failed(why) if why.contains("no embedding model"))
+    );
     let prompt = "user: q\n".len();
     let usage = &answer["usage"];
     assert_eq!(
