@@ -238,7 +238,6 @@ fn spread(values: impl Iterator<Item = f64>) -> (f64, f64) {
 fn question(server: &Server, document: &str, question: &str) -> Result<Asked> {
     let (client, watcher) = (Client::new(server), Client::new(server));
     let body = json!({
-        "model": "chat",
         "messages": [{"role": "system", "content": document}, {"role": "user", "content": question}],
         "max_tokens": 1, "temperature": 0, "nvext": {"annotations": ["formatted_prompt"]},
     });

@@ -193,6 +193,20 @@ fn every_needle_is_found_in_sixty_thousand_words() {
 }
 
 #[test]
+fn what_every_question_gets_comes_first_and_is_the_same() {
+    let document = haystack(60_000);
+    let mut host = Host::default();
+    let short = |messages: Vec<Message>| messages[0].content.clone().unwrap();
+    let all: Vec<String> = FACTS
+        .iter()
+        .map(|(_, question)| short(host.run(&document, question, 8192)))
+        .collect();
+    let (first, _) = all[0].split_once("\n---\n").unwrap();
+    assert!(tokens(first) > 3000, "{}", tokens(first));
+    assert!(all.iter().all(|one| one.starts_with(first)));
+}
+
+#[test]
 fn small_contexts_have_the_needle_too() {
     let document = haystack(20_000);
     let mut host = Host::default();

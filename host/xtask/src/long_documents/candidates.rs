@@ -115,7 +115,6 @@ fn round(
 
 fn body(text: &str, question: &str, tokens: u64) -> Value {
     json!({
-        "model": "any",
         "messages": [{"role": "system", "content": text}, {"role": "user", "content": question}],
         "max_tokens": tokens, "temperature": 0.8, "seed": 1, "ignore_eos": true,
     })
