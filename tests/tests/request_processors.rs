@@ -50,7 +50,7 @@ fn requests() -> Vec<PlannedRequest> {
                 parameters: vec![("mpr_candidates".to_owned(), candidates.to_owned())],
                 max_tokens: (candidates == "5").then_some(40),
                 candidates: match candidates {
-                    "16" => vec![said("One."), said("two"), said("Two!")],
+                    "1" => vec![said("One."), said("two"), said("Two!")],
                     _ => Vec::new(),
                 },
                 ..PlannedRequest::default()
