@@ -40,19 +40,26 @@ fn plugins(root: &Path) -> String {
     )
 }
 
-/// The templates, the contract and the SDK.
+/// The templates, the contracts and the SDKs.
 fn project(root: &Path, out: &Path) -> String {
     let templates = root.join("host/server/templates/plugin");
-    let sdk = root.join("plugins/sdk");
-    let manifest = out.join("sdk.toml");
-    write(&manifest, &standalone(root, &sdk.join("Cargo.toml")));
-    let mut sources = files(&sdk.join("src"), "src/");
-    sources.push(("Cargo.toml".to_owned(), manifest));
-    let wit = watched(&root.join("wit/v0.1/plugin.wit"));
-    format!(
-        "pub const WIT: &str = include_str!({wit:?});\npub const TEMPLATES: &[(&str, &str)] = &[{}];\npub const SDK: &[(&str, &str)] = &[{}];\n",
-        list(&files(&templates, "")),
+    let sdk = |name: &str| {
+        let folder = root.join("plugins").join(name);
+        let manifest = out.join(format!("{name}.toml"));
+        write(&manifest, &standalone(root, &folder.join("Cargo.toml")));
+        let mut sources = files(&folder.join("src"), "src/");
+        sources.push(("Cargo.toml".to_owned(), manifest));
         list(&sources)
+    };
+    let wit = watched(&root.join("wit/v0.1/plugin.wit"));
+    let request_wit = watched(&root.join("wit/request-v0.1/request.wit"));
+    format!(
+        "pub const WIT: &str = include_str!({wit:?});\npub const REQUEST_WIT: &str = include_str!({request_wit:?});\n\
+         pub const TEMPLATES: &[(&str, &str)] = &[{}];\npub const SDK: &[(&str, &str)] = &[{}];\n\
+         pub const REQUEST_SDK: &[(&str, &str)] = &[{}];\n",
+        list(&files(&templates, "")),
+        sdk("sdk"),
+        sdk("request_sdk")
     )
 }
 
@@ -81,7 +88,7 @@ fn list(files: &[(String, PathBuf)]) -> String {
     text
 }
 
-/// The SDK's manifest without the workspace: what it inherits from there is written out.
+/// An SDK's manifest without the workspace: what it inherits from there is written out.
 fn standalone(root: &Path, path: &Path) -> String {
     let workspace = table(&root.join("Cargo.toml"));
     let mut manifest = table(path);
@@ -108,6 +115,10 @@ fn inherit(table: &mut Table, section: &str, from: &Value) {
     for (key, value) in section.iter_mut() {
         if value.get("workspace").is_some() {
             *value = from[key.as_str()].clone();
+            // Of ours there is only the SDK, which stands beside it there.
+            if let Some(path) = value.get_mut("path") {
+                *path = Value::String(format!("../{key}"));
+            }
         }
     }
 }

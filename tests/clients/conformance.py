@@ -308,6 +308,14 @@ def a_selector_gives_one_of_them(weir):
 
 
 @of_any_model
+def a_plugin_chooses_one_of_them(weir):
+    body = {"model": weir.model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, "temperature": 1}
+    answer = weir.raw("/v1/chat/completions", {**body, "best_of": 3, "selector": "mpr"}).json()
+    assert len(answer["choices"]) == 1, answer
+    assert answer["usage"]["processing_details"]["generations"] == 1, answer
+
+
+@of_any_model
 def several_candidates_become_one_answer(weir):
     answer = weir.chat(mpr_candidates=3, max_tokens=24, temperature=1, processor_options={})
     details = answer.usage.model_extra["processing_details"]

@@ -49,6 +49,7 @@ impl<P: requests::RequestProcessor> Native<P> {
                 name: info.name,
                 version: info.version,
                 default_config: info.default_config,
+                chooses: info.chooses,
             },
             config: config.to_owned(),
             grants,
@@ -97,7 +98,9 @@ impl<P: requests::RequestProcessor + Send> RequestProcessor for Native<P> {
             parameters: request.parameters.clone(),
             max_tokens: request.max_tokens,
             may_call_tools: request.may_call_tools,
+            candidates: request.candidates.iter().map(answer).collect(),
         };
+        let candidates = request.candidates.len();
         let grants = contract::Grants {
             steps: self.grants.steps,
             generations: self.grants.generations,
@@ -110,7 +113,7 @@ impl<P: requests::RequestProcessor + Send> RequestProcessor for Native<P> {
             embedding_tokens: model.embedding_tokens,
         };
         let (processor, step) = P::start(&self.config, request, grants, model);
-        let mut account = Account::new(self.grants);
+        let mut account = Account::new(self.grants, candidates);
         let step = granted(&mut account, "start", step)?;
         Ok((Box::new(Session(processor, account)), step))
     }
@@ -131,8 +134,8 @@ fn message(message: &host::PlannedMessage) -> contract::Message {
     }
 }
 
-fn outcome(outcome: &ProcessorOutcome) -> contract::HostOutcome {
-    let answer = |answer: &host::request_processor::PlannedAnswer| contract::Generated {
+fn answer(answer: &host::request_processor::PlannedAnswer) -> contract::Generated {
+    contract::Generated {
         text: answer.text.clone(),
         finish_reason: match answer.finish_reason {
             host::FinishReason::Stop => sdk::FinishReason::Stop,
@@ -141,7 +144,10 @@ fn outcome(outcome: &ProcessorOutcome) -> contract::HostOutcome {
         },
         mean_logprob: answer.mean_logprob,
         tokens: answer.tokens,
-    };
+    }
+}
+
+fn outcome(outcome: &ProcessorOutcome) -> contract::HostOutcome {
     match outcome {
         ProcessorOutcome::Generated(answers) => {
             contract::HostOutcome::Generated(answers.iter().map(answer).collect())
@@ -165,15 +171,22 @@ fn messages_out(messages: Vec<contract::Message>) -> Vec<host::PlannedMessage> {
 
 fn step_out(step: contract::Step) -> ProcessorStep {
     match step {
-        contract::Step::Perform(actions) => {
-            ProcessorStep::Perform(actions.into_iter().map(action_out).collect())
+        contract::Step::Perform(actions) => ProcessorStep::Perform(actions_out(actions)),
+        contract::Step::ContinueAndPerform(messages, actions) => {
+            ProcessorStep::ContinueAndPerform(messages_out(messages), actions_out(actions))
         }
+        contract::Step::Done => ProcessorStep::Done,
+        contract::Step::Choose(numbers) => ProcessorStep::Choose(numbers),
         contract::Step::ContinueWith(messages) => {
             ProcessorStep::ContinueWith(messages_out(messages))
         }
         contract::Step::Answer(text) => ProcessorStep::Answer(text),
         contract::Step::Refuse(why) => ProcessorStep::Refuse(why),
     }
+}
+
+fn actions_out(actions: Vec<contract::HostAction>) -> Vec<host::ProcessorAction> {
+    actions.into_iter().map(action_out).collect()
 }
 
 fn action_out(action: contract::HostAction) -> host::ProcessorAction {

@@ -8,7 +8,7 @@ use weir_tests::{native_requests, wasm::WasmPlugins};
 
 const MODEL: PlannedModel = PlannedModel {
     context_tokens: 2048,
-    embedding_tokens: None,
+    embedding_tokens: Some(256),
 };
 
 /// Documents and questions of both kinds of scripts, and what is no question.
@@ -49,11 +49,24 @@ fn requests() -> Vec<PlannedRequest> {
                 digests: vec!["0123456789abcdef".repeat(4); conversation.len()],
                 parameters: vec![("mpr_candidates".to_owned(), candidates.to_owned())],
                 max_tokens: (candidates == "5").then_some(40),
-                may_call_tools: false,
+                candidates: match candidates {
+                    "1" => vec![said("One."), said("two"), said("Two!")],
+                    _ => Vec::new(),
+                },
+                ..PlannedRequest::default()
             });
         }
     }
     requests
+}
+
+fn said(text: &str) -> PlannedAnswer {
+    PlannedAnswer {
+        text: text.to_owned(),
+        finish_reason: FinishReason::Stop,
+        mean_logprob: None,
+        tokens: 2,
+    }
 }
 
 /// What a host might answer, told by a number.
@@ -92,10 +105,18 @@ fn agree(name: &str, configs: &[&str]) -> (usize, usize) {
         let native = native.expect("it is there");
         assert_eq!(native.info(), wasm.info());
         for (number, request) in requests().iter().enumerate() {
+            if !wasm.info().chooses && !request.candidates.is_empty() {
+                continue;
+            }
             let (mut one, mut step) = native.start(request, &MODEL).expect("it starts");
             let (mut other, same) = wasm.start(request, &MODEL).expect("it starts");
             assert_eq!(step, same, "{config} {request:?}");
-            while let ProcessorStep::Perform(actions) = &step {
+            while let ProcessorStep::Perform(actions)
+            | ProcessorStep::ContinueAndPerform(_, actions) = &step
+            {
+                if let ProcessorStep::ContinueAndPerform(messages, _) = &step {
+                    changed += usize::from(*messages != request.messages);
+                }
                 let outcomes = outcomes(actions, number % 8);
                 let next = one.resume(&outcomes).expect("it goes on");
                 let same = other.resume(&outcomes).expect("it goes on");

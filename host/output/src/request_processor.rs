@@ -62,7 +62,7 @@ impl PlannedMessage {
 }
 
 /// A request as a plugin sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct PlannedRequest {
     /// The conversation.
     pub messages: Vec<PlannedMessage>,
@@ -74,6 +74,8 @@ pub struct PlannedRequest {
     pub max_tokens: Option<u32>,
     /// Whether the answer may be calls of tools.
     pub may_call_tools: bool,
+    /// Answers that were made already, where the plugin is asked to choose among them; else none.
+    pub candidates: Vec<PlannedAnswer>,
 }
 
 /// What is done at most for a plugin in one request. A plugin that nothing was granted to may think and no more.
@@ -109,7 +111,7 @@ impl Default for Grants {
 pub struct PlannedModel {
     /// Tokens of prompt and answer together.
     pub context_tokens: u32,
-    /// Tokens of the longest text that becomes a vector; None if no text does.
+    /// Tokens of the longest text that becomes a vector; None without an embedding model.
     pub embedding_tokens: Option<u32>,
 }
 
@@ -190,10 +192,16 @@ pub enum ProcessorStep {
     Perform(Vec<ProcessorAction>),
     /// The request goes on with these messages in place of its own.
     ContinueWith(Vec<PlannedMessage>),
+    /// The same; when the answer is over, do these and resume.
+    ContinueAndPerform(Vec<PlannedMessage>, Vec<ProcessorAction>),
+    /// Nothing is left to do behind the answer.
+    Done,
     /// This is the answer.
     Answer(String),
     /// The request cannot be answered: words for the client.
     Refuse(String),
+    /// The best of the request's candidates by number, the best first: at least one, none twice.
+    Choose(Vec<u32>),
 }
 
 /// What a request processor says about itself at load.
@@ -205,6 +213,8 @@ pub struct RequestProcessorInfo {
     pub version: String,
     /// The configuration it takes, with every default, as JSON text; empty when it takes none.
     pub default_config: String,
+    /// Whether it chooses among a request's candidates.
+    pub chooses: bool,
 }
 
 /// A factory of sessions.
@@ -231,7 +241,7 @@ pub trait RequestProcessor: Send + Sync {
 
 /// One request's planning.
 pub trait RequestSession: Send {
-    /// Takes what came of the actions of the last [`ProcessorStep::Perform`], in their order.
+    /// Takes what came of the actions of the last step, in their order.
     ///
     /// # Errors
     /// When the plugin fails, or asks for more than it is granted; it is over then.

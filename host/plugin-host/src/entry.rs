@@ -192,6 +192,21 @@ impl Entry {
         Ok(entry)
     }
 
+    /// Lays keys over its configuration, with which it is loaded when it is next asked for.
+    pub(crate) fn configure(&mut self, over: &serde_json::Map<String, serde_json::Value>) {
+        let own: Result<serde_json::Map<_, _>, _> = serde_json::from_str(&self.config);
+        let mut config = own.unwrap_or_default();
+        config.extend(over.clone());
+        self.config = serde_json::Value::Object(config).to_string();
+        self.slot = Mutex::default();
+    }
+
+    /// Changes what it may ask for, from when it is next asked for on.
+    pub(crate) fn grant(&mut self, grants: Grants) {
+        self.grants = grants;
+        self.slot = Mutex::default();
+    }
+
     /// The plugin, compiled by the first who asks; others wait for that. A failure is tried again next time.
     pub(crate) fn load(&self, host: &Arc<PluginHost>) -> Result<Loaded, PluginHostError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use weir_output::{OnError, Parser, PostProcessor, RequestProcessor};
+use weir_output::{Grants, OnError, Parser, PostProcessor, RequestProcessor};
 
 use crate::{
     counters::CounterSnapshot,
@@ -117,7 +117,11 @@ pub struct RegistryBuilder {
     first_party: Vec<Entry>,
     users: Vec<(Entry, bool)>,
     manifests: Vec<PathBuf>,
+    configs: Vec<(String, JsonObject)>,
+    grants: Vec<(String, Grants)>,
 }
+
+type JsonObject = serde_json::Map<String, serde_json::Value>;
 
 impl RegistryBuilder {
     /// Adds the plugins that are part of the binary: the manifest's text and its components by path.
@@ -203,10 +207,24 @@ impl RegistryBuilder {
         Ok(self)
     }
 
+    /// Lays these keys over the configuration of the plugin with this name or alias.
+    #[must_use]
+    pub fn configured(mut self, name: &str, config: &JsonObject) -> Self {
+        self.configs.push((name.to_owned(), config.clone()));
+        self
+    }
+
+    /// Grants the request processor with this name or alias this and no more.
+    #[must_use]
+    pub fn granted(mut self, name: &str, grants: Grants) -> Self {
+        self.grants.push((name.to_owned(), grants));
+        self
+    }
+
     /// Checks that every name stands for one plugin.
     ///
     /// # Errors
-    /// [`PluginHostError::Duplicate`].
+    /// [`PluginHostError::Duplicate`]; [`PluginHostError::Unknown`] for a configuration or grants of nobody's.
     pub fn build(self) -> Result<Registry, PluginHostError> {
         let replaced = |name: &str| {
             self.users
@@ -236,12 +254,19 @@ impl RegistryBuilder {
             }
             entries.push(entry);
         }
-        Ok(Registry {
+        let mut registry = Registry {
             host: self.host,
             entries,
             by_name,
             manifests: self.manifests,
-        })
+        };
+        for (name, config) in &self.configs {
+            registry.entry_mut(name)?.configure(config);
+        }
+        for (name, grants) in &self.grants {
+            registry.entry_mut(name)?.grant(*grants);
+        }
+        Ok(registry)
     }
 }
 
@@ -264,6 +289,8 @@ impl Registry {
             first_party: Vec::new(),
             users: Vec::new(),
             manifests: Vec::new(),
+            configs: Vec::new(),
+            grants: Vec::new(),
         }
     }
 
@@ -420,6 +447,13 @@ impl Registry {
         self.by_name
             .get(name)
             .and_then(|&index| self.entries.get(index))
+    }
+
+    fn entry_mut(&mut self, name: &str) -> Result<&mut Entry, PluginHostError> {
+        match self.by_name.get(name) {
+            Some(&index) => Ok(&mut self.entries[index]),
+            None => Err(self.unknown(name, None)),
+        }
     }
 
     fn unknown(&self, name: &str, kind: Option<PluginKind>) -> PluginHostError {

@@ -75,6 +75,7 @@ impl CompletionRequest {
         let n = sampling::take_n(&mut fields, &sampling, given)?;
         let (mut sampling, mut options) =
             RequestOptions::take(&mut fields, sampling, n, given, stream)?;
+        options.selector.check_built_in()?;
         options.continuous_usage = continuous_usage;
         let echoed = sampling.logprobs.filter(|_| options.echo);
         sampling.prompt_logprobs = options.prompt_logprobs.max(echoed);

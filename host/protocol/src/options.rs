@@ -43,14 +43,32 @@ pub struct RequestOptions {
     pub reasoning_budget: Option<usize>,
 }
 
+/// The words that [`Selector`] is written with.
+const SELECTORS: &str = "\"mean_logprob\", \"majority\" or the name of a plugin that chooses";
+
 /// What makes an answer better than another to the same prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Selector {
     /// The mean log-probability of its tokens, as OpenAI's `best_of`.
     #[default]
     MeanLogprob,
     /// How many others say the same; among those that are said as often, the mean log-probability.
     Majority,
+    /// What the plugin of this name says.
+    Plugin(String),
+}
+
+impl Selector {
+    /// For a request whose answers no plugin chooses among.
+    pub(crate) fn check_built_in(&self) -> Result<(), Invalid> {
+        let Self::Plugin(name) = self else {
+            return Ok(());
+        };
+        let message = format!(
+            "`selector` must be \"mean_logprob\" or \"majority\", got {name:?}: plugins choose among the answers of a chat"
+        );
+        Err(Invalid::bad_value("selector", message))
+    }
 }
 
 impl RequestOptions {
@@ -128,10 +146,15 @@ fn take_best_of(
 /// `selector`, which has nothing to choose from without a `best_of`.
 fn take_selector(fields: &mut Fields, best_of: bool) -> Result<Selector, Invalid> {
     const NAME: &str = "selector";
-    let selector = match fields.word(NAME, &["mean_logprob", "majority"])? {
+    let selector = match fields.string(NAME)?.as_deref() {
         None => return Ok(Selector::default()),
+        Some("mean_logprob") => Selector::MeanLogprob,
         Some("majority") => Selector::Majority,
-        Some(_) => Selector::MeanLogprob,
+        Some("") => {
+            let message = format!("`{NAME}` must be {SELECTORS}, got \"\"");
+            return Err(Invalid::bad_value(NAME, message));
+        }
+        Some(name) => Selector::Plugin(name.to_owned()),
     };
     if !best_of {
         let message =

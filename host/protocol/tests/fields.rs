@@ -131,6 +131,7 @@ fn options_are_read_in_both_spellings() {
     for (word, selector) in [
         ("majority", Selector::Majority),
         ("mean_logprob", Selector::MeanLogprob),
+        ("mpr", Selector::Plugin("mpr".to_owned())),
     ] {
         let request = chat(json!({"best_of": 3, "selector": word})).unwrap();
         assert_eq!(request.options.selector, selector);
@@ -234,9 +235,9 @@ const BAD_CHATS: &[(&str, &str, &str)] = &[
         "`selector` chooses among the answers of `best_of`, which is not given",
     ),
     (
-        r#"{"selector": "first", "best_of": 2}"#,
+        r#"{"selector": "", "best_of": 2}"#,
         "selector",
-        r#"`selector` must be "mean_logprob" or "majority", got "first""#,
+        r#"`selector` must be "mean_logprob", "majority" or the name of a plugin that chooses, got """#,
     ),
     (
         r#"{"best_of": 129}"#,

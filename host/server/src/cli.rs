@@ -143,6 +143,8 @@ pub enum NewKind {
     Parser,
     /// Sees events on their way to the client.
     PostProcessor,
+    /// Plans a request before it is answered; in Rust.
+    RequestProcessor,
 }
 
 /// The languages a project can be made in.

@@ -24,6 +24,7 @@ mod file;
 mod foreign;
 mod log_format;
 mod models;
+mod one_or_many;
 mod remote;
 mod switch;
 
@@ -35,6 +36,7 @@ pub use models::ModelEntry;
 pub use switch::Switch;
 
 use foreign::Translated;
+use one_or_many::one_or_many;
 
 /// A configuration that cannot be used.
 #[derive(Debug, Error)]
@@ -51,6 +53,9 @@ pub enum ConfigError {
     #[error("{0}")]
     Value(String),
 }
+
+/// Keys of a plugin's configuration.
+pub type PluginConfig = serde_json::Map<String, serde_json::Value>;
 
 /// The merged configuration of `weir serve`; one field a flag.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +87,8 @@ pub struct Config {
     pub mpr_candidates: Option<usize>,
     #[serde(deserialize_with = "one_or_many")]
     pub preload: Vec<String>,
+    /// Over a plugin's configuration in plugins.toml, by the plugin's name.
+    pub plugin_config: BTreeMap<String, PluginConfig>,
     pub tool_call_streaming: ToolCallStreaming,
     pub plugins: Option<PathBuf>,
     #[serde(deserialize_with = "one_or_many")]
@@ -156,6 +163,7 @@ impl Default for Config {
             request_processor: Vec::new(),
             mpr_candidates: None,
             preload: Vec::new(),
+            plugin_config: BTreeMap::new(),
             tool_call_streaming: ToolCallStreaming::Incremental,
             plugins: None,
             plugin: Vec::new(),
@@ -205,22 +213,6 @@ impl Default for Config {
             ui: Switch(true),
         }
     }
-}
-
-/// A list may be written as one value: `WEIR_API_KEY=secret`.
-fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        One(String),
-        Number(i64),
-        Many(Vec<String>),
-    }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(value) => vec![value],
-        OneOrMany::Number(value) => vec![value.to_string()],
-        OneOrMany::Many(values) => values,
-    })
 }
 
 /// The configuration with what `weir config` and the log tell about it.

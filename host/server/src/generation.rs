@@ -155,6 +155,19 @@ pub struct TokenCounts {
     pub processing: ProcessingDetails,
 }
 
+impl TokenCounts {
+    /// The sum of both.
+    pub(crate) fn with(self, other: &Self) -> Self {
+        Self {
+            prompt: self.prompt + other.prompt,
+            cached: self.cached + other.cached,
+            completion: self.completion + other.completion,
+            reasoning: self.reasoning + other.reasoning,
+            processing: self.processing.with(&other.processing),
+        }
+    }
+}
+
 /// The steps of all choices, as they come.
 pub type Steps = Pin<Box<dyn Stream<Item = Result<Step, ApiError>> + Send>>;
 

@@ -3,6 +3,7 @@
 //! `router(state)` is the HTTP side as a library, so that routes of one's own can stand beside it.
 
 pub mod active_plugins;
+pub mod behind_answers;
 pub mod bench;
 pub mod cli;
 pub mod config;

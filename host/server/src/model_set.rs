@@ -192,6 +192,13 @@ impl ModelSet {
         })
     }
 
+    /// The first that is served and makes vectors of texts, and nothing else: for whoever compares texts. A generative model's
+    /// vectors say little of what a text is about, and cost a prompt each.
+    pub fn embedding(&self) -> Option<&Arc<ServedModel>> {
+        let mut served = self.served().map(|(_, model)| model);
+        served.find(|model| model.generator.is_none() && model.embedder.is_ok())
+    }
+
     /// The id of every model, and whether it is served.
     pub fn loaded(&self) -> impl Iterator<Item = (&str, bool)> {
         let members = self.0.iter();

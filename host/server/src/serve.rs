@@ -85,8 +85,9 @@ pub enum ServeError {
 pub fn run(flags: &ServeFlags) -> Result<(), ServeError> {
     let loaded = config::load(flags)?;
     start_log(&loaded.config.log_level, loaded.config.log_format)?;
-    for key in &loaded.unknown {
-        tracing::warn!("the configuration holds a key that weir does not know: {key}");
+    if !loaded.unknown.is_empty() {
+        let keys = loaded.unknown.join(", ");
+        tracing::warn!("the configuration holds keys that weir does not know: {keys}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(request_threads())

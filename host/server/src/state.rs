@@ -19,6 +19,7 @@ use weir_protocol::Invalid;
 
 use crate::{
     active_plugins::PluginSlot,
+    behind_answers::BehindAnswers,
     constraints::ModelConstraints,
     document_store::DocumentStore,
     embedding_thread::EmbeddingHandle,
@@ -46,6 +47,8 @@ pub struct AppState {
     pub responses: ResponseStore,
     /// What request processors keep of documents.
     pub documents: DocumentStore,
+    /// Who may work behind answers.
+    pub behind: BehindAnswers,
     /// Documents that requests name.
     pub preloaded: Preloaded,
     /// Bytes of request bodies that are being read.
@@ -67,6 +70,7 @@ impl AppState {
             models,
             responses: ResponseStore::new(settings.response_store),
             documents: DocumentStore::default(),
+            behind: BehindAnswers::default(),
             preloaded: Preloaded::default(),
             keys: KeyRing::new(settings.keys.clone()),
             settings,

@@ -1,4 +1,4 @@
-//! `cargo xtask guests`: what `weir plugin new` writes, in every language and of both kinds, built with the words of its own
+//! `cargo xtask guests`: what `weir plugin new` writes, in every language and of every kind that it has, built with the words of its own
 //! README and checked; and what guests of each language cost, as a table that is kept.
 //!
 //! It needs the network (PyPI, npm, crates.io), a Python, a Node.js, a clang and a wasm32 Rust, so it is no part of `cargo
@@ -47,6 +47,9 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     for language in LANGUAGES {
         if all || arguments.languages.iter().any(|named| named == language) {
             guests.make(language, "post-processor")?;
+            if *language == "rust" {
+                guests.make(language, "request-processor")?;
+            }
             rows.push_str(&guests.measure(language)?);
         }
     }

@@ -20,6 +20,7 @@ mod fuzz;
 mod greedy_text;
 mod guests;
 mod hostile_clients;
+mod long_documents;
 mod page;
 mod peer;
 mod perplexity;
@@ -103,6 +104,8 @@ enum Command {
     Perplexity(perplexity::Arguments),
     /// Compare greedy text by weir and by llama.cpp, in every format
     GreedyText(greedy_text::Arguments),
+    /// Hide facts in long documents, time the first and the next question, and five candidates beside one
+    LongDocuments(long_documents::Arguments),
     /// Put weir in front of llama.cpp's server: conformance, greedy text, and what it costs
     RemotePeer(remote_peer::Arguments),
     /// Build weir for NVIDIA GPUs into one file to carry; type-check that code; keep its PTX
@@ -156,6 +159,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::CpuEngine(arguments) => cpu_engine::run(&root, &arguments),
         Command::Perplexity(arguments) => perplexity::run(&root, &arguments),
         Command::GreedyText(arguments) => greedy_text::run(&root, &arguments),
+        Command::LongDocuments(arguments) => long_documents::run(&root, &arguments),
         Command::RemotePeer(arguments) => remote_peer::run(&root, &arguments),
         Command::Cuda(arguments) => cuda::run(&root, &arguments),
         Command::Deps => deps::run(),

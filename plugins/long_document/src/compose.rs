@@ -1,5 +1,7 @@
-//! What of a document stays where not all of it fits: the chunks that the question is about, one sentence of each other chunk, and
-//! as many dense chunks as there is room for; in the order of the document.
+//! What of a document stays where not all of it fits: one sentence of each chunk and as many dense chunks as there is room for, in
+//! the order of the document; behind them the chunks that the question is about.
+//!
+//! What comes first does not depend on the question, so that the engine computes it once for all questions.
 
 use alloc::{string::String, vec::Vec};
 use core::ops::Range;
@@ -12,8 +14,12 @@ use crate::{
 
 /// Stands where something is left out.
 pub const GAP: &str = "\n[...]\n";
+/// Stands between what every question gets and what this one does.
+const FOR_QUESTION: &str = "\n\n---\n\n";
 /// Tokens of a gap, at most.
 const GAP_TOKENS: u32 = 6;
+/// The room for what every question gets is a multiple of so many tokens: questions are not equally long.
+const STEP_TOKENS: u32 = 256;
 
 /// What stays of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,47 +66,97 @@ impl Choice<'_> {
     }
 }
 
+/// What the document is searched for.
+pub struct Question<'a> {
+    /// As it was asked.
+    pub text: &'a str,
+    /// How similar each chunk's vector is to its own, where there are vectors.
+    pub similar: Option<&'a [f64]>,
+    /// Chunks that are kept because of it, in part if not whole; more of them where there is room left.
+    pub retrieved: usize,
+}
+
 /// The document as it goes into the prompt, of about `budget` tokens at most.
-pub fn compose(text: &str, index: &Index, question: &str, retrieved: usize, budget: u32) -> String {
+pub fn compose(text: &str, index: &Index, question: &Question<'_>, budget: u32) -> String {
     let texts = index
         .chunks
         .iter()
         .map(|chunk| &text[chunk.whole.range.clone()]);
     let texts: Vec<&str> = texts.collect();
-    let scores = retrieval::scores(&texts, question);
+    let scores = retrieval::scores(&texts, question.text);
     let density = |number: usize| f64::from(index.chunks[number].density);
-    let mut asked: Vec<usize> = (0..texts.len()).collect();
-    let mut dense = asked.clone();
-    asked.sort_by(|&a, &b| {
+    let mut by_words: Vec<usize> = (0..texts.len()).collect();
+    let mut dense = by_words.clone();
+    by_words.sort_by(|&a, &b| {
         let by_score = scores[b].total_cmp(&scores[a]);
         by_score.then(density(b).total_cmp(&density(a)))
     });
-    dense.sort_by(|&a, &b| density(b).total_cmp(&density(a)));
-    let mut choice = Choice {
-        index,
-        kept: alloc::vec![Kept::Nothing; texts.len()],
-        left: budget,
+    let asked = match question.similar {
+        Some(similar) => retrieval::in_turns(&by_words, &scores, similar),
+        None => by_words,
     };
+    dense.sort_by(|&a, &b| density(b).total_cmp(&density(a)));
+    let (pieces, kept, left) = for_all_questions(index, &dense, question.retrieved, budget);
+    let start = joined(text, pieces);
     let mut pieces = Vec::new();
-    for &number in asked.iter().take(retrieved) {
-        if !choice.whole(number) {
+    let mut choice = Choice { index, kept, left };
+    for (rank, &number) in asked.iter().enumerate() {
+        if choice.kept[number] == Kept::Whole {
+            continue;
+        }
+        // Its summary stays where every question gets it.
+        let cost = index.chunks[number].whole.tokens + GAP_TOKENS;
+        if cost <= choice.left {
+            choice.left -= cost;
+            choice.kept[number] = Kept::Whole;
+            pieces.push(index.chunks[number].whole.range.clone());
+        } else if rank < question.retrieved {
             let most = choice.left / 2;
-            let (chosen, tokens) = best_sentences(text, &index.chunks[number], question, most);
+            let (chosen, tokens) = best_sentences(text, &index.chunks[number], question.text, most);
             pieces.extend(chosen);
             choice.left -= tokens.min(choice.left);
         }
     }
-    // Half of the room is for the gist of everything.
-    let mut gist = choice.left / 2;
     for &number in &asked {
+        if choice.summary(number, u32::MAX) > 0 {
+            pieces.push(index.chunks[number].summary.range.clone());
+        }
+    }
+    if pieces.is_empty() {
+        return start;
+    }
+    [&start, FOR_QUESTION, &joined(text, pieces)].concat()
+}
+
+/// Pieces that stay whatever is asked, what they keep of each chunk, and how many tokens are left.
+fn for_all_questions(
+    index: &Index,
+    dense: &[usize],
+    retrieved: usize,
+    budget: u32,
+) -> (Vec<Range<usize>>, Vec<Kept>, u32) {
+    let largest = index.chunks.iter().map(|chunk| chunk.whole.tokens).max();
+    let asked = largest.unwrap_or_default().saturating_add(GAP_TOKENS);
+    let asked = asked.saturating_mul(u32::try_from(retrieved).unwrap_or(u32::MAX));
+    let room = budget - asked.min(budget / 2);
+    let room = room - room % STEP_TOKENS;
+    let mut choice = Choice {
+        index,
+        kept: alloc::vec![Kept::Nothing; index.chunks.len()],
+        left: room,
+    };
+    // Half of the room is for the gist of everything.
+    let mut gist = room / 2;
+    for &number in dense {
         gist -= choice.summary(number, gist);
     }
-    for &number in &dense {
+    for &number in dense {
         choice.whole(number);
     }
-    for &number in &asked {
+    for &number in dense {
         choice.summary(number, u32::MAX);
     }
+    let mut pieces = Vec::new();
     for (chunk, kept) in index.chunks.iter().zip(&choice.kept) {
         match kept {
             Kept::Nothing => {}
@@ -108,7 +164,7 @@ pub fn compose(text: &str, index: &Index, question: &str, retrieved: usize, budg
             Kept::Whole => pieces.push(chunk.whole.range.clone()),
         }
     }
-    joined(text, pieces)
+    (pieces, choice.kept, budget - room + choice.left)
 }
 
 /// The sentences of a chunk that does not fit which have most to do with the question, and about how many tokens they have.

@@ -42,13 +42,17 @@ impl Config {
     /// What cannot be used, and where.
     pub fn read(text: &str) -> Result<Self, String> {
         let mut config = Self::default();
+        let mut overlaps = false;
         let text = config_numbers::quoted(text);
         let mut json = ConfigReader::new(&text);
         json.object(|key, json| {
             let mut number = |least, most| config_numbers::read(json, key, least, most);
             match key {
                 "chunk_words" => config.chunk_words = number(64, 8192)? as usize,
-                "overlap_words" => config.overlap_words = number(0, 4096)? as usize,
+                "overlap_words" => {
+                    config.overlap_words = number(0, 4096)? as usize;
+                    overlaps = true;
+                }
                 "retrieved" => config.retrieved = number(1, 100)? as usize,
                 "percent_of_context" => config.percent_of_context = number(10, 95)?,
                 _ => {
@@ -60,6 +64,9 @@ impl Config {
             Ok(())
         })?;
         json.end()?;
+        if !overlaps {
+            config.overlap_words = config.overlap_words.min(config.chunk_words / 2);
+        }
         if config.overlap_words * 2 > config.chunk_words {
             return Err(format!(
                 "`overlap_words` is {}; it may be half of `chunk_words` at most",
@@ -84,7 +91,10 @@ mod tests {
         for (config, reason) in [
             (r#"{"chunks": 3}"#, "unknown key `chunks`"),
             (r#"{"chunk_words": 63}"#, "64 to 8192"),
-            (r#"{"chunk_words": 80}"#, "half of `chunk_words`"),
+            (
+                r#"{"chunk_words": 80, "overlap_words": 41}"#,
+                "half of `chunk_words`",
+            ),
             (r#"{"percent_of_context": 100}"#, "10 to 95"),
             (r#"{"retrieved": true}"#, "a string expected"),
         ] {

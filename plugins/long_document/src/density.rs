@@ -123,7 +123,7 @@ fn structure(text: &str) -> f64 {
 }
 
 /// The square root of a number that is not negative, by Newton's method from above.
-fn root(number: f64) -> f64 {
+pub fn root(number: f64) -> f64 {
     if number <= 0.0 {
         return 0.0;
     }

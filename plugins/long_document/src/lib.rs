@@ -2,7 +2,8 @@
 //! needs of it.
 //!
 //! A document is read once: its chunks, their tokens and how dense they are are kept under its digest. Whatever fits stays as it
-//! is, and so does everything but that one message.
+//! is, and so does everything but that one message. The first question is answered by words alone; behind its answer the
+//! chunks become vectors, if the server has an embedding model, and later questions are compared with both.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
@@ -14,6 +15,7 @@ pub mod config;
 pub mod density;
 pub mod index;
 pub mod retrieval;
+pub mod vectors;
 
 use alloc::{
     string::{String, ToString},
@@ -29,18 +31,23 @@ use weir_plugin_request_sdk::{
 };
 
 use crate::{
+    compose::Question,
     config::{Config, DEFAULT},
-    index::Index,
+    index::{Chunk, Index},
+    vectors::Vectors,
 };
 
 weir_plugin_request_sdk::export_request_processor!(LongDocument);
 
-/// The entry of a document's index in the store.
+/// The entries of a document in the store: its index, and the vectors of its chunks.
 const INDEX: &str = "index";
+const VECTORS: &str = "vectors";
 /// Tokens that a template may need for another message than it was counted with, and what gaps and cuts add.
 const SPARE: u32 = 64;
 /// Words of a chunk for each token of the embedding model's window: more than one token a word.
 const WORDS_OF_WINDOW: f64 = 0.7;
+/// Chunks that become vectors in one step.
+const BATCH: usize = 32;
 
 /// A request with a document.
 pub struct LongDocument {
@@ -50,20 +57,34 @@ pub struct LongDocument {
     place: usize,
     digest: String,
     stores: bool,
+    /// Texts that may become vectors; none without an embedding model.
+    embeddings: usize,
     budget: u32,
     index: Option<Index>,
+    vectors: Option<Vectors>,
     next: Next,
 }
 
 /// What the next results are of.
 enum Next {
     Found,
-    /// Tokens of pieces, unless they were known, and of the other messages.
+    /// Tokens of pieces, unless they were known, and of the other messages; the question's vector, where chunks have theirs.
     Counted {
         known: bool,
     },
-    /// Kept; the messages are ready.
-    Stored,
+    /// Another request's vectors, perhaps, by now.
+    Kept(Behind),
+    /// Vectors of the next chunks.
+    Embedded(Behind),
+    /// All is done.
+    Over,
+}
+
+/// What becomes vectors behind the answer.
+#[derive(Default)]
+struct Behind {
+    texts: alloc::vec::IntoIter<String>,
+    made: Vec<Vec<f32>>,
 }
 
 impl RequestProcessor for LongDocument {
@@ -73,6 +94,7 @@ impl RequestProcessor for LongDocument {
             name: "long_document".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             default_config: DEFAULT.into(),
+            chooses: false,
         })
     }
 
@@ -97,8 +119,12 @@ impl RequestProcessor for LongDocument {
             place: place.unwrap_or_default(),
             messages: request.messages,
             stores: grants.stored_bytes > 0,
+            embeddings: model
+                .embedding_tokens
+                .map_or(0, |_| grants.embeddings as usize),
             budget,
             index: None,
+            vectors: None,
             next: Next::Found,
         };
         let step = match place {
@@ -109,18 +135,32 @@ impl RequestProcessor for LongDocument {
     }
 
     fn resume(&mut self, outcomes: Vec<HostOutcome>) -> Step {
-        match self.next {
-            Next::Found => {
-                let found = match outcomes.into_iter().next() {
-                    Some(HostOutcome::Found(mut values)) => values.pop().flatten(),
-                    _ => None,
-                };
-                self.count(found.as_deref())
-            }
+        match core::mem::replace(&mut self.next, Next::Over) {
+            Next::Found => self.count(found(outcomes)),
             Next::Counted { known } => self.compose(known, outcomes),
-            Next::Stored => self.as_it_is(),
+            Next::Kept(behind) => match found(outcomes) {
+                [Some(_), _] => Step::Done,
+                _ => self.embed(behind),
+            },
+            Next::Embedded(mut behind) => match outcomes.into_iter().next() {
+                Some(HostOutcome::Embedded(vectors)) => {
+                    behind.made.extend(vectors);
+                    self.embed(behind)
+                }
+                _ => Step::Done,
+            },
+            Next::Over => Step::Done,
         }
     }
+}
+
+/// The two values of a look-up.
+fn found(outcomes: Vec<HostOutcome>) -> [Option<Vec<u8>>; 2] {
+    let mut values = match outcomes.into_iter().next() {
+        Some(HostOutcome::Found(values)) => values.into_iter(),
+        _ => Vec::new().into_iter(),
+    };
+    [values.next().flatten(), values.next().flatten()]
 }
 
 /// What is said before anybody asks is a document.
@@ -168,18 +208,18 @@ impl LongDocument {
             return self.as_it_is();
         }
         if !self.stores {
-            return self.count(None);
+            return self.count([None, None]);
         }
         self.next = Next::Found;
         Step::Perform(vec![HostAction::StoreGet {
             document: self.digest.clone(),
-            keys: vec![INDEX.to_string()],
+            keys: vec![INDEX.to_string(), VECTORS.to_string()],
         }])
     }
 
     /// Has counted what is not known of the document yet, and of the other messages.
-    fn count(&mut self, kept: Option<&[u8]>) -> Step {
-        let kept = kept.and_then(|kept| Index::read(kept, self.text()));
+    fn count(&mut self, [index, vectors]: [Option<Vec<u8>>; 2]) -> Step {
+        let kept = index.and_then(|kept| Index::read(&kept, self.text()));
         let known = kept.is_some();
         let index = kept.unwrap_or_else(|| Index::of(self.text(), &self.config));
         let mut rest = self.messages.clone();
@@ -188,6 +228,11 @@ impl LongDocument {
         if !known {
             actions.push(HostAction::CountTokens(index.texts(self.text())));
         }
+        let usable = vectors.filter(|_| known && self.embeddings > 0);
+        self.vectors = usable.and_then(|kept| Vectors::read(&kept, index.chunks.len()));
+        if self.vectors.is_some() && !self.question().trim().is_empty() {
+            actions.push(HostAction::Embed(vec![self.question().to_string()]));
+        }
         self.index = Some(index);
         self.next = Next::Counted { known };
         Step::Perform(actions)
@@ -195,19 +240,22 @@ impl LongDocument {
 
     /// Puts what fits in the document's place.
     fn compose(&mut self, known: bool, outcomes: Vec<HostOutcome>) -> Step {
-        let mut counts = outcomes.into_iter().map(|outcome| match outcome {
-            HostOutcome::Counted(counts) => Some(counts),
-            _ => None,
-        });
-        let rest = counts
-            .next()
-            .flatten()
-            .and_then(|counts| counts.first().copied());
+        let mut counts = Vec::new();
+        let mut asked = None;
+        for outcome in outcomes {
+            match outcome {
+                HostOutcome::Counted(of_one) => counts.push(of_one),
+                HostOutcome::Embedded(vectors) => asked = vectors.into_iter().next(),
+                _ => {}
+            }
+        }
+        let mut counts = counts.into_iter();
+        let rest = counts.next().and_then(|counts| counts.first().copied());
         let (Some(mut index), Some(rest)) = (self.index.take(), rest) else {
             return self.as_it_is();
         };
         if !known {
-            match counts.next().flatten() {
+            match counts.next() {
                 Some(tokens) => index.set_tokens(&tokens),
                 None => return self.as_it_is(),
             }
@@ -218,18 +266,71 @@ impl LongDocument {
             .iter()
             .map(|chunk| u64::from(chunk.whole.tokens))
             .sum();
+        let behind = self.behind(&index);
         if all > u64::from(budget) {
-            let retrieved = self.config.retrieved;
-            let short = compose::compose(self.text(), &index, self.question(), retrieved, budget);
+            let vectors = self.vectors.as_ref().zip(asked.as_ref());
+            let similar = vectors.map(|(vectors, asked)| vectors.similar_to(asked));
+            let question = Question {
+                text: self.question(),
+                similar: similar.as_deref(),
+                retrieved: self.config.retrieved,
+            };
+            let short = compose::compose(self.text(), &index, &question, budget);
             self.messages[self.place].content = Some(short);
         }
-        if known || !self.stores {
+        let document = || self.digest.clone();
+        let mut actions = Vec::new();
+        if behind.texts.len() > 0 {
+            actions.push(HostAction::StoreGet {
+                document: document(),
+                keys: vec![VECTORS.to_string()],
+            });
+        }
+        if !known && self.stores {
+            actions.push(HostAction::StorePut {
+                document: document(),
+                entries: vec![(INDEX.to_string(), index.to_bytes())],
+            });
+        }
+        if actions.is_empty() {
             return self.as_it_is();
         }
-        self.next = Next::Stored;
+        self.next = match behind.texts.len() {
+            0 => Next::Over,
+            _ => Next::Kept(behind),
+        };
+        Step::ContinueAndPerform(core::mem::take(&mut self.messages), actions)
+    }
+
+    /// The chunks that are to become vectors: all, if there are none yet and so many are granted, with the question's.
+    fn behind(&self, index: &Index) -> Behind {
+        let fits = index.chunks.len() < self.embeddings;
+        let texts = match fits && self.stores && self.vectors.is_none() {
+            true => {
+                let chunk = |chunk: &Chunk| self.text()[chunk.whole.range.clone()].to_string();
+                index.chunks.iter().map(chunk).collect()
+            }
+            false => Vec::new(),
+        };
+        Behind {
+            texts: texts.into_iter(),
+            made: Vec::new(),
+        }
+    }
+
+    /// Has the next chunks embedded, or all vectors kept.
+    fn embed(&mut self, mut behind: Behind) -> Step {
+        let batch: Vec<String> = behind.texts.by_ref().take(BATCH).collect();
+        if !batch.is_empty() {
+            self.next = Next::Embedded(behind);
+            return Step::Perform(vec![HostAction::Embed(batch)]);
+        }
+        let Some(vectors) = Vectors::of(&behind.made) else {
+            return Step::Done;
+        };
         Step::Perform(vec![HostAction::StorePut {
             document: core::mem::take(&mut self.digest),
-            entries: vec![(INDEX.to_string(), index.to_bytes())],
+            entries: vec![(VECTORS.to_string(), vectors.to_bytes())],
         }])
     }
 }

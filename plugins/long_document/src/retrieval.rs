@@ -96,6 +96,25 @@ pub fn scores(texts: &[&str], question: &str) -> Vec<f64> {
     counted.iter().map(score).collect()
 }
 
+/// The texts by words and by vectors in turns, the best of each first, so that neither puts the other's best out of reach.
+/// `by_words` is their order by `scores`; those that have no word of the question have no turn.
+pub fn in_turns(by_words: &[usize], scores: &[f64], similar: &[f64]) -> Vec<usize> {
+    let mut by_vectors: Vec<usize> = (0..similar.len()).collect();
+    by_vectors.sort_by(|&a, &b| similar[b].total_cmp(&similar[a]));
+    let said = by_words.iter().filter(|&&number| scores[number] > 0.0);
+    let mut said = said.copied();
+    let mut order = Vec::with_capacity(by_words.len());
+    let mut seen = BTreeSet::new();
+    for number in by_vectors {
+        for next in said.next().into_iter().chain([number]) {
+            if seen.insert(next) {
+                order.push(next);
+            }
+        }
+    }
+    order
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +134,16 @@ mod tests {
         assert_eq!(best("What does the miller dream of?"), Some(2));
         assert_eq!(scores(&texts, "zebra?"), [0.0; 3]);
         assert!(scores(&[], "x").is_empty());
+    }
+
+    #[test]
+    fn words_and_vectors_take_turns() {
+        let scores = [0.0, 5.0, 0.0, 3.0];
+        let by_words = [1, 3, 0, 2];
+        let order = |similar: [f64; 4]| in_turns(&by_words, &scores, &similar);
+        assert_eq!(order([0.9, 0.1, 0.8, 0.2]), [1, 0, 3, 2]);
+        assert_eq!(order([0.1, 0.9, 0.2, 0.3]), [1, 3, 2, 0], "each once");
+        assert_eq!(in_turns(&[0, 1], &[0.0, 0.0], &[0.1, 0.2]), [1, 0]);
     }
 
     #[test]

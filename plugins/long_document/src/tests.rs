@@ -16,9 +16,15 @@ const GRANTS: Grants = Grants {
 
 #[derive(Default)]
 struct Host {
-    kept: BTreeMap<String, Vec<u8>>,
+    kept: BTreeMap<(String, String), Vec<u8>>,
     /// Texts whose tokens were counted.
     counted: usize,
+    /// The window of the embedding model, if there is one.
+    window: Option<u32>,
+    /// Texts that became vectors.
+    embedded: Vec<String>,
+    /// Texts that have this and the question point the same way.
+    told: String,
 }
 
 fn tokens(text: &str) -> u32 {
@@ -38,24 +44,33 @@ impl Host {
             ],
             // A digest, as far as these tests go.
             digests: vec![format!("{}", document.len()), "e".into(), "q".into()],
-            parameters: Vec::new(),
             max_tokens: Some(100),
-            may_call_tools: false,
+            ..Request::default()
         };
         let model = Model {
             context_tokens,
-            embedding_tokens: None,
+            embedding_tokens: self.window,
         };
-        let (mut plugin, mut step) = LongDocument::start("{}", request, GRANTS, model);
+        let grants = Grants {
+            steps: 40,
+            embeddings: 400,
+            ..GRANTS
+        };
+        let (mut plugin, mut step) = LongDocument::start("{}", request, grants, model);
+        let mut answered = None;
         loop {
-            step = match step {
-                Step::Perform(actions) => {
-                    let outcomes = actions.into_iter().map(|action| self.perform(action));
-                    plugin.resume(outcomes.collect())
-                }
+            let actions = match step {
+                Step::Perform(actions) => actions,
                 Step::ContinueWith(messages) => return messages,
+                Step::ContinueAndPerform(messages, actions) => {
+                    answered = Some(messages);
+                    actions
+                }
+                Step::Done => return answered.expect("an answer before"),
                 other => panic!("{other:?}"),
             };
+            let outcomes = actions.into_iter().map(|action| self.perform(action));
+            step = plugin.resume(outcomes.collect());
         }
     }
 
@@ -70,16 +85,22 @@ impl Host {
                 let all: Vec<String> = messages.iter().map(content).collect();
                 HostOutcome::Counted(vec![tokens(&all.join(" ")) + 12])
             }
-            HostAction::StoreGet { document, .. } => {
-                HostOutcome::Found(vec![self.kept.get(&document).cloned()])
+            HostAction::StoreGet { document, keys } => {
+                let value = |key| self.kept.get(&(document.clone(), key)).cloned();
+                HostOutcome::Found(keys.into_iter().map(value).collect())
             }
             HostAction::StorePut { document, entries } => {
-                self.kept.extend(
-                    entries
-                        .into_iter()
-                        .map(|(_, value)| (document.clone(), value)),
-                );
+                let entries = entries.into_iter();
+                let entries = entries.map(|(key, value)| ((document.clone(), key), value));
+                self.kept.extend(entries);
                 HostOutcome::Kept(true)
+            }
+            HostAction::Embed(texts) => {
+                let about = |text: &String| text == QUESTION || text.contains(&self.told);
+                let vector = |text| vec![f32::from(u8::from(about(text))), 0.1];
+                let vectors = texts.iter().map(vector).collect();
+                self.embedded.extend(texts);
+                HostOutcome::Embedded(vectors)
             }
             other => panic!("{other:?}"),
         }
@@ -172,6 +193,20 @@ fn every_needle_is_found_in_sixty_thousand_words() {
 }
 
 #[test]
+fn what_every_question_gets_comes_first_and_is_the_same() {
+    let document = haystack(60_000);
+    let mut host = Host::default();
+    let short = |messages: Vec<Message>| messages[0].content.clone().unwrap();
+    let all: Vec<String> = FACTS
+        .iter()
+        .map(|(_, question)| short(host.run(&document, question, 8192)))
+        .collect();
+    let (first, _) = all[0].split_once("\n---\n").unwrap();
+    assert!(tokens(first) > 3000, "{}", tokens(first));
+    assert!(all.iter().all(|one| one.starts_with(first)));
+}
+
+#[test]
 fn small_contexts_have_the_needle_too() {
     let document = haystack(20_000);
     let mut host = Host::default();
@@ -197,6 +232,91 @@ fn chinese_is_cut_and_found_as_well() {
     let short = messages[0].content.as_deref().unwrap();
     assert!(short.contains("灯塔的密码是鸬鹚七号。"));
     assert!(short.len() < document.len() && tokens(short) <= 6554);
+}
+
+/// No word of it is in a document.
+const QUESTION: &str = "wind?";
+
+#[test]
+fn the_second_question_is_compared_by_vectors_too() {
+    let document = haystack(20_000);
+    let middle = document.len() / 2;
+    let told = document[middle..middle + 60].to_string();
+    let mut host = Host {
+        window: Some(256),
+        told: told.clone(),
+        ..Host::default()
+    };
+    let has = |messages: &[Message]| messages[0].content.as_ref().unwrap().contains(&told);
+    let first = host.run(&document, QUESTION, 2048);
+    assert!(!has(&first), "by words alone");
+    let chunks = host.embedded.len();
+    assert!(chunks > 100, "of 179 words: {chunks}");
+    assert!(!host.embedded.contains(&QUESTION.into()));
+    assert!(has(&host.run(&document, QUESTION, 2048)));
+    assert_eq!(host.embedded.len(), chunks + 1, "the question alone");
+    for (fact, question) in FACTS {
+        let messages = host.run(&document, question, 2048);
+        assert!(messages[0].content.as_ref().unwrap().contains(fact));
+    }
+    let mut without = Host::default();
+    without.run(&document, QUESTION, 2048);
+    assert!(without.embedded.is_empty() && without.kept.len() == 1);
+}
+
+#[test]
+fn what_cannot_become_vectors_is_left() {
+    let document = haystack(20_000);
+    let few = Grants {
+        steps: 40,
+        embeddings: 10,
+        ..GRANTS
+    };
+    let request = Request {
+        messages: vec![
+            Message::new("system", document.as_str()),
+            Message::new("user", "?"),
+        ],
+        digests: vec!["d".into(), "q".into()],
+        ..Request::default()
+    };
+    let model = Model {
+        context_tokens: 2048,
+        embedding_tokens: Some(256),
+    };
+    let mut host = Host::default();
+    let mut step_behind = |grants: Grants| {
+        let (mut plugin, mut step) = LongDocument::start("{}", request.clone(), grants, model);
+        while let Step::Perform(actions) = step {
+            let outcomes = actions.into_iter().map(|action| host.perform(action));
+            step = plugin.resume(outcomes.collect());
+        }
+        host.kept.clear();
+        let Step::ContinueAndPerform(_, actions) = step else {
+            panic!("it keeps something: {step:?}")
+        };
+        (plugin, actions.len())
+    };
+    let (mut plugin, actions) = step_behind(few);
+    assert_eq!(actions, 1, "the index alone");
+    assert_eq!(plugin.resume(vec![HostOutcome::Kept(true)]), Step::Done);
+    let many = Grants {
+        embeddings: 1000,
+        ..few
+    };
+    let (mut plugin, actions) = step_behind(many);
+    assert_eq!(actions, 2);
+    let nothing = || vec![HostOutcome::Found(vec![None]), HostOutcome::Kept(true)];
+    assert!(matches!(plugin.resume(nothing()), Step::Perform(_)));
+    let failed = vec![HostOutcome::Failed("no".into())];
+    assert_eq!(plugin.resume(failed), Step::Done);
+    let (mut plugin, _) = step_behind(many);
+    let there = vec![HostOutcome::Found(vec![Some(Vec::new())])];
+    assert_eq!(
+        plugin.resume(there),
+        Step::Done,
+        "another request was faster"
+    );
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! Candidates are generated in one batch whose prompts share all but their ends. A request for one candidate goes on as it is,
 //! and so does one that leaves no room for more, whose last message is no question, or whose answer may be calls of tools, which
 //! drafts have not.
+//!
+//! Named as a request's selector, it chooses among answers that were made without it.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
@@ -11,6 +13,7 @@ extern crate alloc;
 
 pub mod config;
 pub mod contexts;
+mod judging;
 pub mod prompts;
 
 use alloc::{
@@ -26,7 +29,6 @@ use weir_plugin_request_sdk::{
         Generated, Generation, Grants, HostAction, HostOutcome, Message, Model, Request,
         RequestProcessorInfo, Step,
     },
-    words,
 };
 
 use crate::{
@@ -58,6 +60,8 @@ pub struct Mpr {
     seed: u64,
     /// What outline, candidates and synthesis begin with, once it is known.
     shared: Option<String>,
+    /// What is to be chosen among.
+    given: Vec<Generated>,
 }
 
 impl RequestProcessor for Mpr {
@@ -67,6 +71,7 @@ impl RequestProcessor for Mpr {
             name: "mpr".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             default_config: DEFAULT.into(),
+            chooses: true,
         })
     }
 
@@ -87,9 +92,11 @@ impl RequestProcessor for Mpr {
             may_call_tools: request.may_call_tools,
             candidates: *candidates.as_ref().unwrap_or(&1),
             shared: None,
+            given: request.candidates,
         };
         let step = match candidates {
             Err(message) => Step::Refuse(message),
+            Ok(_) if !mpr.given.is_empty() => mpr.judge(),
             Ok(_) => mpr.begin(),
         };
         (mpr, step)
@@ -97,6 +104,9 @@ impl RequestProcessor for Mpr {
 
     fn resume(&mut self, outcomes: Vec<HostOutcome>) -> Step {
         let mut outcomes = outcomes.into_iter();
+        if !self.given.is_empty() {
+            return self.judged(outcomes.next());
+        }
         if let Some(shared) = self.shared.take() {
             return match outcomes.next() {
                 Some(HostOutcome::Generated(candidates)) => self.conclude(&shared, candidates),
@@ -240,13 +250,6 @@ impl Mpr {
     /// Makes or chooses the answer.
     fn conclude(&mut self, shared: &str, mut candidates: Vec<Generated>) -> Step {
         candidates.retain(|candidate| !candidate.text.trim().is_empty());
-        let likeliest = |candidates: &[Generated]| {
-            let logprob =
-                |candidate: &Generated| candidate.mean_logprob.unwrap_or(f32::NEG_INFINITY);
-            let mut numbers: Vec<usize> = (0..candidates.len()).collect();
-            numbers.sort_by(|&a, &b| logprob(&candidates[b]).total_cmp(&logprob(&candidates[a])));
-            numbers
-        };
         let chosen = match self.config.select {
             Select::Synthesis if !candidates.is_empty() => {
                 let prompts = Prompts::of(self.question());
@@ -254,25 +257,19 @@ impl Mpr {
                 return Step::ContinueWith(self.asking(content));
             }
             Select::Synthesis => None,
-            Select::MeanLogprob => likeliest(&candidates).first().copied(),
-            Select::Majority => most_said(&candidates, &likeliest(&candidates)),
+            Select::MeanLogprob => judging::likeliest(&candidates).first().copied(),
+            Select::Majority => {
+                let order = judging::likeliest(&candidates);
+                judging::most_said_first(&candidates, &order)
+                    .first()
+                    .copied()
+            }
         };
         match chosen {
             Some(number) => Step::Answer(candidates.swap_remove(number).text),
             None => self.as_it_is(),
         }
     }
-}
-
-/// The first of those that say what most say, of these numbers in their order.
-fn most_said(candidates: &[Generated], order: &[usize]) -> Option<usize> {
-    let said: Vec<Vec<String>> = candidates
-        .iter()
-        .map(|one| words::words(&one.text))
-        .collect();
-    let votes = |number: usize| said.iter().filter(|other| **other == said[number]).count();
-    let most = order.iter().map(|&number| votes(number)).max()?;
-    order.iter().copied().find(|&number| votes(number) == most)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub struct Prompts {
     answer: &'static str,
     candidates: &'static str,
     synthesis: &'static str,
+    verdict: &'static str,
     /// In front of the outline that the client sees.
     pub outline_heading: &'static str,
     candidate_heading: &'static str,
@@ -27,6 +28,7 @@ const ENGLISH: Prompts = Prompts {
     candidates: "Several answers were drafted:",
     synthesis: "Write the final answer. Keep what the drafts agree on and what is supported, settle what they disagree on, leave out what is \
                 wrong, and do not mention the drafts.",
+    verdict: "Which of these answers to the question above is the best? Reply with its number alone.",
     outline_heading: "Outline:\n",
     candidate_heading: "Candidate",
 };
@@ -38,6 +40,7 @@ const CHINESE: Prompts = Prompts {
     answer: "现在请回答。",
     candidates: "以下是几份草拟的回答：",
     synthesis: "请写出最终回答。保留各份草稿一致且有依据的内容，对分歧作出判断，去掉错误之处，不要提及草稿。",
+    verdict: "以上哪一份回答最好？只回复它的编号。",
     outline_heading: "要点：\n",
     candidate_heading: "候选",
 };
@@ -82,11 +85,20 @@ impl Prompts {
 
     /// Asks for one answer made of all.
     pub fn synthesis(&self, shared: &str, candidates: &[Generated]) -> String {
+        self.of_all(shared, candidates, self.synthesis)
+    }
+
+    /// Asks for the number of the best.
+    pub fn verdict(&self, question: &str, candidates: &[Generated]) -> String {
+        self.of_all(&self.shared(question, ""), candidates, self.verdict)
+    }
+
+    fn of_all(&self, shared: &str, candidates: &[Generated], task: &str) -> String {
         let mut text = format!("{shared}{}\n\n", self.candidates);
         for (number, candidate) in candidates.iter().enumerate() {
             text.push_str(&format!("[{}]\n{}\n\n", number + 1, candidate.text.trim()));
         }
-        text.push_str(self.synthesis);
+        text.push_str(task);
         text
     }
 

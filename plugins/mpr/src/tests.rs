@@ -28,7 +28,7 @@ fn request(question: &str, candidates: Option<&str>) -> Request {
         digests: vec!["0a".into(), "1b".into()],
         parameters: candidates.map(parameter).into_iter().collect(),
         max_tokens: Some(100),
-        may_call_tools: false,
+        ..Request::default()
     }
 }
 
@@ -156,6 +156,44 @@ fn a_selector_answers_with_one_of_them() {
     };
     assert_eq!(answer("mean_logprob"), Step::Answer("The mill.".into()));
     assert_eq!(answer("majority"), Step::Answer("the OAK".into()));
+}
+
+/// What comes of choosing among three answers, when the model says this.
+fn chosen(config: &str, verdict: Option<&str>) -> Step {
+    let answers = [("The oak.", -0.9), ("the OAK", -0.8), ("The mill.", -0.1)];
+    let answers = answers.map(|(text, logprob)| generated(text, logprob));
+    let request = Request {
+        candidates: answers.into(),
+        ..request("Where is the owl?", None)
+    };
+    let (mut mpr, step) = Mpr::start(config, request, GRANTS, MODEL);
+    let Some(verdict) = verdict else { return step };
+    let asked = generations(step);
+    assert_eq!((asked.len(), asked[0].temperature), (1, Some(0.0)));
+    let text = last(&asked[0].messages);
+    assert!(
+        text.contains("[3]\nThe mill.") && text.ends_with("its number alone."),
+        "{text}"
+    );
+    mpr.resume(vec![HostOutcome::Generated(vec![generated(verdict, -1.0)])])
+}
+
+#[test]
+fn among_given_answers_the_model_chooses_or_the_configuration() {
+    let order = |numbers: &[u32]| Step::Choose(numbers.to_vec());
+    assert_eq!(chosen("{}", Some("[2]")), order(&[1, 2, 0]));
+    for nothing in ["the second", "0", "4", ""] {
+        assert_eq!(
+            chosen("{}", Some(nothing)),
+            order(&[2, 1, 0]),
+            "the likeliest"
+        );
+    }
+    assert_eq!(
+        chosen(r#"{"select": "mean_logprob"}"#, None),
+        order(&[2, 1, 0])
+    );
+    assert_eq!(chosen(r#"{"select": "majority"}"#, None), order(&[1, 0, 2]));
 }
 
 #[test]

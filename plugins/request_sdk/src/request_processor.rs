@@ -30,7 +30,7 @@ impl Message {
 }
 
 /// What came in.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Request {
     /// The conversation.
     pub messages: Vec<Message>,
@@ -42,6 +42,8 @@ pub struct Request {
     pub max_tokens: Option<u32>,
     /// Whether the answer may be calls of tools. What is generated for the plugin has none.
     pub may_call_tools: bool,
+    /// Answers that were made already, where the plugin is asked to choose among them; else none.
+    pub candidates: Vec<Generated>,
 }
 
 impl Request {
@@ -72,7 +74,7 @@ pub struct Grants {
 pub struct Model {
     /// Tokens of prompt and answer together.
     pub context_tokens: u32,
-    /// Tokens of the longest text that becomes a vector; None if no text does.
+    /// Tokens of the longest text that becomes a vector; None without an embedding model.
     pub embedding_tokens: Option<u32>,
 }
 
@@ -153,10 +155,17 @@ pub enum Step {
     Perform(Vec<HostAction>),
     /// The request goes on with these messages in place of its own.
     ContinueWith(Vec<Message>),
+    /// As [`Step::ContinueWith`]; behind the answer these are done, and [`RequestProcessor::resume`] asks for more or is
+    /// [`Step::Done`].
+    ContinueAndPerform(Vec<Message>, Vec<HostAction>),
+    /// Nothing is left to do behind the answer.
+    Done,
     /// This is the answer.
     Answer(String),
     /// The request cannot be answered: words for the client.
     Refuse(String),
+    /// Numbers of [`Request::candidates`], the best first.
+    Choose(Vec<u32>),
 }
 
 /// What a request processor says about itself at load.
@@ -168,6 +177,8 @@ pub struct RequestProcessorInfo {
     pub version: String,
     /// The configuration it takes, with every default, as JSON text; empty when it takes none.
     pub default_config: String,
+    /// Whether it chooses among [`Request::candidates`].
+    pub chooses: bool,
 }
 
 /// One request's planning; the value is made with the request and never reused.
@@ -181,6 +192,6 @@ pub trait RequestProcessor: Sized + 'static {
     /// Begins a request. `config` is one that [`RequestProcessor::describe`] took.
     fn start(config: &str, request: Request, grants: Grants, model: Model) -> (Self, Step);
 
-    /// Takes what came of the actions of the last [`Step::Perform`], in their order.
+    /// Takes what came of the actions of the last step, in their order.
     fn resume(&mut self, outcomes: Vec<HostOutcome>) -> Step;
 }

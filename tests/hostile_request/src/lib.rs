@@ -40,6 +40,7 @@ impl RequestProcessor for HostileRequest {
             name: "hostile_request".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             default_config: String::new(),
+            chooses: true,
         })
     }
 
@@ -119,6 +120,13 @@ fn misbehave(config: &str, place: &str) -> Option<Step> {
         return Some(Step::Answer("x".repeat(FLOOD_BYTES)));
     } else if is("no-role") {
         return Some(Step::ContinueWith(vec![Message::default()]));
+    } else if is("done") {
+        return Some(Step::Done);
+    } else if is("choose") {
+        return Some(Step::Choose(vec![7]));
+    } else if is("behind") {
+        let messages = vec![Message::new("user", "hi")];
+        return Some(Step::ContinueAndPerform(messages, vec![generations(1, 1)]));
     } else if is("again") {
         return Some(Step::Perform(Vec::new()));
     } else if is("generations") {

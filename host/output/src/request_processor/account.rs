@@ -1,5 +1,7 @@
 //! What a request processor asked for so far, against what it is granted.
 
+use std::collections::BTreeSet;
+
 use super::{Grants, PlannedMessage, ProcessorAction, ProcessorStep};
 use crate::error::PluginErrorKind;
 
@@ -10,6 +12,10 @@ const LONGEST_NAME: usize = 128;
 #[derive(Debug, Clone)]
 pub struct Account {
     grants: Grants,
+    /// Answers to choose among; none where a request is planned.
+    candidates: usize,
+    /// The request goes on, and nobody waits for what is asked for now.
+    behind: bool,
     steps: u64,
     generations: u64,
     generated_tokens: u64,
@@ -17,10 +23,12 @@ pub struct Account {
 }
 
 impl Account {
-    /// Of a request that begins.
-    pub fn new(grants: Grants) -> Self {
+    /// Of a request that begins, with so many candidates to choose among.
+    pub fn new(grants: Grants, candidates: usize) -> Self {
         Self {
             grants,
+            candidates,
+            behind: false,
             steps: 0,
             generations: 0,
             generated_tokens: 0,
@@ -35,21 +43,51 @@ impl Account {
     pub fn take(&mut self, step: &ProcessorStep) -> Result<(), PluginErrorKind> {
         self.steps += 1;
         match step {
-            ProcessorStep::Perform(actions) => {
-                // The step that would follow.
-                within("steps", self.steps + 1, self.grants.steps.into())?;
-                actions
-                    .iter()
-                    .try_for_each(|action| self.take_action(action))
-            }
+            ProcessorStep::Perform(actions) => return self.take_actions(actions),
+            ProcessorStep::Done if self.behind => return Ok(()),
+            ProcessorStep::Done => return Err(broken("an end without an answer")),
+            _ if self.behind => return Err(broken("an answer behind the answer")),
+            _ => {}
+        }
+        match step {
+            ProcessorStep::Refuse(_) => Ok(()),
+            ProcessorStep::Choose(numbers) => self.check_choice(numbers),
+            _ if self.candidates > 0 => Err(broken("no choice, where it was to choose")),
             ProcessorStep::ContinueWith(messages) => check_messages(messages),
-            ProcessorStep::Answer(_) | ProcessorStep::Refuse(_) => Ok(()),
+            ProcessorStep::ContinueAndPerform(messages, actions) => {
+                check_messages(messages)?;
+                self.behind = true;
+                self.take_actions(actions)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take_actions(&mut self, actions: &[ProcessorAction]) -> Result<(), PluginErrorKind> {
+        // The step that would follow.
+        within("steps", self.steps + 1, self.grants.steps.into())?;
+        actions
+            .iter()
+            .try_for_each(|action| self.take_action(action))
+    }
+
+    fn check_choice(&self, numbers: &[u32]) -> Result<(), PluginErrorKind> {
+        let mut known = BTreeSet::new();
+        let new = |number: &u32| (*number as usize) < self.candidates && known.insert(*number);
+        match !numbers.is_empty() && numbers.iter().all(new) {
+            true => Ok(()),
+            false => Err(broken(
+                "a choice of what is not there, or twice of the same",
+            )),
         }
     }
 
     fn take_action(&mut self, action: &ProcessorAction) -> Result<(), PluginErrorKind> {
         let grants = self.grants;
         match action {
+            ProcessorAction::Generate(_) | ProcessorAction::CountPrompt(_) if self.behind => {
+                Err(broken("something behind the answer that is of the request"))
+            }
             ProcessorAction::Generate(generations) => {
                 self.generations += generations.len() as u64;
                 within("generations", self.generations, grants.generations.into())?;
@@ -185,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_is_granted_may_be_asked_for_and_no_more() {
-        let ask = |action| Account::new(GRANTS).take(&perform(vec![action]));
+        let ask = |action| Account::new(GRANTS, 0).take(&perform(vec![action]));
         assert_eq!(ask(generate(&[4, 6])), Ok(()));
         assert_eq!(ask(generate(&[1, 1, 1])), over("generations", 3, 2));
         assert_eq!(ask(generate(&[4, 7])), over("generated_tokens", 11, 10));
@@ -193,7 +231,7 @@ mod tests {
         assert_eq!(ask(put(8)), over("stored_bytes", 9, 8));
         let embed = |texts| ask(ProcessorAction::Embed(vec![String::new(); texts]));
         assert_eq!((embed(1), embed(2)), (Ok(()), over("embeddings", 2, 1)));
-        let mut bare = Account::new(Grants::default());
+        let mut bare = Account::new(Grants::default(), 0);
         let get = ProcessorAction::StoreGet {
             document: "d".to_owned(),
             keys: vec!["k".to_owned()],
@@ -203,13 +241,13 @@ mod tests {
 
     #[test]
     fn amounts_add_up_and_a_loop_ends() {
-        let mut account = Account::new(GRANTS);
+        let mut account = Account::new(GRANTS, 0);
         assert_eq!(account.take(&perform(vec![generate(&[5])])), Ok(()));
         assert_eq!(
             account.take(&perform(vec![generate(&[6])])),
             over("generated_tokens", 11, 10)
         );
-        let mut account = Account::new(GRANTS);
+        let mut account = Account::new(GRANTS, 0);
         assert_eq!(account.take(&perform(Vec::new())), Ok(()));
         assert_eq!(account.take(&perform(Vec::new())), Ok(()));
         let mut last = account.clone();
@@ -220,7 +258,9 @@ mod tests {
     #[test]
     fn what_makes_no_sense_breaks_the_contract() {
         let wrong = |step: ProcessorStep| {
-            let error = Account::new(GRANTS).take(&step).expect_err("it is wrong");
+            let error = Account::new(GRANTS, 0)
+                .take(&step)
+                .expect_err("it is wrong");
             assert!(matches!(error, PluginErrorKind::Contract(_)), "{error}");
         };
         wrong(ProcessorStep::ContinueWith(Vec::new()));
@@ -244,6 +284,51 @@ mod tests {
             hot.temperature = Some(temperature);
             wrong(perform(vec![ProcessorAction::Generate(vec![hot.clone()])]));
         }
+    }
+
+    #[test]
+    fn behind_the_answer_little_is_done_and_it_ends() {
+        let behind = |actions: Vec<ProcessorAction>| {
+            let mut account = Account::new(GRANTS, 0);
+            let step = ProcessorStep::ContinueAndPerform(vec![message()], actions);
+            account.take(&step).map(|()| account)
+        };
+        let mut account = behind(vec![put(1)]).expect("it may be stored");
+        assert_eq!(account.clone().take(&ProcessorStep::Done), Ok(()));
+        let embed = ProcessorAction::Embed(vec![String::new()]);
+        assert_eq!(account.take(&perform(vec![embed.clone()])), Ok(()));
+        assert_eq!(
+            account.clone().take(&perform(vec![embed])),
+            over("steps", 4, 3)
+        );
+        assert!(behind(vec![generate(&[1])]).is_err());
+        assert!(behind(vec![ProcessorAction::CountPrompt(vec![message()])]).is_err());
+        for again in [
+            ProcessorStep::ContinueWith(vec![message()]),
+            ProcessorStep::Answer(String::new()),
+            ProcessorStep::Refuse(String::new()),
+        ] {
+            assert!(account.clone().take(&again).is_err(), "{again:?}");
+        }
+        assert!(Account::new(GRANTS, 0).take(&ProcessorStep::Done).is_err());
+    }
+
+    #[test]
+    fn whoever_is_to_choose_chooses() {
+        let take = |candidates, step| Account::new(GRANTS, candidates).take(&step);
+        let choose = |numbers: &[u32]| ProcessorStep::Choose(numbers.to_vec());
+        assert_eq!(take(2, choose(&[1, 0])), Ok(()));
+        assert_eq!(take(2, perform(vec![generate(&[1])])), Ok(()));
+        for wrong in [
+            choose(&[]),
+            choose(&[2]),
+            choose(&[0, 0]),
+            ProcessorStep::Answer(String::new()),
+            ProcessorStep::ContinueWith(vec![message()]),
+        ] {
+            assert!(take(2, wrong.clone()).is_err(), "{wrong:?}");
+        }
+        assert!(take(0, choose(&[0])).is_err(), "nothing to choose among");
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(super) fn request(request: &PlannedRequest) -> wit::Request {
         parameters: request.parameters.iter().map(parameter).collect(),
         max_tokens: request.max_tokens,
         may_call_tools: request.may_call_tools,
+        candidates: request.candidates.iter().map(answer).collect(),
     }
 }
 
@@ -72,13 +73,20 @@ fn answer(answer: &PlannedAnswer) -> wit::Generated {
 
 pub(super) fn step_out(step: wit::Step) -> ProcessorStep {
     match step {
-        wit::Step::Perform(actions) => {
-            ProcessorStep::Perform(actions.into_iter().map(action_out).collect())
-        }
+        wit::Step::Perform(actions) => ProcessorStep::Perform(actions_out(actions)),
         wit::Step::ContinueWith(messages) => ProcessorStep::ContinueWith(messages_out(messages)),
+        wit::Step::ContinueAndPerform(wit::Continued { messages, actions }) => {
+            ProcessorStep::ContinueAndPerform(messages_out(messages), actions_out(actions))
+        }
+        wit::Step::Done => ProcessorStep::Done,
+        wit::Step::Choose(numbers) => ProcessorStep::Choose(numbers),
         wit::Step::Answer(text) => ProcessorStep::Answer(text),
         wit::Step::Refuse(why) => ProcessorStep::Refuse(why),
     }
+}
+
+fn actions_out(actions: Vec<wit::Action>) -> Vec<ProcessorAction> {
+    actions.into_iter().map(action_out).collect()
 }
 
 fn action_out(action: wit::Action) -> ProcessorAction {

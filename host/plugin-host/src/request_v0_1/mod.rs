@@ -47,6 +47,7 @@ pub(crate) fn load_request_processor(
             name: info.name,
             version: info.version,
             default_config: info.default_config,
+            chooses: info.chooses,
         },
         described,
     }))
@@ -93,6 +94,7 @@ impl WasmRequestProcessor {
     ) -> Result<(RequestState, ProcessorStep), PluginErrorKind> {
         let plugin = &self.described.plugin;
         let (guest, mut store) = self.described.instance()?;
+        let candidates = request.candidates.len();
         let request = convert::request(request);
         let step = store.call(|store| {
             guest.call_start(
@@ -104,7 +106,7 @@ impl WasmRequestProcessor {
             )
         })?;
         let step = convert::step_out(step);
-        let mut account = Account::new(plugin.grants);
+        let mut account = Account::new(plugin.grants, candidates);
         account.take(&step)?;
         Ok((Session::new(plugin, guest, account, store), step))
     }

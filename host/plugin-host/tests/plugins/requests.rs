@@ -55,6 +55,7 @@ fn request() -> PlannedRequest {
         parameters: vec![("mpr_candidates".to_owned(), "5".to_owned())],
         max_tokens: Some(7),
         may_call_tools: true,
+        candidates: Vec::new(),
     }
 }
 
@@ -180,9 +181,11 @@ fn what_runs_away_or_traps_is_ended() {
     contained("flood", WITH_STEPS, output, |kind| {
         matches!(kind, Kind::Output { .. })
     });
-    contained("no-role", WITH_STEPS, "", |kind| {
-        matches!(kind, Kind::Contract(_))
-    });
+    for mode in ["no-role", "done", "choose", "behind"] {
+        contained(mode, WITH_STEPS, "", |kind| {
+            matches!(kind, Kind::Contract(_))
+        });
+    }
 }
 
 #[test]

@@ -60,8 +60,9 @@ fn said(text: &str) -> String {
     words.trim_end_matches(['.', '!', '。', '！']).to_owned()
 }
 
-/// The numbers of the best `n` of each `made` answers, the best first; all in their order where all are given.
-pub fn chosen(selector: Selector, answers: &[Candidate], n: usize, made: usize) -> Vec<usize> {
+/// The numbers of the best `n` of each `made` answers, the best first; all in their order where all are given. What a plugin
+/// did not choose among is chosen by its tokens.
+pub fn chosen(selector: &Selector, answers: &[Candidate], n: usize, made: usize) -> Vec<usize> {
     let numbers: Vec<usize> = (0..answers.len()).collect();
     if made <= n {
         return numbers;
@@ -74,7 +75,7 @@ pub fn chosen(selector: Selector, answers: &[Candidate], n: usize, made: usize) 
     };
     let of_prompt = |numbers: &[usize]| {
         let mut best = likeliest_first(numbers);
-        if selector == Selector::Majority {
+        if *selector == Selector::Majority {
             best = most_said_first(answers, &best);
         }
         best.truncate(n);
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn the_likeliest_are_given() {
         let answers = answers(&[("a", -2.0), ("b", -1.0), ("b", -3.0), ("c", -4.0)]);
-        let best = |n, made| chosen(Selector::MeanLogprob, &answers, n, made);
+        let best = |n, made| chosen(&Selector::MeanLogprob, &answers, n, made);
         assert_eq!(best(2, 4), [1, 0]);
         assert_eq!(best(1, 2), [1, 2], "of each prompt");
         assert_eq!(best(4, 4), [0, 1, 2, 3]);
@@ -128,13 +129,13 @@ mod tests {
             ("it  is 42", -2.0),
             ("7", -0.2),
         ]);
-        let best = |n| chosen(Selector::Majority, &answers, n, 4);
+        let best = |n| chosen(&Selector::Majority, &answers, n, 4);
         assert_eq!(best(1), [2]);
         assert_eq!(best(3), [2, 0, 3], "several answers say different things");
         let alone = &answers[..1];
-        assert_eq!(chosen(Selector::Majority, alone, 1, 1), [0]);
+        assert_eq!(chosen(&Selector::Majority, alone, 1, 1), [0]);
         let none_agree = [answers[3].clone(), answers[0].clone()];
-        assert_eq!(chosen(Selector::Majority, &none_agree, 1, 2), [1]);
+        assert_eq!(chosen(&Selector::Majority, &none_agree, 1, 2), [1]);
     }
 
     #[test]

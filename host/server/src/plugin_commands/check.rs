@@ -20,10 +20,10 @@ use weir_output::{
     Event, FinishReason, Fragment, FragmentKind, Parser, PluginError, PluginErrorKind,
     PostProcessor, RequestContext,
 };
-use weir_plugin_host::{AdHocPlugin, PluginHost, PluginHostError};
+use weir_plugin_host::{AdHocPlugin, PluginHost, PluginHostError, PluginKind};
 
 use super::{
-    Answer, PluginCommandError,
+    Answer, PluginCommandError, check_requests,
     junk::{self, Subject},
 };
 use crate::{
@@ -33,9 +33,9 @@ use crate::{
 };
 
 /// The name under which the file is loaded.
-const CHECKED: &str = "checked";
+pub(super) const CHECKED: &str = "checked";
 
-type Json = serde_json::Map<String, serde_json::Value>;
+pub(super) type Json = serde_json::Map<String, serde_json::Value>;
 
 /// Checks a file.
 ///
@@ -67,6 +67,13 @@ pub(super) fn check(
         .len();
     let plugin = match loader.plugin(&toml::Table::new()) {
         Ok(plugin) => plugin,
+        Err(WiringError::Plugin(PluginHostError::WrongKind {
+            kind: PluginKind::RequestProcessor,
+            ..
+        })) => {
+            let Loader { host, config, .. } = &loader;
+            return check_requests::check(host, file, config, report, size);
+        }
         Err(WiringError::Plugin(error)) => {
             report.wrong(kept_from(&error), &error.to_string());
             return Ok(report.answer());
@@ -104,7 +111,7 @@ fn kept_from(error: &PluginHostError) -> &'static str {
 
 /// The lines.
 #[derive(Default)]
-struct Report {
+pub(super) struct Report {
     text: String,
     wrong: bool,
 }
@@ -115,7 +122,7 @@ impl Report {
         let _ = writeln!(self.text, "{verdict:<6} {label:<10} {what}");
     }
 
-    fn ok(&mut self, label: &str, what: &str) {
+    pub(super) fn ok(&mut self, label: &str, what: &str) {
         self.line("ok", label, what);
     }
 
@@ -124,18 +131,18 @@ impl Report {
         self.line("wrong", label, what.trim_end());
     }
 
-    fn skipped(&mut self, label: &str, what: &str) {
+    pub(super) fn skipped(&mut self, label: &str, what: &str) {
         self.line("-", label, what);
     }
 
-    fn say(&mut self, label: &str, said: Result<String, String>) {
+    pub(super) fn say(&mut self, label: &str, said: Result<String, String>) {
         match said {
             Ok(what) => self.ok(label, &what),
             Err(what) => self.wrong(label, &what),
         }
     }
 
-    fn answer(self) -> Answer {
+    pub(super) fn answer(self) -> Answer {
         Answer {
             text: self.text,
             right: !self.wrong,

@@ -72,8 +72,12 @@ pub(super) fn request_processor(plugin: &dyn RequestProcessor) -> String {
         embeddings,
         stored_bytes,
     } = plugin.grants();
+    let does = match info.chooses {
+        true => "plans requests, chooses among answers",
+        false => "plans requests",
+    };
     let mut text = format!(
-        "name: {} {}\nplans requests\ngranted in a request: {steps} steps, {generations} generations of {generated_tokens} tokens \
+        "name: {} {}\n{does}\ngranted in a request: {steps} steps, {generations} generations of {generated_tokens} tokens \
          together, {embeddings} embeddings\ngranted in all: {stored_bytes} stored bytes\n",
         info.name, info.version,
     );

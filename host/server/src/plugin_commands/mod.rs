@@ -1,6 +1,7 @@
 //! `weir plugin list | inspect | new | check | bench | pack`: what plugin users and authors ask from a shell.
 
 mod check;
+mod check_requests;
 mod describe;
 mod junk;
 mod list;
@@ -43,6 +44,9 @@ pub enum PluginCommandError {
         "`{0}` names no plugin: lower-case letters, digits and `_`, a letter first, no word of the language"
     )]
     Name(String),
+    /// A kind that there is no project for in a language.
+    #[error("a project for a request processor is written in Rust: leave --lang out")]
+    Language,
     /// A configuration that is not JSON.
     #[error("--config is no JSON object: {0}")]
     Config(String),

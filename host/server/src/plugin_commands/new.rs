@@ -70,6 +70,7 @@ const TAKEN: &[&str] = &[
     "unsized",
     "use",
     "virtual",
+    "weir_plugin_request_sdk",
     "weir_plugin_sdk",
     "where",
     "while",
@@ -78,13 +79,14 @@ const TAKEN: &[&str] = &[
 
 const LONGEST_NAME: usize = 40;
 
-/// The contract, where the SDK looks for it too.
+/// The contracts, where the SDKs look for them too.
 const WIT: &str = "wit/v0.1/plugin.wit";
+const REQUEST_WIT: &str = "wit/request-v0.1/request.wit";
 
 /// Writes a project into `folder`/`name`, which is not there yet, and says how to go on.
 ///
 /// # Errors
-/// [`PluginCommandError::Name`], or a file that cannot be written.
+/// [`PluginCommandError::Name`], [`PluginCommandError::Language`], or a file that cannot be written.
 pub(super) fn new(
     folder: &Path,
     name: &str,
@@ -93,6 +95,9 @@ pub(super) fn new(
 ) -> Result<String, PluginCommandError> {
     if !is_name(name) {
         return Err(PluginCommandError::Name(name.to_owned()));
+    }
+    if kind == NewKind::RequestProcessor && language != NewLanguage::Rust {
+        return Err(PluginCommandError::Language);
     }
     let project = folder.join(name);
     // Fails when something of this name is there: nothing of the user's is ever overwritten.
@@ -122,14 +127,17 @@ fn is_name(name: &str) -> bool {
 /// The project's files: paths and contents.
 fn files(name: &str, kind: NewKind, language: NewLanguage) -> Vec<(String, Vec<u8>)> {
     let (stem, folder) = match (language, kind) {
+        (NewLanguage::Rust, NewKind::RequestProcessor) => ("src/lib", "rust_request"),
         (NewLanguage::Rust, _) => ("src/lib", "rust"),
         (NewLanguage::Python, _) => ("plugin", "python"),
         (NewLanguage::Javascript, _) => ("plugin", "javascript"),
         (NewLanguage::C, _) => ("plugin", "c"),
     };
-    let (own, other) = match kind {
-        NewKind::Parser => ("parser", "post_processor"),
-        NewKind::PostProcessor => ("post_processor", "parser"),
+    const KINDS: [&str; 3] = ["parser", "post_processor", "request_processor"];
+    let own = match kind {
+        NewKind::Parser => KINDS[0],
+        NewKind::PostProcessor => KINDS[1],
+        NewKind::RequestProcessor => KINDS[2],
     };
     let mut files = vec![(WIT.to_owned(), embedded::WIT.as_bytes().to_vec())];
     for (path, text) in embedded::TEMPLATES {
@@ -139,7 +147,11 @@ fn files(name: &str, kind: NewKind, language: NewLanguage) -> Vec<(String, Vec<u
             _ => continue,
         };
         // One file a kind: `parser.py` is the parser's `plugin.py`. A post-processor has nothing to do with JSON.
-        let of_other = path.contains(&format!("{other}."));
+        let is_of = |kind: &str| {
+            let file = path.rsplit('/').next().unwrap_or_default();
+            file.starts_with(&format!("{kind}."))
+        };
+        let of_other = KINDS.iter().any(|kind| *kind != own && is_of(kind));
         if of_other || (kind == NewKind::PostProcessor && path.starts_with("json.")) {
             continue;
         }
@@ -151,18 +163,28 @@ fn files(name: &str, kind: NewKind, language: NewLanguage) -> Vec<(String, Vec<u
     }
     match language {
         NewLanguage::Rust => {
-            let sdk = embedded::SDK.iter();
-            files.extend(sdk.map(|(path, text)| {
-                (
-                    format!("vendor/weir-plugin-sdk/{path}"),
-                    text.as_bytes().to_vec(),
-                )
-            }));
+            files.extend(vendored("weir-plugin-sdk", embedded::SDK));
+            if kind == NewKind::RequestProcessor {
+                files.push((REQUEST_WIT.to_owned(), embedded::REQUEST_WIT.into()));
+                files.extend(vendored("weir-plugin-request-sdk", embedded::REQUEST_SDK));
+            }
         }
         NewLanguage::C => files.extend(c_bindings(kind)),
         NewLanguage::Python | NewLanguage::Javascript => {}
     }
     files
+}
+
+/// The sources of one of our crates, where the project's manifest looks for it.
+fn vendored(
+    name: &'static str,
+    sources: &'static [(&str, &str)],
+) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let file = move |(path, text): &(&str, &str)| {
+        let path = format!("vendor/{name}/{path}");
+        (path, text.as_bytes().to_vec())
+    };
+    sources.iter().map(file)
 }
 
 fn filled_in(text: &str, name: &str, kind: NewKind) -> String {
@@ -189,6 +211,18 @@ fn filled_in(text: &str, name: &str, kind: NewKind) -> String {
             (
                 "{{what}}",
                 "leaves out the white space at the end of an answer",
+            ),
+        ],
+        NewKind::RequestProcessor => [
+            ("{{kind}}", "request-processor"),
+            ("{{world}}", "request-processor-plugin"),
+            ("{{bindings}}", "request_processor_plugin"),
+            ("{{flag}}", "--request-processor"),
+            ("{{sources}}", ""),
+            ("{{text}}", ""),
+            (
+                "{{what}}",
+                "leaves out the oldest messages of a conversation that is longer than the context",
             ),
         ],
     };
@@ -254,6 +288,36 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_request_processors_project_has_both_sdks_and_no_corpus() {
+        let files = files("mine", NewKind::RequestProcessor, NewLanguage::Rust);
+        let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+        for path in [
+            "README.md",
+            "Cargo.toml",
+            "src/lib.rs",
+            WIT,
+            REQUEST_WIT,
+            "vendor/weir-plugin-sdk/Cargo.toml",
+            "vendor/weir-plugin-request-sdk/src/lib.rs",
+        ] {
+            assert!(paths.contains(&path), "{path} in {paths:?}");
+        }
+        assert!(!paths.iter().any(|path| path.starts_with("corpus")));
+        for (path, content) in &files {
+            let text = String::from_utf8_lossy(content);
+            assert!(path.starts_with("vendor") || !text.contains("{{"), "{path}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let python = new(
+            folder.path(),
+            "mine",
+            NewKind::RequestProcessor,
+            NewLanguage::Python,
+        );
+        assert!(matches!(python, Err(PluginCommandError::Language)));
     }
 
     #[test]

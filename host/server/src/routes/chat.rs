@@ -36,7 +36,7 @@ pub(super) async fn create(
     let shape = ChatShape {
         n: request.n,
         made: request.made(),
-        selector: request.options.selector,
+        selector: request.options.selector.clone(),
         tool_choice: ToolChoice::None,
         functions: request.options.functions,
         logprobs: None,
@@ -52,6 +52,7 @@ pub(super) async fn create(
         steps,
         tool_choice,
         prompt,
+        judge,
         guard,
     } = chat_generation::start(&state, &caller, request).await?;
     let head = Head::new(&model);
@@ -69,7 +70,7 @@ pub(super) async fn create(
         let chunks = ChatChunks::new(head, shape, beside);
         sse::respond(steps, chunks, state.settings.keep_alive, guard).await?
     } else {
-        let answer = chat_answer::fold(steps, head, shape, beside).await?;
+        let answer = chat_answer::fold(steps, head, shape, beside, judge).await?;
         drop(guard);
         answer.into_response()
     };

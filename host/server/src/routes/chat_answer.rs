@@ -22,6 +22,7 @@ use weir_protocol::{
 
 use super::{
     annotations::{Annotation, Beside},
+    chat_planning::{self, Judge},
     logprobs::{self, TokenNames},
 };
 use crate::{
@@ -135,6 +136,7 @@ pub(super) async fn fold(
     head: Head,
     shape: ChatShape,
     mut beside: Beside,
+    judge: Option<Judge>,
 ) -> Result<Json<ChatCompletion>, ApiError> {
     let mut folds = vec![(MessageFold::new(), Vec::<ContentLogprob>::new()); shape.made];
     let mut token_ids = vec![Vec::new(); shape.made];
@@ -156,7 +158,7 @@ pub(super) async fn fold(
         }
         ends[step.choice] = step.end;
     }
-    let ends = ends
+    let mut ends = ends
         .into_iter()
         .collect::<Option<Vec<_>>>()
         .ok_or(EngineError::Stopped)?;
@@ -164,11 +166,7 @@ pub(super) async fn fold(
     for (fold, content) in folds {
         messages.push((fold.call_completed(), fold.into_message(), content));
     }
-    let candidates = messages.iter().zip(&ends);
-    let candidates =
-        candidates.map(|((_, message, _), end)| Candidate::of_message(message, end.mean_logprob));
-    let candidates: Vec<Candidate> = candidates.collect();
-    let best = generation::chosen(shape.selector, &candidates, shape.n, shape.made);
+    let best = best(&messages, &mut ends, &shape, judge).await?;
     let choice = |(index, &number): (usize, &usize)| {
         let (call_completed, message, content) = std::mem::take(&mut messages[number]);
         ChatChoice {
@@ -196,6 +194,37 @@ pub(super) async fn fold(
         prompt_logprobs: shape.prompt_logprobs.map(|_| prompt_logprobs),
         nvext: beside.object(&usage),
     }))
+}
+
+/// The numbers of those that are given, the best first. What it took a plugin to choose them counts with the first answer.
+async fn best(
+    messages: &[(bool, FoldedMessage, Vec<ContentLogprob>)],
+    ends: &mut [ChoiceEnd],
+    shape: &ChatShape,
+    judge: Option<Judge>,
+) -> Result<Vec<usize>, ApiError> {
+    let mut best = Vec::new();
+    if let Some(judge) = judge {
+        let answers = messages.iter().zip(&*ends);
+        let answers = answers.map(|((_, message, _), end)| chat_planning::candidate(message, end));
+        let spent;
+        (best, spent) = judge.choose(answers.collect()).await?;
+        if let Some(first) = ends.first_mut() {
+            first.tokens = first.tokens.with(&spent);
+        }
+    }
+    let candidates = messages.iter().zip(&*ends);
+    let candidates =
+        candidates.map(|((_, message, _), end)| Candidate::of_message(message, end.mean_logprob));
+    let candidates: Vec<Candidate> = candidates.collect();
+    let rest = generation::chosen(&shape.selector, &candidates, shape.n, shape.made);
+    for number in rest {
+        if !best.contains(&number) {
+            best.push(number);
+        }
+    }
+    best.truncate(shape.n);
+    Ok(best)
 }
 
 /// Makes the chunks of a streamed answer.

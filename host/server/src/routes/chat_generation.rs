@@ -2,7 +2,7 @@
 //!
 //! A route reads its own body into a `ChatRequest`, starts it here and makes its own answer of the steps.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use weir_output::{
 use weir_prompt::{ChatTemplate, Conversation};
 use weir_protocol::{ChatRequest, Invalid, RequestOptions, SamplingFields, ToolDefinition};
 
-use super::chat_planning::{self, Planning, Said};
+use super::chat_planning::{self, Judge, Planning, Said};
 use crate::{
     active_plugins::ActivePlugins,
     constraints,
@@ -39,6 +39,8 @@ pub(super) struct ChatGeneration {
     pub(super) tool_choice: ToolChoice,
     /// The prompt's token ids, where they are to be told beside the answer and are known before it; else none.
     pub(super) prompt: Vec<Vec<u32>>,
+    /// What chooses among its answers, where that is a plugin.
+    pub(super) judge: Option<Judge>,
     /// Counts the request as running; held until the answer is complete.
     pub(super) guard: RequestGuard,
 }
@@ -88,6 +90,7 @@ pub(crate) async fn read_preloaded(state: Arc<AppState>) {
             caller: Caller::anonymous(),
             deadline: None,
             within_context: false,
+            judged: None,
         };
         for (name, text) in state.preloaded.iter() {
             let body = json!({"messages": [about(text), {"role": "user", "content": "?"}]});
@@ -115,6 +118,8 @@ pub(super) struct Call {
     pub(super) deadline: Option<Instant>,
     /// `max_tokens` gives way to what the prompt leaves of the context.
     pub(super) within_context: bool,
+    /// Where the request is put whose answers are chosen among.
+    pub(super) judged: Option<Arc<OnceLock<ChatRequest>>>,
 }
 
 async fn begin(
@@ -133,13 +138,15 @@ async fn begin(
     } else if request.options.annotations.any() {
         model.check_tokenizer("nvext.annotations", "token ids")?;
     }
-    let call = Call {
+    let mut call = Call {
         state: Arc::clone(state),
         model: Arc::clone(&model),
         caller: caller.clone(),
         deadline,
         within_context,
+        judged: None,
     };
+    let judge = Judge::of(&mut call, &request).await?;
     if let Some(name) = request.document.take() {
         let text = state.preloaded.named(&name)?;
         request.messages.insert(0, about(text));
@@ -156,6 +163,7 @@ async fn begin(
         steps,
         tool_choice,
         prompt: prompt.into_iter().collect(),
+        judge,
         guard,
     })
 }
@@ -220,6 +228,10 @@ pub(super) async fn generate(
     request: ChatRequest,
 ) -> Result<(Steps, Option<Vec<u32>>), ApiError> {
     let Call { state, model, .. } = call;
+    if let Some(judged) = &call.judged {
+        // It is generated once.
+        drop(judged.set(request.clone()));
+    }
     let (n, made) = (request.n, request.made());
     let token_ids = request.sampling.return_token_ids;
     let told = token_ids || request.options.annotations.any();

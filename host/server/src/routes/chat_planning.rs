@@ -4,28 +4,32 @@
 //! Invariants: plugins run on blocking threads, one step at a time; what they generate is charged to the caller and adds to the
 //! answer's usage; dropping it gives all of it up. What a plugin may ask for is checked before it comes here.
 
+mod actions;
+mod answering;
 mod batch;
+mod behind;
+mod judging;
 
-use std::{collections::VecDeque, future::ready, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
-use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
 use weir_output::{
-    Configured, Event, FinishReason, Fragment, FragmentKind, OnError, PlannedMessage, PlannedModel,
-    PlannedRequest, PluginError, PluginErrorKind, ProcessorAction, ProcessorOutcome, ProcessorStep,
-    RequestProcessor, RequestSession, ToolChoice,
+    Configured, OnError, PlannedMessage, PlannedModel, PlannedRequest, PluginError,
+    PluginErrorKind, ProcessorAction, ProcessorOutcome, ProcessorStep, RequestProcessor,
+    RequestSession, ToolChoice, request_processor::PlannedAnswer,
 };
 use weir_protocol::ChatRequest;
 
-use self::batch::Batch;
+use self::{answering::shown, batch::Batch, behind::Work};
+pub(super) use self::{
+    answering::{answer, steps},
+    judging::{Judge, candidate},
+};
 use super::chat_generation::{self, Call};
 use crate::{
     error::ApiError,
-    generation::{ChoiceEnd, Step, Steps, TokenCounts},
-    request_record::RequestRecord,
-    state::ServedModel,
+    generation::{Step, TokenCounts},
 };
 
 type Processor = Configured<dyn RequestProcessor>;
@@ -44,6 +48,8 @@ pub(super) enum Ending {
     Generate(Box<ChatRequest>),
     /// This is the answer.
     Answer(String),
+    /// These of the candidates are the best, the best first.
+    Choice(Vec<u32>),
 }
 
 /// A request while it is planned.
@@ -61,6 +67,10 @@ pub(super) struct Planning {
     batch: Option<Batch>,
     /// What all of it took.
     spent: TokenCounts,
+    /// What is to be done when the answer is over.
+    behind: Vec<Work>,
+    /// Answers to choose among; none where one is to be made.
+    candidates: Vec<PlannedAnswer>,
 }
 
 impl Planning {
@@ -74,6 +84,8 @@ impl Planning {
             outcomes: Vec::new(),
             batch: None,
             spent: TokenCounts::default(),
+            behind: Vec::new(),
+            candidates: Vec::new(),
         }
     }
 
@@ -100,13 +112,13 @@ impl Planning {
             } else if let Some((processor, session)) = self.current.take() {
                 let outcomes = std::mem::take(&mut self.outcomes);
                 let stepped = blocking(move || resume(session, &outcomes)).await?;
-                if let Some(answer) = self.take(processor, stepped)? {
-                    return Ok(Said::Ended(Ending::Answer(answer)));
+                if let Some(ending) = self.take(processor, stepped)? {
+                    return Ok(Said::Ended(ending));
                 }
             } else if let Some(processor) = self.waiting.pop_front() {
                 let started = self.start(&processor).await?;
-                if let Some(answer) = self.take(processor, started)? {
-                    return Ok(Said::Ended(Ending::Answer(answer)));
+                if let Some(ending) = self.take(processor, started)? {
+                    return Ok(Said::Ended(ending));
                 }
             } else {
                 let request = Box::new(self.request.clone());
@@ -116,14 +128,15 @@ impl Planning {
     }
 
     async fn start(&mut self, processor: &Processor) -> Result<Stepped, ApiError> {
-        let request = planned_request(&self.call, &self.request);
-        let model = planned_model(&self.call.model);
+        let mut request = planned_request(&self.call, &self.request);
+        request.candidates = std::mem::take(&mut self.candidates);
+        let model = planned_model(&self.call);
         let plugin = Arc::clone(&processor.plugin);
         blocking(move || plugin.start(&request, &model)).await
     }
 
-    /// Takes a step; answers the answer if that is it.
-    fn take(&mut self, processor: Processor, stepped: Stepped) -> Result<Option<String>, ApiError> {
+    /// Takes a step; answers what planning came to if that is it.
+    fn take(&mut self, processor: Processor, stepped: Stepped) -> Result<Option<Ending>, ApiError> {
         let (session, step) = match stepped {
             Ok(stepped) => stepped,
             Err(error) if processor.on_error == OnError::Passthrough => {
@@ -140,10 +153,21 @@ impl Planning {
             ProcessorStep::ContinueWith(messages) => {
                 self.request.messages = json(&messages)?;
             }
+            ProcessorStep::ContinueAndPerform(messages, actions) => {
+                self.request.messages = json(&messages)?;
+                self.behind.push(Work {
+                    processor,
+                    session,
+                    actions,
+                });
+            }
+            // The account lets it through behind an answer alone.
+            ProcessorStep::Done => {}
             ProcessorStep::Answer(text) => {
                 self.check_free(processor.plugin.name())?;
-                return Ok(Some(text));
+                return Ok(Some(Ending::Answer(text)));
             }
+            ProcessorStep::Choose(numbers) => return Ok(Some(Ending::Choice(numbers))),
             ProcessorStep::Refuse(why) => {
                 return Err(ApiError::bad_request(why).with_param("messages"));
             }
@@ -173,107 +197,31 @@ impl Planning {
         else {
             return Ok(());
         };
-        let name = plugin.name();
-        let state = Arc::clone(&self.call.state);
-        let outcome = match action {
-            ProcessorAction::Generate(generations) => {
-                match Batch::submit(&self.call, &self.request, &generations).await {
-                    Ok(batch) => {
-                        self.batch = Some(batch);
-                        return Ok(());
-                    }
-                    Err(error) => not_done(error)?,
-                }
+        if let ProcessorAction::Generate(generations) = action {
+            match Batch::submit(&self.call, &self.request, &generations).await {
+                Ok(batch) => self.batch = Some(batch),
+                Err(error) => self.outcomes.push(not_done(error)?),
             }
-            ProcessorAction::Embed(texts) => self.embed(texts).await?,
-            ProcessorAction::CountTokens(_) | ProcessorAction::CountPrompt(_)
-                if self.call.model.passes_messages =>
-            {
-                let why = "the model's engine is elsewhere, and its tokenizer with it";
-                ProcessorOutcome::Failed(why.to_owned())
-            }
-            ProcessorAction::CountTokens(texts) => self.count(texts).await?,
-            ProcessorAction::CountPrompt(messages) => self.count_prompt(&messages).await?,
-            ProcessorAction::StoreGet { document, keys } => {
-                ProcessorOutcome::Found(state.documents.get(name, &document, &keys))
-            }
-            ProcessorAction::StorePut { document, entries } => {
-                let limit = plugin.grants().stored_bytes;
-                ProcessorOutcome::Kept(state.documents.put(name, &document, &entries, limit))
-            }
-        };
+            return Ok(());
+        }
+        let done = actions::perform(&self.call, Some(&self.request), plugin.as_ref(), action);
+        let (outcome, embedded) = done.await?;
+        self.spent.processing.embedding_tokens += embedded;
         self.outcomes.push(outcome);
         Ok(())
     }
-
-    async fn count(&mut self, texts: Vec<String>) -> Result<ProcessorOutcome, ApiError> {
-        let tokenizer = Arc::clone(&self.call.model.tokenizer);
-        let counted = blocking(move || {
-            let count = |text: &String| Ok(count32(tokenizer.encode_plain(text)?.len()));
-            texts.iter().map(count).collect::<Result<_, ApiError>>()
-        });
-        counted.await?.map(ProcessorOutcome::Counted)
-    }
-
-    async fn count_prompt(
-        &mut self,
-        messages: &[PlannedMessage],
-    ) -> Result<ProcessorOutcome, ApiError> {
-        let request = ChatRequest {
-            messages: json(messages)?,
-            ..self.request.clone()
-        };
-        let Call { state, model, .. } = &self.call;
-        Ok(
-            match chat_generation::plan_in_background(state, model, request).await {
-                Ok(plan) => ProcessorOutcome::Counted(vec![count32(plan.prompt.len())]),
-                Err(error) => ProcessorOutcome::Failed(error.into_body().message),
-            },
-        )
-    }
-
-    /// Vectors of texts, which are cut where the model's window ends.
-    async fn embed(&mut self, texts: Vec<String>) -> Result<ProcessorOutcome, ApiError> {
-        let model = Arc::clone(&self.call.model);
-        let Ok(embedder) = model.embedder() else {
-            let why = format!("the model {} makes no vectors", model.id());
-            return Ok(ProcessorOutcome::Failed(why));
-        };
-        let window = embedder.info().max_tokens;
-        let tokenizer = Arc::clone(&model.tokenizer);
-        let encoded = blocking(move || {
-            let encode = |text: &String| {
-                let mut tokens = tokenizer.encode(text, true)?;
-                tokens.truncate(window);
-                Ok(tokens)
-            };
-            texts
-                .iter()
-                .map(encode)
-                .collect::<Result<Vec<_>, ApiError>>()
-        });
-        let encoded = encoded.await??;
-        let tokens = encoded.iter().map(Vec::len).sum();
-        self.call.caller.charge_prompt(tokens)?;
-        if let Some(empty) = encoded.iter().position(Vec::is_empty) {
-            let why = format!("text {empty} has no tokens");
-            return Ok(ProcessorOutcome::Failed(why));
-        }
-        let vectors = within(self.call.deadline, embedder.embed(encoded)).await?;
-        self.spent.processing.embedding_tokens += tokens;
-        Ok(match vectors {
-            Ok(vectors) => ProcessorOutcome::Embedded(vectors),
-            Err(error) => ProcessorOutcome::Failed(error.to_string()),
-        })
-    }
 }
 
-/// Plans a request that nobody waits for, as far as nothing is generated for it.
+/// Plans a request that nobody waits for, as far as nothing is generated for it, with what comes behind it.
 pub(super) async fn read(call: &Call, body: Value) -> Result<(), ApiError> {
     let request = ChatRequest::from_json(body)?;
     let processors = call.model.plugins.get().request_processors.clone();
     let mut planning = Planning::new(call.clone(), request, processors);
-    planning.next().await.map(drop)
+    planning.next().await?;
+    for work in planning.behind {
+        behind::do_all(call, work).await;
+    }
+    Ok(())
 }
 
 type Stepped = Result<(Box<dyn RequestSession>, ProcessorStep), PluginError>;
@@ -312,18 +260,6 @@ async fn blocking<T: Send + 'static>(
     done.map_err(|error| ApiError::internal(&error))
 }
 
-async fn within<T>(
-    deadline: Option<Instant>,
-    work: impl Future<Output = T>,
-) -> Result<T, ApiError> {
-    match deadline {
-        None => Ok(work.await),
-        Some(deadline) => tokio::time::timeout_at(deadline, work)
-            .await
-            .map_err(|_| ApiError::deadline()),
-    }
-}
-
 fn planned_request(call: &Call, request: &ChatRequest) -> PlannedRequest {
     // What gives way to the prompt is nothing that the prompt has to make room for.
     let max_tokens = request.sampling.max_tokens.filter(|_| !call.within_context);
@@ -343,14 +279,16 @@ fn planned_request(call: &Call, request: &ChatRequest) -> PlannedRequest {
         parameters: request.parameters.clone(),
         max_tokens: max_tokens.map(count32),
         may_call_tools: chat_generation::tool_choice(request) != ToolChoice::None,
+        candidates: Vec::new(),
     }
 }
 
-fn planned_model(model: &ServedModel) -> PlannedModel {
-    let window = |embedder: &crate::Embedder| count32(embedder.info().max_tokens);
+fn planned_model(call: &Call) -> PlannedModel {
+    let embedding = call.state.models.embedding();
+    let embedder = embedding.and_then(|model| model.embedder().ok());
     PlannedModel {
-        context_tokens: count32(model.max_model_len),
-        embedding_tokens: model.embedder().ok().map(window),
+        context_tokens: count32(call.model.max_model_len),
+        embedding_tokens: embedder.map(|embedder| count32(embedder.info().max_tokens)),
     }
 }
 
@@ -362,129 +300,4 @@ fn json(messages: &[PlannedMessage]) -> Result<Vec<Value>, ApiError> {
 
 fn count32(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-/// A step that says this as reasoning, when so much was spent.
-fn shown(text: String, spent: TokenCounts) -> Step {
-    Step {
-        choice: 0,
-        events: vec![Event::Reasoning { text }],
-        token: None,
-        tokens: Vec::new(),
-        counts: spent,
-        stop_string: None,
-        end: None,
-    }
-}
-
-/// The steps of an answer that was planned: what was shown on the way, then the answer, `made` times.
-pub(super) fn steps(planning: Planning, first: Option<Box<Step>>, made: usize) -> Steps {
-    let record = RequestRecord::current();
-    let state = Answering::Shown(Box::new(planning), first);
-    let steps = stream::unfold(state, move |state| {
-        // The stream is read outside of the task that the record belongs to.
-        Arc::clone(&record).during(answering(state, made))
-    });
-    Box::pin(steps)
-}
-
-enum Answering {
-    /// It is planned; what is to be said first.
-    Shown(Box<Planning>, Option<Box<Step>>),
-    /// It is generated, or was said.
-    Answer(Steps),
-    /// It failed.
-    Over,
-}
-
-async fn answering(state: Answering, made: usize) -> Option<(Result<Step, ApiError>, Answering)> {
-    let mut state = state;
-    loop {
-        state = match state {
-            Answering::Shown(planning, Some(step)) => {
-                return Some((Ok(*step), Answering::Shown(planning, None)));
-            }
-            Answering::Shown(mut planning, None) => match planning.next().await {
-                Ok(Said::Shown(step)) => {
-                    return Some((Ok(*step), Answering::Shown(planning, None)));
-                }
-                Ok(Said::Ended(ending)) => match answer(*planning, ending, made).await {
-                    Ok((steps, _)) => Answering::Answer(steps),
-                    Err(error) => return Some((Err(error), Answering::Over)),
-                },
-                Err(error) => return Some((Err(error), Answering::Over)),
-            },
-            Answering::Answer(mut steps) => {
-                let step = steps.next().await?;
-                return Some((step, Answering::Answer(steps)));
-            }
-            Answering::Over => return None,
-        };
-    }
-}
-
-/// The steps of the answer itself, and the prompt that it has.
-pub(super) async fn answer(
-    planning: Planning,
-    ending: Ending,
-    made: usize,
-) -> Result<(Steps, Option<Vec<u32>>), ApiError> {
-    let spent = planning.spent;
-    match ending {
-        Ending::Generate(request) => {
-            let (steps, prompt) = chat_generation::generate(&planning.call, *request).await?;
-            let steps = steps.map(move |step| step.map(|step| with_spent(step, spent)));
-            Ok((Box::pin(steps), prompt))
-        }
-        Ending::Answer(text) => {
-            let step = move |choice| Ok(with_spent(said(choice, text.clone()), spent));
-            let steps = stream::iter(0..made).then(move |choice| ready(step(choice)));
-            Ok((Box::pin(steps), None))
-        }
-    }
-}
-
-/// A whole answer in one step.
-fn said(choice: usize, text: String) -> Step {
-    let content = Event::Content(Fragment {
-        text,
-        kind: FragmentKind::Text,
-    });
-    Step {
-        choice,
-        events: vec![content],
-        token: None,
-        tokens: Vec::new(),
-        counts: TokenCounts::default(),
-        stop_string: None,
-        end: Some(ChoiceEnd {
-            reason: FinishReason::Stop,
-            tokens: TokenCounts::default(),
-            mean_logprob: None,
-        }),
-    }
-}
-
-/// What planning took counts with the first answer.
-fn with_spent(mut step: Step, spent: TokenCounts) -> Step {
-    if step.choice == 0 {
-        step.counts = step.counts.with(&spent);
-        if let Some(end) = &mut step.end {
-            end.tokens = end.tokens.with(&spent);
-        }
-    }
-    step
-}
-
-impl TokenCounts {
-    /// The sum of both.
-    fn with(self, other: &Self) -> Self {
-        Self {
-            prompt: self.prompt + other.prompt,
-            cached: self.cached + other.cached,
-            completion: self.completion + other.completion,
-            reasoning: self.reasoning + other.reasoning,
-            processing: self.processing.with(&other.processing),
-        }
-    }
 }

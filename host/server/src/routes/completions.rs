@@ -56,7 +56,7 @@ pub(super) async fn create(
         names: TokenNames::new(model.tokenizer.vocabulary(), &request.options),
         n: request.n,
         made,
-        selector: request.options.selector,
+        selector: request.options.selector.clone(),
         logprobs: request.sampling.logprobs,
         echo: request.options.echo,
         prompt_logprobs: request.options.prompt_logprobs,
@@ -356,7 +356,7 @@ impl Answers {
             candidates.map(|(piece, end)| Candidate::of_text(&piece.text, end.mean_logprob));
         let candidates: Vec<Candidate> = candidates.collect();
         let shape = &self.shape;
-        let best = generation::chosen(shape.selector, &candidates, shape.n, shape.made);
+        let best = generation::chosen(&shape.selector, &candidates, shape.n, shape.made);
         let choices = best.into_iter().enumerate().map(|(index, number)| {
             let piece = std::mem::take(&mut pieces[number]);
             self.choice(index, piece, Some(finish_reason(ends[number].reason)))

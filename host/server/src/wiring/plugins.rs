@@ -3,10 +3,7 @@
 //! What the user named is checked before a model is fetched; what is left open is chosen by the model. All of it can be
 //! done again while the server runs.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock},
-};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use weir_output::{Configured, Parser, PostProcessor, RequestProcessor, Roles};
 use weir_plugin_host::{
@@ -17,12 +14,15 @@ use weir_prompt::{ChatTemplate, SpecialTokens};
 use super::WiringError;
 use crate::{
     active_plugins::{ActivePlugins, LoadProcessor, PluginSlot},
-    cli::{ParserFlags, PluginFlags},
+    cli::ParserFlags,
     config::Config,
     pull::cache_folder,
 };
 
+mod sources;
 mod trial;
+
+pub use sources::PluginSources;
 
 mod embedded {
     include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
@@ -35,24 +35,6 @@ const NONE: &str = "none";
 const SESSIONS_PER_REQUEST: usize = 4;
 /// Sessions that there is always room for, and the most there is address space for.
 const SESSIONS: std::ops::RangeInclusive<usize> = 1024..=8192;
-
-/// Where plugins come from beside the built-in ones.
-#[derive(Debug, Clone, Default)]
-pub struct PluginSources {
-    /// A user's plugins.toml.
-    pub manifest: Option<PathBuf>,
-    /// Single files, written `NAME=FILE.wasm`.
-    pub files: Vec<String>,
-}
-
-impl From<&PluginFlags> for PluginSources {
-    fn from(flags: &PluginFlags) -> Self {
-        Self {
-            manifest: flags.plugins.clone(),
-            files: flags.plugin.clone(),
-        }
-    }
-}
 
 /// The plugins a user names. A parser that is left out may be chosen by the model; one called `none` is off.
 #[derive(Debug, Clone, Default)]
@@ -140,6 +122,9 @@ pub(crate) fn registry_builder(
     for file in &sources.files {
         builder = builder.ad_hoc(&file.parse::<AdHocPlugin>()?)?;
     }
+    for (name, config) in &sources.configs {
+        builder = builder.configured(name, config);
+    }
     Ok(builder)
 }
 
@@ -188,10 +173,7 @@ impl PluginWiring {
         let models = config.of_each_model();
         let requests = |model: &Config| model.max_num_seqs.saturating_add(model.max_queue);
         let host = plugin_host(models.iter().map(requests).fold(0, usize::saturating_add))?;
-        let sources = PluginSources {
-            manifest: config.plugins.clone(),
-            files: config.plugin.clone(),
-        };
+        let sources = PluginSources::from(config);
         let named = |model: &Config| (model.model_label().to_owned(), model.into());
         let selections: Vec<_> = models.iter().map(named).collect();
         Ok(Self {

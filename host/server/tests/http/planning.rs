@@ -14,19 +14,19 @@ use weir_server::active_plugins::ActivePlugins;
 
 use crate::server::{MAX_MODEL_LEN, Server, Setup, chat_body, chunks, lines, read};
 
-type Step = Result<ProcessorStep, PluginErrorKind>;
+pub(crate) type Step = Result<ProcessorStep, PluginErrorKind>;
 
 /// Takes these steps whatever comes of them, and keeps what it saw.
-struct Scripted {
+pub(crate) struct Scripted {
     info: RequestProcessorInfo,
     steps: Vec<Step>,
     seen: Arc<Seen>,
 }
 
 #[derive(Default)]
-struct Seen {
-    request: Mutex<Option<(PlannedRequest, PlannedModel)>>,
-    outcomes: Mutex<Vec<ProcessorOutcome>>,
+pub(crate) struct Seen {
+    pub(crate) request: Mutex<Option<(PlannedRequest, PlannedModel)>>,
+    pub(crate) outcomes: Mutex<Vec<ProcessorOutcome>>,
 }
 
 struct ScriptedSession(Vec<Step>, Arc<Seen>);
@@ -81,12 +81,17 @@ impl RequestSession for ScriptedSession {
     }
 }
 
-fn server(answers: &[&[&str]], on_error: OnError, plans: Vec<Vec<Step>>) -> (Server, Arc<Seen>) {
+pub(crate) fn server(
+    answers: &[&[&str]],
+    on_error: OnError,
+    plans: Vec<Vec<Step>>,
+) -> (Server, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let processor = |steps: Vec<Step>| -> Configured<dyn RequestProcessor> {
         let plugin = Scripted {
             info: RequestProcessorInfo {
                 name: "scripted".to_owned(),
+                chooses: true,
                 ..RequestProcessorInfo::default()
             },
             steps,
@@ -104,12 +109,12 @@ fn server(answers: &[&[&str]], on_error: OnError, plans: Vec<Vec<Step>>) -> (Ser
     (setup.start(), seen)
 }
 
-fn one(answers: &[&[&str]], steps: Vec<ProcessorStep>) -> (Server, Arc<Seen>) {
+pub(crate) fn one(answers: &[&[&str]], steps: Vec<ProcessorStep>) -> (Server, Arc<Seen>) {
     let steps = steps.into_iter().map(Ok).collect();
     server(answers, OnError::Fail, vec![steps])
 }
 
-fn says(content: &str) -> Vec<PlannedMessage> {
+pub(crate) fn says(content: &str) -> Vec<PlannedMessage> {
     vec![PlannedMessage {
         role: "user".to_owned(),
         content: Some(content.to_owned()),
@@ -117,7 +122,7 @@ fn says(content: &str) -> Vec<PlannedMessage> {
     }]
 }
 
-fn generation(content: &str, shown: Option<&str>) -> PlannedGeneration {
+pub(crate) fn generation(content: &str, shown: Option<&str>) -> PlannedGeneration {
     PlannedGeneration {
         messages: says(content),
         max_tokens: 8,
@@ -246,7 +251,9 @@ async fn everything_that_is_asked_for_is_done() {
     };
     assert_eq!((answers[0].text.as_str(), answers[0].tokens), ("yes", 2));
     assert!(answers[0].mean_logprob.is_some());
-    assert!(matches!(&outcomes[5], ProcessorOutcome::Failed(why) if why.contains("no vectors")));
+    assert!(
+        matches!(&outcomes[5], ProcessorOutcome::Failed(why) if why.contains("no embedding model"))
+    );
     let prompt = "user: q\n".len();
     let usage = &answer["usage"];
     assert_eq!(

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::content,
-    weir::{Files, Server, run},
+    weir::{Files, Server, command, finish, run},
 };
 
 const HOSTILE: &[u8] =
@@ -83,7 +83,7 @@ fn what_is_granted_is_shown() {
     let ended = run(["plugin", "inspect", "bad", "--plugins", &manifest]);
     assert_eq!(
         ended.stdout,
-        "name: hostile_request 0.1.0\nplans requests\n\
+        "name: hostile_request 0.1.0\nplans requests, chooses among answers\n\
          granted in a request: 3 steps, 2 generations of 8 tokens together, 1 embeddings\n\
          granted in all: 1000 stored bytes\n"
     );
@@ -94,6 +94,72 @@ fn what_is_granted_is_shown() {
             .contains("17 generations of 65536 tokens together"),
         "{}",
         ended.stdout
+    );
+}
+
+#[test]
+fn a_played_host_checks_them() {
+    const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let check = |file: &str, config: &str| {
+        let file = format!("{ROOT}/{file}");
+        let ended = run(["plugin", "check", &file, "--config", config]);
+        let lines = ended.stdout.lines().map(|line| {
+            let mut words = line.split_whitespace();
+            (
+                words.next().unwrap_or_default(),
+                words.next().unwrap_or_default(),
+            )
+        });
+        let verdict = |wanted: &str| {
+            let wrong = lines.clone().filter(|(verdict, _)| *verdict == wanted);
+            wrong.map(|(_, label)| label.to_owned()).collect::<Vec<_>>()
+        };
+        (
+            ended.code,
+            verdict("wrong"),
+            verdict("ok").len(),
+            ended.stdout.clone(),
+        )
+    };
+    for (name, right) in [("mpr", 8), ("long_document", 7)] {
+        let (code, wrong, ok, text) = check(&format!("plugins/dist/{name}.wasm"), "{}");
+        assert_eq!((code, wrong, ok), (Some(0), Vec::new(), right), "{text}");
+        assert!(text.contains("300 made-up requests"), "{text}");
+    }
+    let hostile = "tests/hostile_request/dist/hostile_request.wasm";
+    let (code, wrong, _, text) = check(hostile, r#"{"mode": "storage", "in": "resume"}"#);
+    assert_eq!(code, Some(1), "{text}");
+    // It is granted enough for that, but not where nothing is granted.
+    assert!(wrong.contains(&"grants".to_owned()), "{text}");
+    assert!(text.contains("generations 2 of 0"), "{text}");
+    let (code, wrong, _, text) = check(hostile, r#"{"mode": "panic", "in": "describe"}"#);
+    assert_eq!((code, wrong.len()), (Some(1), 1), "{text}");
+}
+
+#[test]
+fn a_project_for_one_is_written() {
+    let files = Files::new();
+    let folder = files.path();
+    let made = |language: &[&str]| {
+        let mut words = vec!["plugin", "new", "mine", "--kind", "request-processor"];
+        words.extend(language);
+        let mut command = command(words);
+        finish(command.current_dir(folder).spawn().unwrap())
+    };
+    let refused = made(&["--lang", "python"]);
+    assert!(
+        refused.code == Some(1) && refused.stderr.contains("Rust"),
+        "{}",
+        refused.stderr
+    );
+    let made = made(&[]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let manifest =
+        std::fs::read_to_string(folder.join("mine/vendor/weir-plugin-request-sdk/Cargo.toml"));
+    let manifest = manifest.unwrap();
+    assert!(
+        manifest.contains("../weir-plugin-sdk") && !manifest.contains("workspace"),
+        "{manifest}"
     );
 }
 

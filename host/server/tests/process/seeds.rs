@@ -315,6 +315,10 @@ struct Start {
     /// Values of the message that this is, by their JSON pointers.
     #[serde(default)]
     message: Map<String, Value>,
+    /// A text said so many times over, as the first system message.
+    system: Option<(String, usize)>,
+    /// Other fields of the request, in place of a tool.
+    more: Option<Value>,
     /// Who has yet to build it.
     issue: Option<u32>,
     /// What the complaint names until then.
@@ -349,7 +353,13 @@ impl Start {
         let model = files.replay(&json!({"text": self.says}).to_string());
         let here = ["--model", &model, "--host", "127.0.0.1", "--port", "0"];
         let mut serve = command(self.flags.iter().map(String::as_str).chain(here));
-        let message = Server::spawn(serve.current_dir(root)).message("weather?", tools());
+        let server = Server::spawn(serve.current_dir(root));
+        let mut more = self.more.clone().unwrap_or_else(tools);
+        if let Some((text, times)) = &self.system {
+            let system = json!({"role": "system", "content": text.repeat(*times)});
+            more["messages"] = json!([system, {"role": "user", "content": "weather?"}]);
+        }
+        let message = server.message("weather?", more);
         for (pointer, expected) in &self.message {
             let found = message.pointer(pointer).unwrap_or(&Value::Null);
             if found != expected {
@@ -365,7 +375,7 @@ impl Start {
 #[test]
 fn every_documented_start_works() {
     let starts: Vec<Start> = read_lines("starts.jsonl");
-    assert_eq!(starts.len(), 16);
+    assert_eq!(starts.len(), 18);
     let files = Files::new();
     let failed: Vec<String> = starts
         .iter()

@@ -123,12 +123,13 @@ fn open_kimi_with_its_json() {
         "max_model_len = 4096",
         "accept_any_model = true",
         "mpr_candidates = 1",
+        "request_processor = [\"long_document\"]",
+        "plugin_config = {\"long_document\":{\"chunk_words\":512,\"overlap_words\":50,\"retrieved\":3}}",
     ];
     let unknown = [
-        "processor.batch_size",
         "processor.entropy_threshold",
         "rag.embedding_model",
-        "rag.top_k",
+        "rag.similarity_threshold",
     ];
     reads(&lines, name, &values, &unknown);
     let files = Files::new();
@@ -148,7 +149,8 @@ fn open_kimi_with_its_json() {
         &model,
     ];
     let server = Server::spawn(&mut command(flags));
-    assert!(server.logged("rag.top_k").contains("WARN"));
+    let warning = server.logged("rag.embedding_model");
+    assert!(warning.contains("WARN") && warning.contains("processor.entropy_threshold"));
     let answer = server.message("hi", json!({"model": "openkimi-model"}));
     assert_eq!(answer["content"], "hello");
 }

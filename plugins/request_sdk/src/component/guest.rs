@@ -44,6 +44,7 @@ impl<S: RequestSlot> wit::Guest for RequestGuest<S> {
             name: info.name,
             version: info.version,
             default_config: info.default_config,
+            chooses: info.chooses,
         })
     }
 
@@ -107,6 +108,7 @@ impl From<wit::Request> for Request {
             parameters: request.parameters.into_iter().map(named).collect(),
             max_tokens: request.max_tokens,
             may_call_tools: request.may_call_tools,
+            candidates: request.candidates.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -197,6 +199,12 @@ impl From<Step> for wit::Step {
         match step {
             Step::Perform(actions) => Self::Perform(actions.into_iter().map(Into::into).collect()),
             Step::ContinueWith(all) => Self::ContinueWith(messages(all)),
+            Step::ContinueAndPerform(all, actions) => Self::ContinueAndPerform(wit::Continued {
+                messages: messages(all),
+                actions: actions.into_iter().map(Into::into).collect(),
+            }),
+            Step::Done => Self::Done,
+            Step::Choose(numbers) => Self::Choose(numbers),
             Step::Answer(text) => Self::Answer(text),
             Step::Refuse(why) => Self::Refuse(why),
         }
