@@ -221,13 +221,16 @@ mod tests {
         let own = own.and_then(Value::as_dict).expect("a table");
         let numbers = own
             .iter()
-            .map(|(key, value)| (key.as_str(), value.to_i128()));
+            .map(|(key, value)| (key.as_str(), value.to_u128()));
         let expected = [
             ("chunk_words", 256),
             ("overlap_words", 20),
             ("retrieved", 2),
         ];
-        assert!(numbers.eq(expected.map(|(key, number)| (key, Some(number)))));
+        assert_eq!(
+            numbers.collect::<Vec<_>>(),
+            expected.map(|(key, number)| (key, Some(number)))
+        );
         let processors = file["request_processor"].as_array();
         assert_eq!(
             processors.and_then(|all| all[0].as_str()),
