@@ -94,6 +94,21 @@ export const tests = {
     ensure(await page.locator('.answer-call').count() === 0, 'the form is still there');
   },
 
+  'an answer that failed is asked for again, and what came behind it goes': async ({ replay }) => {
+    const page = await open(replay, { expected: [/ERR_FAILED/] });
+    await page.route('**/v1/chat/completions', route => route.abort(), { times: 1 });
+    await say(page, 'hello');
+    await contains(await answered(page, 1), 'The server does not answer.');
+    await say(page, 'hello');
+    await contains(await answered(page, 2), 'A small report');
+    const asked = page.waitForRequest('**/v1/chat/completions');
+    await answers(page).first().locator('.retry').click();
+    const { messages } = (await asked).postDataJSON();
+    ensure(messages.length === 1, `what was taken back is sent: ${JSON.stringify(messages)}`);
+    await contains(await answered(page, 1), 'A small report');
+    ensure(await page.locator('.turn').count() === 2, 'what was taken back is shown');
+  },
+
   'reasoning is folded, Markdown is shown, code is copied': async ({ thinking, replay }) => {
     const page = await open(thinking);
     await say(page, 'think');

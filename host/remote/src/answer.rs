@@ -26,7 +26,7 @@ pub(crate) struct Answer {
     /// None where only the engine has counted them.
     prompt_tokens: Option<usize>,
     completion_tokens: usize,
-    /// Whether every piece had its ids: then our count is right.
+    /// Whether every token was told: then our count is right.
     counted: bool,
     counts: Counts,
     finish: Option<FinishReason>,
@@ -77,6 +77,10 @@ impl Answer {
                 true => self.text(piece.text, out),
                 false => self.tokens(piece.ids, piece.logprobs, out),
             }
+        }
+        if self.dialect == Dialect::Llama && self.finish.is_none() && piece.finish.is_some() {
+            // It tells no token of a character that it did not get to the end of.
+            self.counted = false;
         }
         self.finish = self.finish.or(piece.finish);
         if piece.last {

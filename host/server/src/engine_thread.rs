@@ -285,8 +285,12 @@ struct News {
 impl Worker {
     fn run(mut self) {
         while let Some(news) = self.wait() {
-            for submission in news.submissions {
-                self.admit(submission);
+            if !news.submissions.is_empty() {
+                for submission in news.submissions {
+                    self.admit(submission);
+                }
+                // A step may take long: who waits for it is seen meanwhile.
+                self.publish_counters();
             }
             if news.readers_changed {
                 self.look_at_readers();

@@ -189,11 +189,10 @@ function results(calls, texts) {
 // The answer and all behind it go, and it is asked for again.
 function retry(node) {
   if (running) return;
-  const at = turns.findIndex(turn => turn.node === node);
-  const gone = at < 0 ? [] : turns.splice(at);
-  for (const turn of gone) turn.node.remove();
   while (node.nextSibling) node.nextSibling.remove();
   node.remove();
+  // An answer that failed has no turn, those behind it do.
+  turns = turns.filter(turn => turn.node.isConnected);
   answer();
 }
 

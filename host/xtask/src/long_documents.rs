@@ -1,7 +1,7 @@
 //! `cargo xtask long-documents`: OpenKimi's way of working on the real server with the default model, as a table that is kept.
 //!
 //! Facts are hidden in documents far longer than the context; what is judged is the prompt that the model got, which the answer
-//! tells, and when its generation began, which a counter of the engine tells. Then several candidates and one answer are
+//! tells, and when its generation began, which the engine's count of sequences tells. Then several candidates and one answer are
 //! compared with one candidate and one answer of equal lengths.
 
 mod candidates;
@@ -241,15 +241,18 @@ fn question(server: &Server, document: &str, question: &str) -> Result<Asked> {
         "messages": [{"role": "system", "content": document}, {"role": "user", "content": question}],
         "max_tokens": 1, "temperature": 0, "nvext": {"annotations": ["formatted_prompt"]},
     });
-    // What the engine looks up in its prefix cache it is about to compute.
-    let looked_up = || watcher.metric("weir_prefix_cache_queried_tokens_total");
-    let before = looked_up()?;
+    let there = || -> Result<bool> {
+        let waiting = watcher.metric("weir_sequences_waiting")?;
+        let running = watcher.metric("weir_sequences_running")?;
+        Ok(waiting.context("no count of sequences")? + running.unwrap_or_default() > 0.0)
+    };
+    ensure!(!there()?, "another question is being answered");
     let over = AtomicBool::new(false);
     let asked = Instant::now();
     let (reply, begins) = thread::scope(|scope| -> Result<_> {
         let watching = scope.spawn(|| -> Result<f64> {
             while !over.load(Ordering::Relaxed) {
-                if looked_up()? != before {
+                if there()? {
                     break;
                 }
                 thread::sleep(Duration::from_millis(4));

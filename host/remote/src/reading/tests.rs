@@ -149,3 +149,20 @@ proptest! {
         prop_assert!(!said_end);
     }
 }
+
+#[test]
+fn tokens_that_llama_cpp_never_tells_are_counted() {
+    // Two of the three bytes of a character that the limit cuts off.
+    let cut = r#"data: {"stop": true, "stop_type": "limit", "tokens_predicted": 2, "tokens_evaluated": 3}"#;
+    let (out, _, whole) = said(
+        (Dialect::Llama, PromptForm::Ids),
+        None,
+        &[format!("{cut}\n\n").as_bytes()],
+    );
+    assert_eq!(whole, Ok(true));
+    let usage = out.iter().map(|item| match item {
+        Generated::Finished { usage, .. } => Some(usage.completion_tokens),
+        _ => None,
+    });
+    assert_eq!(usage.collect::<Vec<_>>(), [Some(2)]);
+}

@@ -131,7 +131,7 @@ fn a_played_host_checks_them() {
     assert_eq!(code, Some(1), "{text}");
     // It is granted enough for that, but not where nothing is granted.
     assert!(wrong.contains(&"grants".to_owned()), "{text}");
-    assert!(text.contains("generations 2 of 0"), "{text}");
+    assert!(text.contains("stored_bytes 3 of 0"), "{text}");
     let (code, wrong, _, text) = check(hostile, r#"{"mode": "panic", "in": "describe"}"#);
     assert_eq!((code, wrong.len()), (Some(1), 1), "{text}");
 }
@@ -148,7 +148,7 @@ fn a_project_for_one_is_written() {
     };
     let refused = made(&["--lang", "python"]);
     assert!(
-        refused.code == Some(1) && refused.stderr.contains("Rust"),
+        refused.code == Some(2) && refused.stderr.contains("Rust"),
         "{}",
         refused.stderr
     );
