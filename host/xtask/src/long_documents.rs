@@ -1,11 +1,9 @@
-//! `cargo xtask long-documents`: OpenKimi's way of working on the real server with the default model, as a table that is kept.
+//! `cargo xtask long-documents`: documents longer than the context, asked about on the real server with the default model, as a table that is kept.
 //!
 //! Facts are hidden in documents far longer than the context; what is judged is the prompt that the model got, which the answer
-//! tells, and when its generation began, which the engine's count of sequences tells. Then several candidates and one answer are
-//! compared with one candidate and one answer of equal lengths.
+//! tells, and when its generation began, which the engine's count of sequences tells.
 
-mod candidates;
-mod documents;
+pub mod documents;
 
 use std::{
     fmt::Write as _,
@@ -16,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::documents::Fact;
 use crate::{
@@ -26,7 +24,7 @@ use crate::{
 };
 
 /// Tokens of prompt and answer together.
-const CONTEXT: &str = "8192";
+pub const CONTEXT: &str = "8192";
 /// Wanted: seconds until generation begins, of the first question on a document and of the next.
 const MAX_FIRST: f64 = 5.0;
 const MAX_SECOND: f64 = 0.3;
@@ -41,7 +39,7 @@ pub struct Arguments {
     /// An embedding model to serve beside the default model; without it words alone find passages
     #[arg(long, value_name = "SOURCE")]
     embedding_model: Option<String>,
-    /// Documents of each kind whose questions are timed, and rounds of candidates
+    /// Documents of each kind whose questions are timed
     #[arg(long, default_value_t = 5)]
     rounds: u64,
 }
@@ -90,25 +88,23 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
             all_met &= met;
         }
     }
-    let (table, met) = candidates::measure(&binary, &folder, arguments.rounds)?;
     let body = format!(
         "The default model, context {CONTEXT}, {} rounds; times are medians (and the slowest), on cores that others used too.\n\n\
          ## Facts hidden in documents\n\nTen questions on each document; found is a fact that stands in the rendered prompt.\n\n\
          | documents | by | found | tokens of the prompt |\n|---|---|---|---|\n{needles}\n\
          ## Until generation begins\n\nSeconds from sending the request until the engine has the prompt, then until the first token of the answer, \
          which has the prompt's computation in it. Wanted: {MAX_FIRST} s and {MAX_SECOND} s until it begins.\n\n\
-         | documents | by | first question: begins | first token | second: begins | first token |\n|---|---|---|---|---|---|\n{times}\n\
-         {table}",
+         | documents | by | first question: begins | first token | second: begins | first token |\n|---|---|---|---|---|---|\n{times}",
         arguments.rounds
     );
     report::write(
         root,
         "long_documents",
-        "Documents longer than the context, and several candidates",
+        "Documents longer than the context",
         "cargo xtask long-documents",
         &body,
     )?;
-    ensure!(all_met && met, "not met");
+    ensure!(all_met, "not met");
     Ok(())
 }
 
@@ -224,7 +220,7 @@ fn ask(
 }
 
 /// The median and the largest.
-fn spread(values: impl Iterator<Item = f64>) -> (f64, f64) {
+pub fn spread(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let largest = values.last().copied().unwrap_or_default();
@@ -281,10 +277,4 @@ fn question(server: &Server, document: &str, question: &str) -> Result<Asked> {
 fn wait_for_vectors(server: &Server) -> Result<()> {
     let client = Client::new(server);
     until(|| Ok(client.metric("weir_plugin_instances")? == Some(0.0)))
-}
-
-/// A field of an answer's usage.
-fn used(body: &Value, pointer: &str) -> u64 {
-    let value = body["usage"].pointer(pointer);
-    value.and_then(Value::as_u64).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use std::{path::Path, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 mod ask;
+mod candidates;
 mod chat_templates;
 mod check_plugins;
 mod constrained_cost;
@@ -104,7 +105,9 @@ enum Command {
     Perplexity(perplexity::Arguments),
     /// Compare greedy text by weir and by llama.cpp, in every format
     GreedyText(greedy_text::Arguments),
-    /// Hide facts in long documents, time the first and the next question, and five candidates beside one
+    /// Measure several candidates and one answer beside one candidate and an answer
+    Candidates(candidates::Arguments),
+    /// Hide facts in long documents, and time the first and the next question
     LongDocuments(long_documents::Arguments),
     /// Put weir in front of llama.cpp's server: conformance, greedy text, and what it costs
     RemotePeer(remote_peer::Arguments),
@@ -159,6 +162,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::CpuEngine(arguments) => cpu_engine::run(&root, &arguments),
         Command::Perplexity(arguments) => perplexity::run(&root, &arguments),
         Command::GreedyText(arguments) => greedy_text::run(&root, &arguments),
+        Command::Candidates(arguments) => candidates::run(&root, &arguments),
         Command::LongDocuments(arguments) => long_documents::run(&root, &arguments),
         Command::RemotePeer(arguments) => remote_peer::run(&root, &arguments),
         Command::Cuda(arguments) => cuda::run(&root, &arguments),

@@ -8,7 +8,7 @@ use weir_plugin_request_sdk::config_numbers;
 use weir_plugin_sdk::config_reader::ConfigReader;
 
 /// The configuration that none means, as JSON text.
-pub const DEFAULT: &str = r#"{"candidates": 1, "select": "synthesis", "outline": true, "outline_tokens": 128, "candidate_tokens": 512, "percent_temperature": 80, "show": true}"#;
+pub const DEFAULT: &str = r#"{"candidates": 1, "select": "synthesis", "outline": true, "outline_tokens": 64, "candidate_tokens": 512, "percent_temperature": 80, "show": true}"#;
 
 /// The most candidates of a request.
 pub const MOST_CANDIDATES: u32 = 16;
@@ -34,7 +34,7 @@ pub struct Config {
     pub candidates: u32,
     /// What becomes of them.
     pub select: Select,
-    /// Whether an outline is made first.
+    /// Whether an outline is made for the answer that is made of all.
     pub outline: bool,
     /// Tokens of the outline at most.
     pub outline_tokens: u32,
@@ -56,7 +56,7 @@ impl Config {
             candidates: 1,
             select: Select::Synthesis,
             outline: true,
-            outline_tokens: 128,
+            outline_tokens: 64,
             candidate_tokens: 512,
             percent_temperature: 80,
             show: true,

@@ -6,7 +6,7 @@ use weir_plugin_request_sdk::words::{counts, entropy, log2, passages, words};
 
 /// Words of a passage, at least.
 const PASSAGE_WORDS: usize = 25;
-/// Passages that a candidate is shown.
+/// Passages that a candidate is to weigh most, at most: and no more than half of all, unless there is one alone.
 const SHOWN: usize = 3;
 
 /// What makes a passage worth weighing.
@@ -16,7 +16,7 @@ pub enum Strategy {
     Relevance,
     /// How much it says.
     Entropy,
-    /// How little it has in common with the others that are shown.
+    /// How little it has in common with the others that are named.
     Diversity,
     /// Chance.
     Random,
@@ -64,6 +64,10 @@ impl<'a> Passages<'a> {
             .collect()
     }
 
+    fn most(&self) -> usize {
+        SHOWN.min(self.0.len().div_ceil(2))
+    }
+
     fn each(&self, score: impl Fn(&Passage<'a>) -> f64) -> Vec<f64> {
         self.0.iter().map(score).collect()
     }
@@ -72,7 +76,7 @@ impl<'a> Passages<'a> {
     fn best(&self, scores: &[f64]) -> BTreeSet<usize> {
         let mut numbers: Vec<usize> = (0..self.0.len()).collect();
         numbers.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-        numbers.truncate(SHOWN);
+        numbers.truncate(self.most());
         numbers.into_iter().collect()
     }
 
@@ -97,7 +101,7 @@ impl<'a> Passages<'a> {
     fn diverse(&self) -> BTreeSet<usize> {
         let said = self.each(|passage| entropy(&passage.words));
         let mut taken = BTreeSet::new();
-        while taken.len() < SHOWN.min(self.0.len()) {
+        while taken.len() < self.most() {
             let score = |number: usize| {
                 let likeness = taken
                     .iter()

@@ -1,7 +1,7 @@
 //! The request processor `mpr`, multi-path reasoning: an outline of the answer, several candidates that each weigh other passages
 //! of the conversation, and one answer made or chosen of them.
 //!
-//! Candidates are generated in one batch whose prompts share all but their ends. A request for one candidate goes on as it is,
+//! Outline and candidates are generated in one batch whose prompts share all but their ends. A request for one candidate goes on as it is,
 //! and so does one that leaves no room for more, whose last message is no question, or whose answer may be calls of tools, which
 //! drafts have not.
 //!
@@ -43,8 +43,8 @@ weir_plugin_request_sdk::export_request_processor!(Mpr);
 const CANDIDATES: &str = "mpr_candidates";
 /// Fewer tokens than this make no candidate.
 const LEAST_TOKENS: u32 = 16;
-/// What outline, passages and instructions add to a prompt, in tokens: three passages of a few dozen words, and the rest.
-const INSTRUCTIONS: u32 = 384;
+/// What outline, passages and instructions add to a prompt, in tokens: the beginnings of three passages, and the rest.
+const INSTRUCTIONS: u32 = 256;
 /// What an answer needs where the request does not say.
 const ANSWER_TOKENS: u32 = 256;
 
@@ -58,8 +58,6 @@ pub struct Mpr {
     candidates: u32,
     may_call_tools: bool,
     seed: u64,
-    /// What outline, candidates and synthesis begin with, once it is known.
-    shared: Option<String>,
     /// What is to be chosen among.
     given: Vec<Generated>,
 }
@@ -91,7 +89,6 @@ impl RequestProcessor for Mpr {
             max_tokens: request.max_tokens,
             may_call_tools: request.may_call_tools,
             candidates: *candidates.as_ref().unwrap_or(&1),
-            shared: None,
             given: request.candidates,
         };
         let step = match candidates {
@@ -107,20 +104,13 @@ impl RequestProcessor for Mpr {
         if !self.given.is_empty() {
             return self.judged(outcomes.next());
         }
-        if let Some(shared) = self.shared.take() {
-            return match outcomes.next() {
-                Some(HostOutcome::Generated(candidates)) => self.conclude(&shared, candidates),
-                _ => self.as_it_is(),
-            };
+        match outcomes.next() {
+            Some(HostOutcome::Counted(counts)) => {
+                self.propose(counts.first().copied().unwrap_or(u32::MAX))
+            }
+            Some(HostOutcome::Generated(answers)) => self.conclude(answers),
+            _ => self.as_it_is(),
         }
-        let Some(HostOutcome::Counted(counts)) = outcomes.next() else {
-            return self.as_it_is();
-        };
-        let outline = match outcomes.next() {
-            Some(HostOutcome::Generated(outlines)) => outlines.into_iter().next(),
-            _ => None,
-        };
-        self.propose(counts.first().copied().unwrap_or(u32::MAX), outline)
     }
 }
 
@@ -167,70 +157,60 @@ impl Mpr {
         {
             return self.as_it_is();
         }
-        let needed = self.candidates + u32::from(self.config.outline);
+        let needed = self.candidates + u32::from(self.outlines());
         if needed > self.grants.generations {
             return Step::Refuse(format!(
                 "`{CANDIDATES}` {} takes {needed} generations, and this server grants {}",
                 self.candidates, self.grants.generations
             ));
         }
-        let prompts = Prompts::of(self.question());
-        let mut actions = vec![HostAction::CountPrompt(self.messages.clone())];
-        if self.config.outline {
-            actions.push(HostAction::Generate(vec![Generation {
-                messages: self.asking(prompts.outline(self.question())),
-                max_tokens: self.config.outline_tokens,
-                temperature: None,
-                shown: self
-                    .config
-                    .show
-                    .then(|| prompts.outline_heading.to_string()),
-            }]));
-        }
-        Step::Perform(actions)
+        Step::Perform(vec![HostAction::CountPrompt(self.messages.clone())])
     }
 
-    /// Asks for the candidates.
-    fn propose(&mut self, prompt_tokens: u32, outline: Option<Generated>) -> Step {
+    /// Whether there is an outline: it is for the answer that is made of all.
+    fn outlines(&self) -> bool {
+        self.config.outline && self.config.select == Select::Synthesis
+    }
+
+    /// Asks for the candidates, and beside them for the outline: nothing waits for another.
+    fn propose(&mut self, prompt_tokens: u32) -> Step {
         let tokens = self.candidate_tokens(prompt_tokens);
         if tokens < LEAST_TOKENS {
             return self.as_it_is();
         }
         let question = self.question();
         let prompts = Prompts::of(question);
-        let outlined = outline.is_some();
-        let shared = prompts.shared(
-            question,
-            &outline.map(|outline| outline.text).unwrap_or_default(),
-        );
+        let shown = |heading: String| self.config.show.then_some(heading);
         let texts = self.messages.iter().rev().skip(1).rev();
         let passages = Passages::of(texts.filter_map(|message| message.content.as_deref()));
+        let outline = self.outlines().then(|| Generation {
+            messages: self.asking(prompts.outline(question)),
+            max_tokens: self.config.outline_tokens,
+            temperature: None,
+            shown: shown(prompts.outline_heading.to_string()),
+        });
         let candidate = |number: u32| {
             let strategy = STRATEGIES[number as usize % STRATEGIES.len()];
             let seed = self.seed.wrapping_add(u64::from(number));
             let chosen = passages.choose(strategy, question, seed);
-            let first = number == 0 && !outlined;
+            let first = number == 0 && outline.is_none();
             Generation {
-                messages: self.asking(prompts.candidate(&shared, &chosen)),
+                messages: self.asking(prompts.candidate(question, &chosen)),
                 max_tokens: tokens,
                 temperature: Some(self.config.percent_temperature as f32 / 100.0),
-                shown: self
-                    .config
-                    .show
-                    .then(|| prompts.heading(number as usize, first)),
+                shown: shown(prompts.heading(number as usize, first)),
             }
         };
-        let generations = (0..self.candidates).map(candidate).collect();
-        self.shared = Some(shared);
+        let candidates: Vec<Generation> = (0..self.candidates).map(candidate).collect();
+        let generations = outline.into_iter().chain(candidates).collect();
         Step::Perform(vec![HostAction::Generate(generations)])
     }
 
     /// As many tokens for each candidate as leave room for the answer that follows them all, and as are granted.
     fn candidate_tokens(&self, prompt_tokens: u32) -> u32 {
-        let outline = if self.config.outline {
-            self.config.outline_tokens
-        } else {
-            0
+        let outline = match self.outlines() {
+            true => self.config.outline_tokens,
+            false => 0,
         };
         let granted = self.grants.generated_tokens.saturating_sub(outline) / self.candidates;
         let answer = self.max_tokens.unwrap_or(ANSWER_TOKENS);
@@ -248,12 +228,17 @@ impl Mpr {
     }
 
     /// Makes or chooses the answer.
-    fn conclude(&mut self, shared: &str, mut candidates: Vec<Generated>) -> Step {
+    fn conclude(&mut self, mut candidates: Vec<Generated>) -> Step {
+        let outline = match self.outlines() && !candidates.is_empty() {
+            true => candidates.remove(0).text,
+            false => String::new(),
+        };
         candidates.retain(|candidate| !candidate.text.trim().is_empty());
         let chosen = match self.config.select {
             Select::Synthesis if !candidates.is_empty() => {
-                let prompts = Prompts::of(self.question());
-                let content = prompts.synthesis(shared, &candidates);
+                let question = self.question();
+                let prompts = Prompts::of(question);
+                let content = prompts.synthesis(question, &outline, &candidates);
                 return Step::ContinueWith(self.asking(content));
             }
             Select::Synthesis => None,

@@ -21,9 +21,9 @@ pub struct Prompts {
 }
 
 const ENGLISH: Prompts = Prompts {
-    outline: "Do not answer yet. Write a short outline of what a complete answer must cover.",
+    outline: "Do not answer yet. List the points that a complete answer must cover, a few words each.",
     outlined: "Outline of a complete answer:",
-    passages: "Give these passages particular weight:",
+    passages: "Give particular weight to the passages that begin so:",
     answer: "Now answer.",
     candidates: "Several answers were drafted:",
     synthesis: "Write the final answer. Keep what the drafts agree on and what is supported, settle what they disagree on, leave out what is \
@@ -34,9 +34,9 @@ const ENGLISH: Prompts = Prompts {
 };
 
 const CHINESE: Prompts = Prompts {
-    outline: "先不要回答。请简要列出一个完整回答必须涵盖的要点。",
+    outline: "先不要回答。请列出一个完整回答必须涵盖的要点，每点几个字。",
     outlined: "完整回答的要点：",
-    passages: "请特别重视以下段落：",
+    passages: "请特别重视这样开头的段落：",
     answer: "现在请回答。",
     candidates: "以下是几份草拟的回答：",
     synthesis: "请写出最终回答。保留各份草稿一致且有依据的内容，对分歧作出判断，去掉错误之处，不要提及草稿。",
@@ -60,22 +60,14 @@ impl Prompts {
         format!("{question}\n\n{}", self.outline)
     }
 
-    /// What all candidates, and what follows them, begin with.
-    pub fn shared(&self, question: &str, outline: &str) -> String {
-        match outline.trim() {
-            "" => format!("{question}\n\n"),
-            outline => format!("{question}\n\n{}\n{outline}\n\n", self.outlined),
-        }
-    }
-
-    /// Asks for a candidate that weighs these passages most.
-    pub fn candidate(&self, shared: &str, passages: &[&str]) -> String {
-        let mut text = String::from(shared);
+    /// Asks for a candidate that weighs these passages of the conversation most.
+    pub fn candidate(&self, question: &str, passages: &[&str]) -> String {
+        let mut text = format!("{question}\n\n");
         if !passages.is_empty() {
             text.push_str(self.passages);
             for passage in passages {
                 text.push_str("\n- ");
-                text.push_str(passage);
+                text.push_str(beginning(passage));
             }
             text.push_str("\n\n");
         }
@@ -84,17 +76,23 @@ impl Prompts {
     }
 
     /// Asks for one answer made of all.
-    pub fn synthesis(&self, shared: &str, candidates: &[Generated]) -> String {
-        self.of_all(shared, candidates, self.synthesis)
+    pub fn synthesis(&self, question: &str, outline: &str, candidates: &[Generated]) -> String {
+        let begun = match outline.trim() {
+            "" => format!("{question}\n\n"),
+            outline => format!("{question}\n\n{}\n{outline}\n\n", self.outlined),
+        };
+        self.of_all(begun, candidates, self.synthesis)
     }
 
     /// Asks for the number of the best.
     pub fn verdict(&self, question: &str, candidates: &[Generated]) -> String {
-        self.of_all(&self.shared(question, ""), candidates, self.verdict)
+        self.of_all(format!("{question}\n\n"), candidates, self.verdict)
     }
 
-    fn of_all(&self, shared: &str, candidates: &[Generated], task: &str) -> String {
-        let mut text = format!("{shared}{}\n\n", self.candidates);
+    fn of_all(&self, begun: String, candidates: &[Generated], task: &str) -> String {
+        let mut text = begun;
+        text.push_str(self.candidates);
+        text.push_str("\n\n");
         for (number, candidate) in candidates.iter().enumerate() {
             text.push_str(&format!("[{}]\n{}\n\n", number + 1, candidate.text.trim()));
         }
@@ -107,4 +105,22 @@ impl Prompts {
         let space = if first { "" } else { "\n\n" };
         format!("{space}{} {}:\n", self.candidate_heading, number + 1)
     }
+}
+
+/// Characters of a passage that tell which one it is: the passage itself stands in the conversation, and each token of it here
+/// is computed for each candidate anew.
+const BEGINNING: usize = 60;
+const UNSPACED_BEGINNING: usize = 20;
+
+/// How a passage begins, in whole words.
+fn beginning(passage: &str) -> &str {
+    let most = match passage.chars().any(is_unspaced) {
+        true => UNSPACED_BEGINNING,
+        false => BEGINNING,
+    };
+    let Some((end, _)) = passage.char_indices().nth(most) else {
+        return passage;
+    };
+    let cut = &passage[..end];
+    cut.rfind(char::is_whitespace).map_or(cut, |at| &cut[..at])
 }

@@ -67,11 +67,10 @@ fn last(messages: &[Message]) -> &str {
     messages[messages.len() - 1].content.as_deref().unwrap()
 }
 
-/// The candidates of a request, and the plugin that waits for them.
+/// What is generated for a request, and the plugin that waits for it.
 fn proposed(config: &str, candidates: &str) -> (Mpr, Vec<Generation>) {
     let (mut mpr, _) = started(config, candidates);
-    let outline = HostOutcome::Generated(vec![generated("1. The tree.", -1.0)]);
-    let step = mpr.resume(vec![HostOutcome::Counted(vec![100]), outline]);
+    let step = mpr.resume(vec![HostOutcome::Counted(vec![100])]);
     (mpr, generations(step))
 }
 
@@ -103,23 +102,23 @@ fn one_candidate_is_none() {
 }
 
 #[test]
-fn an_outline_comes_first_and_all_candidates_share_it() {
-    let (_, step) = started("{}", "5");
-    let outline = generations(step);
-    assert_eq!(outline.len(), 1);
-    assert!(last(&outline[0].messages).starts_with("Where is the owl?\n\nDo not answer yet."));
-    assert_eq!(outline[0].shown.as_deref(), Some("Outline:\n"));
-    let (_, candidates) = proposed("{}", "5");
-    assert_eq!(candidates.len(), 5);
-    let shared = "Where is the owl?\n\nOutline of a complete answer:\n1. The tree.\n\n";
+fn an_outline_and_all_candidates_share_what_they_begin_with() {
+    let (_, all) = proposed("{}", "5");
+    let shared = "Where is the owl?\n\n";
+    let (outline, candidates) = all.split_first().unwrap();
+    assert!(last(&outline.messages).starts_with("Where is the owl?\n\nDo not answer yet."));
+    assert_eq!(outline.shown.as_deref(), Some("Outline:\n"));
+    assert_eq!((outline.max_tokens, candidates.len()), (64, 5));
     for (number, candidate) in candidates.iter().enumerate() {
         assert_eq!(candidate.messages[0], request("", None).messages[0]);
         let asked = last(&candidate.messages);
         assert!(
-            asked.starts_with(shared) && asked.ends_with("Now answer."),
+            asked.starts_with(shared) && asked.ends_with("\n\nNow answer."),
             "{asked}"
         );
-        assert!(asked.contains("- The owl lives"), "{asked}");
+        let beginning =
+            "begin so:\n- The owl lives in the oak behind the mill, where nobody goes\n";
+        assert!(asked.contains(beginning), "{asked}");
         assert_eq!(
             (candidate.max_tokens, candidate.temperature),
             (100, Some(0.8))
@@ -132,12 +131,14 @@ fn an_outline_comes_first_and_all_candidates_share_it() {
 #[test]
 fn a_synthesis_sees_every_candidate_that_says_something() {
     let (mut mpr, _) = proposed("{}", "3");
-    let answers = ["In the oak.", "  ", "Behind the mill."];
+    let answers = ["1. The tree.", "In the oak.", "  ", "Behind the mill."];
     let answers = answers.map(|text| generated(text, -1.0)).into();
     let Step::ContinueWith(messages) = mpr.resume(vec![HostOutcome::Generated(answers)]) else {
         panic!("it goes on")
     };
     let asked = last(&messages);
+    let outlined = "Where is the owl?\n\nOutline of a complete answer:\n1. The tree.\n\n";
+    assert!(asked.starts_with(outlined), "{asked}");
     assert!(
         asked.contains("[1]\nIn the oak.\n\n[2]\nBehind the mill.\n\nWrite the final answer."),
         "{asked}"
@@ -147,7 +148,8 @@ fn a_synthesis_sees_every_candidate_that_says_something() {
 #[test]
 fn a_selector_answers_with_one_of_them() {
     let answer = |select: &str| {
-        let (mut mpr, _) = proposed(&format!(r#"{{"select": "{select}"}}"#), "3");
+        let (mut mpr, all) = proposed(&format!(r#"{{"select": "{select}"}}"#), "3");
+        assert_eq!(all.len(), 3, "an outline is for an answer made of all");
         let answers = [("The oak.", -0.9), ("the OAK", -0.8), ("The mill.", -0.1)];
         let answers = answers
             .map(|(text, logprob)| generated(text, logprob))
@@ -251,7 +253,7 @@ fn more_than_is_granted_or_makes_sense_is_refused() {
 
 #[test]
 fn a_chinese_question_is_asked_in_chinese() {
-    let (_, step) = Mpr::start("{}", request("猫头鹰在哪里？", Some("2")), GRANTS, MODEL);
-    let outline = generations(step);
-    assert!(last(&outline[0].messages).contains("先不要回答"));
+    let (mut mpr, _) = Mpr::start("{}", request("猫头鹰在哪里？", Some("2")), GRANTS, MODEL);
+    let all = generations(mpr.resume(vec![HostOutcome::Counted(vec![100])]));
+    assert!(last(&all[0].messages).contains("先不要回答"));
 }

@@ -1,20 +1,24 @@
-//! Five candidates and an answer made of them, beside one candidate and an answer, at equal lengths.
+//! `cargo xtask candidates`: five candidates and an answer made of them, beside one candidate and an answer, at equal lengths, as a
+//! table that is kept.
 
-use std::{fmt::Write as _, path::Path, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{CONTEXT, documents, spread, used};
 use crate::{
     ask::{Client, Reply},
-    release,
+    long_documents::{CONTEXT, documents, spread},
+    release, report,
     servers::{self, Server},
 };
 
 const CANDIDATES: u64 = 5;
 /// Tokens of the outline, where there is one.
-const OUTLINE: u64 = 128;
+const OUTLINE: u64 = 64;
 /// Wanted: times as long at most as one candidate and the answer.
 const MAX_RATIO: f64 = 2.0;
 /// Words of the text that is asked about, and tokens of each candidate and of the answer.
@@ -32,10 +36,39 @@ struct Round {
     asked: u64,
 }
 
-/// The section of the report, and whether it is as wanted.
-pub fn measure(binary: &Path, folder: &Path, rounds: u64) -> Result<(String, bool)> {
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Measure this binary instead of building weir in the release profile
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Rounds of each shape, one way after another
+    #[arg(long, default_value_t = 5)]
+    rounds: u64,
+}
+
+/// Asks and measures, and writes tests/reports/candidates.md.
+pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    ensure!(arguments.rounds > 0, "--rounds must be at least 1");
+    let binary = match &arguments.binary {
+        Some(binary) => binary.clone(),
+        None => release::weir(root)?,
+    };
+    let (body, met) = measure(&binary, &root.join("target/candidates"), arguments.rounds)?;
+    report::write(
+        root,
+        "candidates",
+        "Several candidates and one answer",
+        "cargo xtask candidates",
+        &body,
+    )?;
+    ensure!(met, "not met");
+    Ok(())
+}
+
+/// The report, and whether it is as wanted.
+fn measure(binary: &Path, folder: &Path, rounds: u64) -> Result<(String, bool)> {
     let model = release::default_model(binary)?;
-    let log = folder.join("weir_mpr.log");
+    let log = folder.join("weir.log");
     let bare = folder.join("mpr.toml");
     std::fs::create_dir_all(folder)?;
     std::fs::write(&bare, "plugin_config = { mpr = { outline = false } }\n")?;
@@ -75,17 +108,21 @@ pub fn measure(binary: &Path, folder: &Path, rounds: u64) -> Result<(String, boo
         print!("{line}");
         table.push_str(&line);
     }
-    let mut section = format!(
-        "## Several candidates\n\n`mpr_candidates` {CANDIDATES}: the candidates in one batch, then an answer made of them, beside one candidate and an answer made of \
-         it; every text is as long as said (`ignore_eos`). The ratio is of the same round; wanted: {MAX_RATIO} at most, with the outline of \
-         {OUTLINE} tokens that one candidate does not need. Cached are prompt tokens of outline, candidates and answer that were not computed again, by \
-         `usage` and by /metrics alike.\n\n"
+    let body = format!(
+        "The default model, context {CONTEXT}, medians of {rounds} rounds (and the largest), on cores that others used too. `mpr_candidates` {CANDIDATES}: \
+         the candidates in one batch, then an answer made of them, beside one candidate and an answer made of it; every text is as long as said \
+         (`ignore_eos`). The ratio is of the same round; wanted: {MAX_RATIO} at most, with the outline of {OUTLINE} tokens, which is generated beside the \
+         candidates and one candidate does not need. Cached are prompt tokens of outline, candidates and answer that were not computed again, by \
+         `usage` and by /metrics alike.\n\n\
+         | words asked about | tokens each | one, s | five, no outline, s | ratio | five, s | ratio | cached | |\n|---|---|---|---|---|---|---|---|---|\n{table}"
     );
-    write!(
-        section,
-        "| words asked about | tokens each | one, s | five, no outline, s | ratio | five, s | ratio | cached | |\n|---|---|---|---|---|---|---|---|---|\n{table}"
-    )?;
-    Ok((section, all_met))
+    Ok((body, all_met))
+}
+
+/// A field of an answer's usage.
+fn used(body: &Value, pointer: &str) -> u64 {
+    let value = body["usage"].pointer(pointer);
+    value.and_then(Value::as_u64).unwrap_or_default()
 }
 
 fn round(
