@@ -76,6 +76,8 @@ export const tests = {
     await page.click('.answer-call button');
     await contains(await answered(page, 2), 'It is 21 degrees in Z\u00fcrich.');
     await page.click('#request > summary');
+    // A browser tells that it is open a moment later.
+    await page.locator('#request-code').getByText('client.chat.completions.create(').waitFor();
     const code = await page.locator('#request-code').innerText();
     for (const part of ['"role": "tool"', '"tool_call_id"', 'curl http', 'client.chat.completions.create(']) ensure(code.includes(part), part);
   },
