@@ -61,9 +61,14 @@ def parse_options():
 
 
 def watch():
-    """Registers the check of ours and the count of answers, which it returns: statuses by operation."""
+    """Registers bodies and the check of ours, and the count of answers, which it returns: statuses by operation."""
     import schemathesis
+    from hypothesis import strategies
 
+    # Files of plugins: none, junk, and the beginnings of a module and of a component.
+    beginnings = strategies.sampled_from([b"", b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"])
+    files = strategies.tuples(beginnings, strategies.binary(max_size=2048)).map(b"".join)
+    schemathesis.openapi.media_type("application/wasm", files)
     counts = collections.defaultdict(collections.Counter)
 
     @schemathesis.check
