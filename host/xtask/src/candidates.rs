@@ -49,10 +49,7 @@ pub struct Arguments {
 /// Asks and measures, and writes tests/reports/candidates.md.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     ensure!(arguments.rounds > 0, "--rounds must be at least 1");
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => release::weir(root)?,
-    };
+    let binary = release::weir_or(arguments.binary.as_deref(), root)?;
     let (body, met) = measure(&binary, &root.join("target/candidates"), arguments.rounds)?;
     report::write(
         root,

@@ -5,15 +5,13 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::release;
+
 /// Checks them all; fails if one is not right.
 pub fn run(root: &Path) -> Result<()> {
     let text = fs::read_to_string(root.join("plugins.toml"))?;
     let manifest: toml::Table = toml::from_str(&text)?;
-    let built = Command::new("cargo")
-        .args(["build", "--quiet", "--release", "--bin", "weir"])
-        .current_dir(root)
-        .status()?;
-    ensure!(built.success(), "weir does not build");
+    let weir = release::weir(root)?;
     let (mut wrong, mut checked) = (Vec::new(), 0);
     for (name, entry) in &manifest {
         let key = |key: &str| entry.get(key).and_then(toml::Value::as_str);
@@ -24,7 +22,7 @@ pub fn run(root: &Path) -> Result<()> {
             _ => continue,
         };
         checked += 1;
-        let mut check = Command::new(root.join("target/release/weir"));
+        let mut check = Command::new(&weir);
         check
             .args(["plugin", "check", key("wasm").context("no component")?])
             .args(["--corpus", &format!("tests/corpora/{folder}/{name}")])

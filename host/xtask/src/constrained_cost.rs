@@ -68,10 +68,7 @@ impl Findings {
 
 /// Measures and writes tests/reports/constrained_cost.md.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => release::weir(root)?,
-    };
+    let binary = release::weir_or(arguments.binary.as_deref(), root)?;
     let model = release::default_model(&binary)?;
     let log = root.join("target/constrained_cost/weir.log");
     let server = servers::weir(&binary, &model, &[], &log)?;

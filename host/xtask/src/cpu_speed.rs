@@ -95,10 +95,7 @@ const BARS: [Bar; 6] = [
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let begun = Instant::now();
     // To measure and to measure with.
-    let program = match &arguments.weir {
-        Some(path) => path.clone(),
-        None => release::weir(root)?,
-    };
+    let program = release::weir_or(arguments.weir.as_deref(), root)?;
     let default = release::default_model(&program)?;
     let model = match &arguments.model {
         Some(path) => path.to_str().context("the model's path is no UTF-8")?,

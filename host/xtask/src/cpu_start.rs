@@ -50,10 +50,7 @@ struct Start {
 /// Starts each model so many times and writes tests/reports/cpu_start.md.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     ensure!(arguments.rounds > 0, "--rounds must be at least 1");
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => release::weir(root)?,
-    };
+    let binary = release::weir_or(arguments.binary.as_deref(), root)?;
     let models = match arguments.models.is_empty() {
         true => vec![PathBuf::from(release::default_model(&binary)?)],
         false => arguments.models.clone(),

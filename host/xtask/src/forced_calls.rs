@@ -71,10 +71,7 @@ type Outcome = (u64, Result<String>);
 
 /// Forces calls of every parser and writes tests/reports/forced_calls.md.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => release::weir(root)?,
-    };
+    let binary = release::weir_or(arguments.binary.as_deref(), root)?;
     let model = release::default_model(&binary)?;
     let parsers: Vec<&str> = match arguments.parsers.as_slice() {
         [] => PARSERS.to_vec(),

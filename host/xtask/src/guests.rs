@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{plugins::toolchain::Toolchain, report};
+use crate::{plugins::toolchain::Toolchain, release, report};
 
 const LANGUAGES: &[&str] = &["rust", "c", "javascript", "python"];
 
@@ -35,7 +35,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         folder,
         weir: match &arguments.weir {
             Some(weir) => weir.canonicalize()?,
-            None => release(root)?,
+            None => release::weir(root)?,
         },
         heading: match Toolchain::find(root) {
             Ok(Toolchain::Debian) => "## Build with Debian's packages",
@@ -73,15 +73,6 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         None => "cargo xtask guests".to_owned(),
     };
     report::write(root, "guests", title, &command, &body)
-}
-
-fn release(root: &Path) -> Result<PathBuf> {
-    let status = Command::new("cargo")
-        .args(["build", "--quiet", "--release", "-p", "weir-server"])
-        .current_dir(root)
-        .status()?;
-    ensure!(status.success(), "weir does not build");
-    Ok(root.join("target/release/weir"))
 }
 
 struct Guests {

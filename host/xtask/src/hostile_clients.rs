@@ -46,10 +46,7 @@ pub struct Arguments {
 
 /// Runs every round and writes tests/reports/hostile_clients.md.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => release::weir(root)?,
-    };
+    let binary = release::weir_or(arguments.binary.as_deref(), root)?;
     let folder = root.join("target/hostile_clients");
     fs::create_dir_all(&folder)?;
     let answers = write_answers(&folder)?;

@@ -67,10 +67,7 @@ const KINDS: [Kind; 2] = [
 /// Asks and measures, and writes tests/reports/long_documents.md.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     ensure!(arguments.rounds > 0, "--rounds must be at least 1");
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => release::weir(root)?,
-    };
+    let binary = release::weir_or(arguments.binary.as_deref(), root)?;
     let folder = root.join("target/long_documents");
     let mut setups = vec![("words alone", None)];
     if let Some(model) = &arguments.embedding_model {

@@ -46,7 +46,7 @@ struct Test {
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let binary = match &arguments.binary {
         Some(binary) => binary.canonicalize()?,
-        None => weir(root)?,
+        None => release::weir_with_assertions(root)?,
     };
     let modules = packages(root)?;
     let browser = browser()?;
@@ -201,14 +201,4 @@ fn browser() -> Result<PathBuf> {
         ensure!(status.success(), "apt-get {} failed", arguments.join(" "));
     }
     find().context("chromium was installed and is not there")
-}
-
-/// The weir of this checkout, with its assertions.
-fn weir(root: &Path) -> Result<PathBuf> {
-    let status = Command::new("cargo")
-        .args(["build", "--quiet", "-p", "weir-server", "--bin", "weir"])
-        .current_dir(root)
-        .status()?;
-    ensure!(status.success(), "weir does not build");
-    Ok(root.join("target/debug/weir"))
 }

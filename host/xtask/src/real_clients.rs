@@ -37,7 +37,7 @@ pub struct Arguments {
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let binary = match &arguments.binary {
         Some(binary) => binary.clone(),
-        None => weir(root)?,
+        None => release::weir_with_assertions(root)?,
     };
     let folder = root.join("target/real_clients");
     fs::create_dir_all(&folder)?;
@@ -66,14 +66,4 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     }
     ensure!(status.success(), "a client failed; the table says which");
     Ok(())
-}
-
-/// The weir of this checkout, with its assertions.
-fn weir(root: &Path) -> Result<PathBuf> {
-    let status = Command::new("cargo")
-        .args(["build", "--quiet", "-p", "weir-server", "--bin", "weir"])
-        .current_dir(root)
-        .status()?;
-    ensure!(status.success(), "weir does not build");
-    Ok(root.join("target/debug/weir"))
 }

@@ -1,4 +1,4 @@
-//! Programs of this checkout in the release profile, built before they are started.
+//! Programs of this checkout, most of them in the release profile, built before they are started.
 
 use std::{
     path::{Path, PathBuf},
@@ -29,6 +29,21 @@ pub fn build(root: &Path, package: &str, targets: &[&str]) -> Result<()> {
 pub fn weir(root: &Path) -> Result<PathBuf> {
     build(root, "weir-server", &["--bin", "weir"])?;
     Ok(root.join("target/release/weir"))
+}
+
+/// The binary that was given, else the weir of this checkout.
+pub fn weir_or(given: Option<&Path>, root: &Path) -> Result<PathBuf> {
+    given.map_or_else(|| weir(root), |given| Ok(given.to_owned()))
+}
+
+/// The weir of this checkout in the dev profile, with its assertions.
+pub fn weir_with_assertions(root: &Path) -> Result<PathBuf> {
+    let status = Command::new("cargo")
+        .args(["build", "--quiet", "-p", "weir-server", "--bin", "weir"])
+        .current_dir(root)
+        .status()?;
+    ensure!(status.success(), "weir does not build");
+    Ok(root.join("target/debug/weir"))
 }
 
 /// An example of a package.

@@ -78,10 +78,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         "no schema is called {:?}",
         arguments.names
     );
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => release::weir(root)?,
-    };
+    let binary = release::weir_or(arguments.binary.as_deref(), root)?;
     let model = release::default_model(&binary)?;
     let log = root.join("target/schema_answers/weir.log");
     let server = servers::weir(&binary, &model, &[], &log)?;

@@ -51,10 +51,7 @@ struct Outcome {
 
 /// Makes the requests and writes tests/reports/schemathesis.md.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => release::weir(root)?,
-    };
+    let binary = release::weir_or(arguments.binary.as_deref(), root)?;
     let folder = root.join("target/schemathesis");
     fs::create_dir_all(&folder)?;
     let answers = folder.join("answers.jsonl");

@@ -4,6 +4,7 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
+use weir_corpus::fuzz::Random;
 use weir_output::{
     FinishReason, Grants, PlannedMessage, PlannedModel, PlannedRequest, PluginError,
     ProcessorAction, ProcessorOutcome, ProcessorStep, RequestProcessor,
@@ -185,10 +186,10 @@ fn outcome(action: &ProcessorAction, host: Host, number: u64) -> ProcessorOutcom
     let mut random = match host {
         Host::Failing => return ProcessorOutcome::Failed("nothing can be done".to_owned()),
         Host::Willing => None,
-        Host::Random(seed) => Some(Numbers(seed ^ (number << 32))),
+        Host::Random(seed) => Some(Random::new(seed, "", number)),
     };
-    let mut below = |end: u64, plain: u64| match &mut random {
-        Some(numbers) => numbers.below(end),
+    let mut below = |end: usize, plain: usize| match &mut random {
+        Some(random) => random.below(end),
         None => plain,
     };
     if below(10, 1) == 0 {
@@ -198,7 +199,7 @@ fn outcome(action: &ProcessorAction, host: Host, number: u64) -> ProcessorOutcom
     match action {
         ProcessorAction::Generate(all) => {
             let mut answer = || PlannedAnswer {
-                text: ODD[below(ODD.len() as u64, 0) as usize].to_owned(),
+                text: ODD[below(ODD.len(), 0)].to_owned(),
                 finish_reason: FinishReason::Stop,
                 mean_logprob: (below(3, 1) > 0).then_some(-0.5),
                 tokens: 3,
@@ -272,13 +273,14 @@ fn junk(plugin: &Plugin) -> Result<String, String> {
 }
 
 fn made_up(seed: u64) -> PlannedRequest {
-    let mut numbers = Numbers(seed);
+    // What the host says has the numbers of its steps, from 1 on.
+    let mut random = Random::new(seed, "", 0);
     let roles = ["system", "user", "assistant", "tool", "developer", "?"];
-    let messages = (0..numbers.below(6)).map(|_| {
-        let role = roles[numbers.below(roles.len() as u64) as usize];
-        let text = ODD[numbers.below(ODD.len() as u64) as usize];
-        let mut message = message(role, &text.repeat(numbers.below(400) as usize));
-        if numbers.below(8) == 0 {
+    let messages = (0..random.below(6)).map(|_| {
+        let role = random.pick(&roles);
+        let text = random.pick(&ODD);
+        let mut message = message(role, &text.repeat(random.below(400)));
+        if random.below(8) == 0 {
             message.content = None;
         }
         message
@@ -287,23 +289,12 @@ fn made_up(seed: u64) -> PlannedRequest {
     if made.messages.is_empty() {
         made = request(vec![message("user", "")]);
     }
-    made.max_tokens = (numbers.below(2) > 0).then(|| numbers.below(5000) as u32 + 1);
+    made.max_tokens = (random.below(2) > 0).then(|| random.below(5000) as u32 + 1);
     let candidates = ["1", "3", "-1", "null", "\"x\"", "[]"];
-    let value = candidates[numbers.below(candidates.len() as u64) as usize];
+    let value = *random.pick(&candidates);
     made.parameters = vec![("mpr_candidates".to_owned(), value.to_owned())];
-    made.may_call_tools = numbers.below(4) == 0;
+    made.may_call_tools = random.below(4) == 0;
     made
-}
-
-/// A stream of numbers that looks random and is the same every time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (mixed ^ mixed >> 27) % end
-    }
 }
 
 fn cost(plugin: &Plugin) -> Result<String, PluginError> {

@@ -26,7 +26,10 @@ pub(super) use self::{
     answering::{answer, steps},
     judging::{Judge, candidate},
 };
-use super::chat_generation::{self, Call};
+use super::{
+    chat_generation::{self, Call},
+    embeddings::in_background,
+};
 use crate::{
     error::ApiError,
     generation::{Step, TokenCounts},
@@ -256,8 +259,7 @@ fn not_done(error: ApiError) -> Result<ProcessorOutcome, ApiError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| ApiError::internal(&error))
+    in_background(move || Ok(work())).await
 }
 
 fn planned_request(call: &Call, request: &ChatRequest) -> PlannedRequest {

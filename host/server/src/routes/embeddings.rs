@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use weir_engine::EmbeddingInfo;
 use weir_prompt::Tokenizer;
 use weir_protocol::{
@@ -51,13 +51,7 @@ pub(super) async fn create(
     let texts = in_background(move || encoder.encode_all(inputs)).await?;
     let tokens = texts.iter().map(Vec::len).sum();
     caller.charge_prompt(tokens)?;
-    let embedding = embedder.embed(texts);
-    let vectors = match deadline {
-        None => embedding.await?,
-        Some(deadline) => timeout_at(deadline, embedding)
-            .await
-            .map_err(|_| ApiError::deadline())??,
-    };
+    let vectors = within(deadline, embedder.embed(texts)).await??;
     model.metrics.count_prompt(tokens, 0);
     RequestRecord::current().add_prompt(tokens, 0);
     let id = model.id().to_owned();
@@ -80,6 +74,22 @@ pub(super) async fn in_background<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| Err(ApiError::internal(&error)))
+}
+
+/// What comes of the work, if it comes before the deadline.
+///
+/// # Errors
+/// The deadline has passed.
+pub(super) async fn within<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = T>,
+) -> Result<T, ApiError> {
+    match deadline {
+        None => Ok(work.await),
+        Some(deadline) => timeout_at(deadline, work)
+            .await
+            .map_err(|_| ApiError::deadline()),
+    }
 }
 
 fn check_dimensions(asked: Option<usize>, most: usize) -> Result<(), ApiError> {

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
 use weir_output::{PlannedMessage, ProcessorAction, ProcessorOutcome, RequestProcessor};
 use weir_protocol::ChatRequest;
 
 use super::{
-    super::chat_generation::{self, Call},
-    blocking, count32, json,
+    super::{
+        chat_generation::{self, Call},
+        embeddings::{in_background, within},
+    },
+    count32, json,
 };
 use crate::{error::ApiError, state::ServedModel};
 
@@ -56,11 +58,11 @@ pub(super) async fn perform(
 
 async fn count(model: &Arc<ServedModel>, texts: Vec<String>) -> Result<ProcessorOutcome, ApiError> {
     let tokenizer = Arc::clone(&model.tokenizer);
-    let counted = blocking(move || {
+    let counted = in_background(move || {
         let count = |text: &String| Ok(count32(tokenizer.encode_plain(text)?.len()));
-        texts.iter().map(count).collect::<Result<_, ApiError>>()
+        texts.iter().map(count).collect()
     });
-    counted.await?.map(ProcessorOutcome::Counted)
+    counted.await.map(ProcessorOutcome::Counted)
 }
 
 async fn count_prompt(
@@ -90,18 +92,15 @@ async fn embed(call: &Call, texts: Vec<String>) -> Result<Done, ApiError> {
     };
     let window = embedder.info().max_tokens;
     let tokenizer = Arc::clone(&model.tokenizer);
-    let encoded = blocking(move || {
+    let encoded = in_background(move || {
         let encode = |text: &String| {
             let mut tokens = tokenizer.encode(text, true)?;
             tokens.truncate(window);
             Ok(tokens)
         };
-        texts
-            .iter()
-            .map(encode)
-            .collect::<Result<Vec<_>, ApiError>>()
+        texts.iter().map(encode).collect::<Result<Vec<_>, _>>()
     });
-    let encoded = encoded.await??;
+    let encoded = encoded.await?;
     let tokens = encoded.iter().map(Vec::len).sum();
     call.caller.charge_prompt(tokens)?;
     if let Some(empty) = encoded.iter().position(Vec::is_empty) {
@@ -110,17 +109,5 @@ async fn embed(call: &Call, texts: Vec<String>) -> Result<Done, ApiError> {
     match within(call.deadline, embedder.embed(encoded)).await? {
         Ok(vectors) => Ok((ProcessorOutcome::Embedded(vectors), tokens)),
         Err(error) => failed(&error.to_string()),
-    }
-}
-
-async fn within<T>(
-    deadline: Option<Instant>,
-    work: impl Future<Output = T>,
-) -> Result<T, ApiError> {
-    match deadline {
-        None => Ok(work.await),
-        Some(deadline) => tokio::time::timeout_at(deadline, work)
-            .await
-            .map_err(|_| ApiError::deadline()),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use weir_output::{Configured, FoldedMessage, RequestProcessor, request_processor::PlannedAnswer};
 use weir_protocol::{ChatRequest, Selector};
 
-use super::{Ending, Planning, Said, count32};
+use super::{Ending, Planning, Said, blocking, count32};
 use crate::{
     error::ApiError,
     generation::{ChoiceEnd, TokenCounts},
@@ -46,8 +46,7 @@ impl Judge {
             (Some(own), _) => own.clone(),
             (None, Some(load)) => {
                 let (load, name) = (Arc::clone(load), name.clone());
-                let loaded = tokio::task::spawn_blocking(move || load(&name)).await;
-                let loaded = loaded.map_err(|error| ApiError::internal(&error))?;
+                let loaded = blocking(move || load(&name)).await?;
                 loaded.map_err(|error| wrong(&error))?
             }
             (None, None) => return Err(wrong("there are no plugins")),
