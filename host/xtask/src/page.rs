@@ -149,7 +149,9 @@ fn packages(root: &Path) -> Result<PathBuf> {
         .take(6)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let place = cache()?.join(format!("page-{digits}"));
+    let place = release::cache_folder()
+        .join("clients")
+        .join(format!("page-{digits}"));
     let whole = place.join("whole");
     if !whole.exists() {
         fs::create_dir_all(&place)?;
@@ -163,16 +165,6 @@ fn packages(root: &Path) -> Result<PathBuf> {
         fs::write(whole, "")?;
     }
     Ok(place)
-}
-
-/// Where weir keeps clients.
-fn cache() -> Result<PathBuf> {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-    let own = set("WEIR_CACHE").map(PathBuf::from);
-    let users = set("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = set("HOME").map(|home| Path::new(&home).join(".cache"));
-    let folder = own.or_else(|| Some(users.or(home)?.join("weir")));
-    Ok(folder.context("no HOME")?.join("clients"))
 }
 
 /// Debian's browser, installed if it is not there.

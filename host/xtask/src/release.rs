@@ -1,6 +1,7 @@
 //! Programs of this checkout, most of them in the release profile, built before they are started.
 
 use std::{
+    env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -67,10 +68,25 @@ pub fn default_model(weir: &Path) -> Result<String> {
 
 /// Configuration of the caller's is not what is measured; the cache is no configuration.
 pub fn clean_environment(command: &mut Command) {
-    for (key, _) in std::env::vars_os() {
+    for (key, _) in env::vars_os() {
         let name = key.to_string_lossy();
         if name.starts_with("WEIR_") && name != "WEIR_CACHE" {
             command.env_remove(&key);
         }
     }
+}
+
+/// weir's cache, where a weir finds it that is started from here.
+pub fn cache_folder() -> PathBuf {
+    let folder = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let user = || {
+        let cache =
+            folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+        cache.unwrap_or_else(env::temp_dir).join("weir")
+    };
+    folder("WEIR_CACHE").unwrap_or_else(user)
 }

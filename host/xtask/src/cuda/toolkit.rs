@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::release;
+
 /// nvcc's version, which decides what PTX it writes.
 pub const VERSION: &str = "13.0.88";
 const PACKAGES: &str = include_str!("toolkit.txt");
@@ -120,17 +122,7 @@ fn installed() -> Result<Option<Toolkit>> {
 
 /// The folder for what is fetched here: `cuda` in weir's cache.
 pub fn cache_folder() -> PathBuf {
-    let folder = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let user = || {
-        let cache =
-            folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
-        cache.unwrap_or_else(env::temp_dir).join("weir")
-    };
-    folder("WEIR_CACHE").unwrap_or_else(user).join("cuda")
+    release::cache_folder().join("cuda")
 }
 
 /// Unpacks packages of PyPI, whose versions and hashes `requirements` pins, into a folder, unless it is there: it appears whole
