@@ -1,7 +1,7 @@
 //! What a request may ask beside its prompt and its sampling, the same for chat and completions: how many answers are made to
 //! choose from, how the prompt is cut, what is told beside the answers.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     answer_format::{AnswerFormat, Formats},
@@ -64,10 +64,9 @@ impl Selector {
         let Self::Plugin(name) = self else {
             return Ok(());
         };
-        let message = format!(
-            "`selector` must be \"mean_logprob\" or \"majority\", got {name:?}: plugins choose among the answers of a chat"
-        );
-        Err(Invalid::bad_value("selector", message))
+        let expected =
+            "\"mean_logprob\" or \"majority\" (plugins choose among the answers of a chat)";
+        Err(Invalid::expected("selector", expected, &json!(name)))
     }
 }
 

@@ -136,6 +136,9 @@ fn options_are_read_in_both_spellings() {
         let request = chat(json!({"best_of": 3, "selector": word})).unwrap();
         assert_eq!(request.options.selector, selector);
     }
+    let long = completion(json!({"best_of": 3, "selector": "mpr ".repeat(1000)})).unwrap_err();
+    assert!(long.message.contains("of a chat), got \"mpr mpr"), "{long}");
+    assert!(long.message.len() < 250, "{long}");
 }
 
 #[test]

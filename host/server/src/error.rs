@@ -40,11 +40,24 @@ pub(crate) fn kind_of(status: StatusCode) -> &'static str {
     }
 }
 
+/// A message without its middle, where it quotes more of a request than anyone reads.
+fn cut(message: String) -> String {
+    /// Characters that are kept of the beginning and of the end.
+    const KEPT: [usize; 2] = [1500, 500];
+    let length = message.chars().count();
+    if length <= KEPT[0] + KEPT[1] {
+        return message;
+    }
+    let beginning = message.chars().take(KEPT[0]).collect::<String>();
+    let end = message.chars().skip(length - KEPT[1]);
+    beginning + " ... " + &end.collect::<String>()
+}
+
 impl ApiError {
     /// An error of this status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
         let body = ErrorBody {
-            message: message.into(),
+            message: cut(message.into()),
             kind: kind_of(status),
             param: None,
             code: None,
@@ -247,6 +260,18 @@ impl From<PluginError> for ApiError {
 mod tests {
     use super::*;
     use weir_output::PluginErrorKind;
+
+    #[test]
+    fn a_name_that_is_endless_is_quoted_in_part() {
+        let error = ApiError::model_not_found(&"é".repeat(1 << 20), &["m"]);
+        let message = error.into_body().message;
+        assert!(message.chars().count() < 2100, "{message}");
+        assert!(message.starts_with("the model `éé"), "{message}");
+        assert!(
+            message.contains("é ... é") && message.ends_with("served: m"),
+            "{message}"
+        );
+    }
 
     #[test]
     fn each_error_has_its_status_and_type() {
