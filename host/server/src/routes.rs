@@ -24,6 +24,7 @@ mod annotations;
 mod anthropic;
 mod anthropic_errors;
 mod anthropic_events;
+mod background;
 mod body;
 mod chat;
 mod chat_answer;

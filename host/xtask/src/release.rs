@@ -1,4 +1,4 @@
-//! Programs of this checkout, most of them in the release profile, built before they are started.
+//! Programs of this checkout, most of them in the release profile, built before they are started, and what they find around them.
 
 use std::{
     env,

@@ -12,7 +12,10 @@ use weir_output::{
 use weir_prompt::{ChatTemplate, Conversation};
 use weir_protocol::{ChatRequest, Invalid, RequestOptions, SamplingFields, ToolDefinition};
 
-use super::chat_planning::{self, Judge, Planning, Said};
+use super::{
+    background::in_background,
+    chat_planning::{self, Judge, Planning, Said},
+};
 use crate::{
     active_plugins::ActivePlugins,
     constraints,
@@ -188,9 +191,8 @@ async fn processors(
     let Some(load) = plugins.on_request.clone() else {
         return Err(Invalid::not_implemented(MPR_CANDIDATES, "this field").into());
     };
-    let loaded = tokio::task::spawn_blocking(move || load(MPR)).await;
-    let loaded = loaded.map_err(|error| ApiError::internal(&error))?;
-    processors.push(loaded.map_err(|error| ApiError::internal(&error))?);
+    let load = move || load(MPR).map_err(|error| ApiError::internal(&error));
+    processors.push(in_background(load).await?);
     Ok(processors)
 }
 
@@ -266,10 +268,7 @@ pub(super) async fn plan_in_background(
         streaming => streaming,
     };
     let model = Arc::clone(model);
-    let planned = tokio::task::spawn_blocking(move || plan(&model, request, streaming));
-    planned
-        .await
-        .unwrap_or_else(|error| Err(ApiError::internal(&error)))
+    in_background(move || plan(&model, request, streaming)).await
 }
 
 fn plan(

@@ -27,8 +27,8 @@ pub(super) use self::{
     judging::{Judge, candidate},
 };
 use super::{
+    background::in_background,
     chat_generation::{self, Call},
-    embeddings::in_background,
 };
 use crate::{
     error::ApiError,

@@ -22,6 +22,7 @@ use weir_protocol::{
 
 use super::{
     annotations::{Annotation, Beside, Received},
+    background::in_background,
     body::{JsonBody, list_ignored},
     chat_answer::Head,
     chat_generation::cut_prompt,
@@ -92,7 +93,7 @@ pub(super) async fn plan_in_background(
         request.sampling.logprobs.get_or_insert(0);
     }
     let model = Arc::clone(model);
-    let planned = tokio::task::spawn_blocking(move || {
+    in_background(move || {
         let (sampling, options) = (&request.sampling, &request.options);
         let constraint = model.constraints.of_text(options.answer_format.as_ref())?;
         let embedded = request.prompt_embeds.iter();
@@ -105,10 +106,8 @@ pub(super) async fn plan_in_background(
             Ok::<_, ApiError>((plan, echo))
         };
         plans.map(held).collect()
-    });
-    planned
-        .await
-        .unwrap_or_else(|error| Err(ApiError::internal(&error)))
+    })
+    .await
 }
 
 fn plan(

@@ -7,7 +7,6 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use tokio::time::{Instant, timeout_at};
 use weir_engine::EmbeddingInfo;
 use weir_prompt::Tokenizer;
 use weir_protocol::{
@@ -15,7 +14,10 @@ use weir_protocol::{
     embeddings::{EmbeddingList, input_path},
 };
 
-use super::body::{JsonBody, list_ignored};
+use super::{
+    background::{in_background, within},
+    body::{JsonBody, list_ignored},
+};
 use crate::{
     error::ApiError, generation, keys::Caller, pooled_embeddings::to_unit_length,
     request_record::RequestRecord, state::AppState,
@@ -66,30 +68,6 @@ pub(super) async fn create(
     .await?;
     list_ignored(&mut response, &ignored_fields);
     Ok(response)
-}
-
-pub(super) async fn in_background<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(ApiError::internal(&error)))
-}
-
-/// What comes of the work, if it comes before the deadline.
-///
-/// # Errors
-/// The deadline has passed.
-pub(super) async fn within<T>(
-    deadline: Option<Instant>,
-    work: impl Future<Output = T>,
-) -> Result<T, ApiError> {
-    match deadline {
-        None => Ok(work.await),
-        Some(deadline) => timeout_at(deadline, work)
-            .await
-            .map_err(|_| ApiError::deadline()),
-    }
 }
 
 fn check_dimensions(asked: Option<usize>, most: usize) -> Result<(), ApiError> {

@@ -19,8 +19,8 @@ use weir_output::ToolCallStreaming;
 use weir_plugin_host::{PluginKind, PluginState, PluginStatus, Registry};
 
 use super::{
+    background::in_background,
     body::{JsonBody, RawBody, list_ignored},
-    embeddings::in_background,
 };
 use crate::{
     error::ApiError,

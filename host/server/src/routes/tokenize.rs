@@ -14,9 +14,9 @@ use weir_protocol::{
 };
 
 use super::{
+    background::in_background,
     body::{JsonBody, list_ignored},
     chat_generation,
-    embeddings::in_background,
 };
 use crate::{error::ApiError, keys::Caller, state::AppState};
 

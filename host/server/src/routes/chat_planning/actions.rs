@@ -7,8 +7,8 @@ use weir_protocol::ChatRequest;
 
 use super::{
     super::{
+        background::{in_background, within},
         chat_generation::{self, Call},
-        embeddings::{in_background, within},
     },
     count32, json,
 };
